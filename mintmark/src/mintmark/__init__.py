@@ -1,0 +1,1 @@
+"""Mintmark: tell, without a call to anyone, that an access token was struck by your token service."""

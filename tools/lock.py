@@ -1,0 +1,46 @@
+"""Writes constraints.txt: every package of both distributions and of the tests, with its hashes, for each supported Python.
+
+Run through `make lock` when a dependency in a pyproject.toml changes.
+"""
+
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = """\
+# Every package that Mintmark installs, pinned with its hashes. Written by `make lock`; not edited by hand.
+"""
+
+
+def requirements() -> list[str]:
+    """The requirements of both distributions, their extras and the development groups."""
+    service = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    library = tomllib.loads((ROOT / "mintmark" / "pyproject.toml").read_text())
+    wanted = [*library["project"]["dependencies"], *service["project"]["dependencies"]]
+    for project in (library, service):
+        for extra in project["project"].get("optional-dependencies", {}).values():
+            wanted.extend(extra)
+    for group in service["dependency-groups"].values():
+        wanted.extend(group)
+    return [line for line in wanted if not line.startswith("mintmark==")]
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder) / "requirements.in"
+        wanted.write_text("\n".join(requirements()) + "\n")
+        command = [
+            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+            "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", str(wanted),
+            *sys.argv[1:],
+        ]  # fmt: skip
+        pinned = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (ROOT / "constraints.txt").write_text(HEADER + pinned)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
