@@ -1,7 +1,7 @@
 """The claims of an access token (RFC 9068, section 2.2), for whoever issues one and for whoever has verified one.
 
 `sub_profile` tells a person (`user`) from a machine (`service`). It is explicit, because a guess from `sub == client_id`
-fails as soon as a person may choose a client's name.
+fails as soon as a person may choose a client's name. Another issuer's token may lack it; then it is neither.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,6 @@ from mintmark.errors import InvalidScope, InvalidToken
 from mintmark.scopes import format_scope, parse_scope
 
 SubjectProfile = Literal["user", "service"]
-PROFILES: tuple[SubjectProfile, ...] = ("user", "service")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +26,10 @@ class AccessTokenClaims:
     issued_at: int
     expires_at: int
     token_id: str
-    subject_profile: SubjectProfile
+    subject_profile: SubjectProfile | None
     session_id: str | None = None
     """One sign-in of one person on one device; None for a machine."""
+    not_before: int | None = None
 
     def to_claims(self) -> dict[str, Any]:
         """The members of the JWT."""
@@ -42,14 +42,17 @@ class AccessTokenClaims:
             "jti": self.token_id,
             "client_id": self.client_id,
             "scope": format_scope(self.scopes),
-            "sub_profile": self.subject_profile,
         }
+        if self.subject_profile is not None:
+            claims["sub_profile"] = self.subject_profile
         if self.session_id is not None:
             claims["sid"] = self.session_id
+        if self.not_before is not None:
+            claims["nbf"] = self.not_before
         return claims
 
 
-# One year 9999 ends every calendar that a claim may meet later; a larger number is a mistake or an attack.
+# The end of the year 9999, where Python's calendar ends: a later time would fail in whoever reads the claims next.
 LATEST = 253_402_300_799
 LONGEST_TEXT = 2048
 MOST_AUDIENCES = 64
@@ -60,9 +63,6 @@ def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
 
     Only shapes are checked here; whether they fit this service and this moment is the verifier's table of rules.
     """
-    profile = claims.get("sub_profile")
-    if profile not in PROFILES:
-        raise InvalidToken("malformed_sub_profile")
     return AccessTokenClaims(
         issuer=_text(claims, "iss"),
         subject=_text(claims, "sub"),
@@ -72,14 +72,16 @@ def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
         issued_at=_time(claims, "iat"),
         expires_at=_time(claims, "exp"),
         token_id=_text(claims, "jti"),
-        subject_profile=profile,
+        subject_profile=_profile(claims.get("sub_profile")),
         session_id=_text(claims, "sid") if "sid" in claims else None,
+        not_before=_time(claims, "nbf") if "nbf" in claims else None,
     )
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT:
+    # A control character or half a surrogate pair would break the database or the log that meets it next.
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
         raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
     return value
 
@@ -107,3 +109,13 @@ def _scopes(value: object) -> frozenset[str]:
         return parse_scope(value)
     except InvalidScope as error:
         raise InvalidToken("malformed_scope") from error
+
+
+def _profile(value: object) -> SubjectProfile | None:
+    if value == "user":
+        return "user"
+    if value == "service":
+        return "service"
+    if value is None or isinstance(value, str):
+        return None
+    raise InvalidToken("malformed_sub_profile")

@@ -1,12 +1,12 @@
 """The errors that OAuth names, one class for each code. No HTTP here: endpoints and `challenge` choose status and headers.
 
-    OAuthError
-      InvalidRequest  InvalidClient  InvalidGrant  UnauthorizedClient  UnsupportedGrantType  InvalidScope     RFC 6749 5.2
-      InvalidTarget                                                                                           RFC 8707 2
-      AccessDenied  TemporarilyUnavailable                                                                    RFC 6749 4.1.2.1
-      InvalidToken  InsufficientScope                                                                         RFC 6750 3.1
-    KeysUnavailable       the issuer's keys cannot be had: neither the token's fault nor the caller's
-    ConfigurationError    settings that are wrong or contradict each other
+OAuthError
+  InvalidRequest  InvalidClient  InvalidGrant  UnauthorizedClient  UnsupportedGrantType  InvalidScope     RFC 6749 5.2
+  InvalidTarget                                                                                           RFC 8707 2
+  AccessDenied  TemporarilyUnavailable                                                                    RFC 6749 4.1.2.1
+  InvalidToken  InsufficientScope                                                                         RFC 6750 3.1
+KeysUnavailable       the issuer's keys cannot be had: neither the token's fault nor the caller's
+ConfigurationError    settings that are wrong or contradict each other
 """
 
 from collections.abc import Collection

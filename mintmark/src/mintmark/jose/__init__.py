@@ -1,0 +1,26 @@
+"""Compact JWS (RFC 7515) and its keys (RFC 7517): the only room that imports python-jose.
+
+Only that library's keys are used, never its parser, which lets through unknown `crit`, repeated members, other spellings of one
+signature and more. Callers parse first (`Parser`), choose one key by `kid`, and then verify with it.
+"""
+
+from mintmark.jose.encoding import decode_base64url, encode_base64url, read_json_object
+from mintmark.jose.keys import ALGORITHMS, SharedSecretKey, SigningKey, VerifyingKey, thumbprint
+from mintmark.jose.parser import ACCESS_TOKEN_TYPES, CompactJWS, Header, Parser
+from mintmark.jose.signer import Signer
+
+__all__ = [
+    "ACCESS_TOKEN_TYPES",
+    "ALGORITHMS",
+    "CompactJWS",
+    "Header",
+    "Parser",
+    "SharedSecretKey",
+    "Signer",
+    "SigningKey",
+    "VerifyingKey",
+    "decode_base64url",
+    "encode_base64url",
+    "read_json_object",
+    "thumbprint",
+]

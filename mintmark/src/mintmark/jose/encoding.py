@@ -1,0 +1,78 @@
+"""base64url (RFC 4648, section 5, no padding) and JSON, read strictly: one value has one spelling, and nothing escapes but ValueError."""
+
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+MOST_NESTED = 16
+
+_ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+# The characters that may come last, by how many stand in the last group of four: the rest would leave bits over, and one
+# value would have several spellings.
+_LAST = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
+
+
+def encode_base64url(content: bytes) -> str:
+    """`content` in base64url, without padding."""
+    return binascii.b2a_base64(content, newline=False).decode().replace("+", "-").replace("/", "_").rstrip("=")
+
+
+def decode_base64url(text: str) -> bytes:
+    """The bytes that `text` spells. Raises ValueError for padding, foreign characters, and bits left over."""
+    rest = len(text) % 4
+    if rest == 1 or (rest and text[-1] not in _LAST[rest]) or _ALPHABET.fullmatch(text) is None:
+        raise ValueError("not canonical base64url")
+    return binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD) + b"==")
+
+
+def read_json_object(content: bytes) -> dict[str, Any]:
+    """A JSON object from UTF-8. Raises ValueError for anything else.
+
+    Refused as well: members that repeat, NaN and Infinity, more than 16 levels, numbers that overflow, half a surrogate pair.
+    """
+    text = content.decode("utf-8")
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    # Counting brackets is quick, and few brackets cannot nest deeply; only the rare rest is walked.
+    if text.count("{") + text.count("[") > MOST_NESTED and _depth(value) > MOST_NESTED:
+        raise ValueError("nested too deeply")
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _depth(value: object) -> int:
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        containers = [one for one in level if isinstance(one, dict | list)]
+        level = [inner for one in containers for inner in (one.values() if isinstance(one, dict) else one)]
+    return depth
+
+
+def _unique(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("a member repeats")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number overflows")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
