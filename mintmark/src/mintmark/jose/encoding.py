@@ -1,4 +1,4 @@
-"""base64url (RFC 4648, section 5, no padding) and JSON, read strictly: one value has one spelling, and nothing escapes but ValueError."""
+"""base64url (RFC 4648, section 5, no padding) and JSON, read strictly: one value, one spelling. Only ValueError is raised."""
 
 import binascii
 import json

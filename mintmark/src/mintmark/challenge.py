@@ -1,0 +1,65 @@
+"""How a resource server reads credentials and refuses them (RFC 6750, sections 2.1 and 3): one place for status and header."""
+
+from collections.abc import Collection
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+
+from mintmark.errors import InsufficientScope, InvalidRequest, InvalidToken, KeysUnavailable, OAuthError
+from mintmark.scopes import format_scope
+
+
+class Refusal(HTTPException):
+    """An answer that refuses a request. FastAPI and Starlette send it as they send every HTTPException.
+
+    `error` is the OAuth code, or None when no credentials were sent.
+    """
+
+    def __init__(self, status_code: int, detail: str, *, error: str | None, headers: dict[str, str]) -> None:
+        super().__init__(status_code, detail, headers)
+        self.error = error
+
+
+def bearer_token(connection: HTTPConnection) -> str | None:
+    """The token in the Authorization header, the only place where one is looked for; None when there is none.
+
+    Raises InvalidRequest for two Authorization headers: whoever checks the one may be followed by whoever reads the other.
+    """
+    credentials = connection.headers.getlist("authorization")
+    if len(credentials) > 1:
+        raise InvalidRequest("The request has more than one Authorization header.")
+    scheme, _, token = credentials[0].partition(" ") if credentials else ("", "", "")
+    if scheme.lower() != "bearer":
+        return None
+    return token.strip(" ")
+
+
+def no_credentials(scopes: Collection[str], resource_metadata: str | None = None) -> Refusal:
+    """401 without an error code: the caller has not done anything wrong yet (RFC 6750, section 3.1)."""
+    header = _challenge(None, scopes, resource_metadata)
+    return Refusal(401, "An access token is required.", error=None, headers=header)
+
+
+def refusal(error: OAuthError, resource_metadata: str | None = None) -> Refusal:
+    """The answer to a request with bad credentials."""
+    status = {InvalidRequest: 400, InvalidToken: 401, InsufficientScope: 403}[type(error)]
+    scopes = error.scopes if isinstance(error, InsufficientScope) else ()
+    headers = _challenge(error, scopes, resource_metadata)
+    return Refusal(status, error.description, error=error.error, headers=headers)
+
+
+def keys_unavailable(error: KeysUnavailable) -> Refusal:
+    """503: nobody can tell whether the token is good, and a client throws its session away on a 401."""
+    headers = {"Retry-After": str(error.retry_after)}
+    return Refusal(503, "Access tokens cannot be verified now. Try again.", error="temporarily_unavailable", headers=headers)
+
+
+def _challenge(error: OAuthError | None, scopes: Collection[str], resource_metadata: str | None) -> dict[str, str]:
+    parameters = {
+        "error": error.error if error else None,
+        "error_description": error.description if error else None,
+        "scope": format_scope(scopes) or None,
+        "resource_metadata": resource_metadata,
+    }
+    said = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
+    return {"WWW-Authenticate": f"Bearer {said}".rstrip(), "Cache-Control": "no-store"}

@@ -1,0 +1,54 @@
+"""Finds an issuer's endpoints (RFC 8414; OpenID Connect Discovery 1.0 as the fallback)."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from mintmark.documents import FetchError, check_url, fetch_document
+from mintmark.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerMetadata:
+    """What a resource server needs of an issuer's metadata."""
+
+    issuer: str
+    jwks_uri: str
+    token_endpoint: str | None
+
+
+async def discover(issuer: str) -> IssuerMetadata:
+    """The metadata that `issuer` publishes about itself. Raises FetchError."""
+    reasons = []
+    for url in metadata_urls(issuer):
+        try:
+            document = await fetch_document(url)
+        except FetchError as error:
+            reasons.append(f"{url}: {error}")
+        else:
+            return _read(document.members, issuer)
+    raise FetchError("; ".join(reasons))
+
+
+def metadata_urls(issuer: str) -> tuple[str, ...]:
+    """Where an issuer's metadata may stand: RFC 8414, section 3, puts the well-known part before the issuer's path."""
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    return (
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}{path}/.well-known/openid-configuration",
+    )
+
+
+def _read(members: dict[str, Any], issuer: str) -> IssuerMetadata:
+    # RFC 8414, section 3.3: equal to the character, or the document is another issuer's.
+    if members.get("issuer") != issuer:
+        raise FetchError("the metadata names another issuer")
+    jwks_uri, token_endpoint = members.get("jwks_uri"), members.get("token_endpoint")
+    if not isinstance(jwks_uri, str):
+        raise FetchError("the metadata has no jwks_uri")
+    try:
+        check_url(jwks_uri, "jwks_uri")
+    except ConfigurationError as error:
+        raise FetchError(str(error)) from error
+    return IssuerMetadata(issuer, jwks_uri, token_endpoint if isinstance(token_endpoint, str) else None)
