@@ -104,7 +104,7 @@ class Server:
         return run_as(
             self._account,
             [str(self._binaries / name), *arguments],
-            needs=(self._binaries / "postgres", self._folder),
+            needs=(self._binaries / "postgres", self._data),
             env={"PGDATA": str(self._data), "LC_ALL": "C", "PATH": os.defpath},
             stdout=output,
             seconds=seconds,

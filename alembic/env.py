@@ -1,0 +1,49 @@
+"""Runs the migrations through asyncpg, in one transaction that only one process at a time may be in."""
+
+import asyncio
+
+import asyncpg
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from alembic import context
+from service.database import CONNECT_SECONDS, database_url
+from service.settings import load_database_settings
+
+LOCK = 0x6D696E746D61726B  # "mintmark" in ASCII: any number will do, as long as it is always the same
+
+
+async def run() -> None:
+    dsn = context.config.attributes.get("dsn")
+    if dsn is not None:
+        await migrate(dsn)
+        return
+    async with database_url(load_database_settings()) as own:
+        await migrate(own)
+
+
+async def migrate(dsn: str) -> None:
+    # asyncpg gets the DSN as it is, because SQLAlchemy reads such URLs in its own way.
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=CONNECT_SECONDS), poolclass=NullPool
+    )
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(upgrade)
+    finally:
+        await engine.dispose()
+
+
+def upgrade(connection: Connection) -> None:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+        # Held to the end of the transaction, also when this process is killed. A second process reads the revision after it.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+
+
+if context.is_offline_mode():
+    raise SystemExit("There is no offline mode: the lock that keeps two migrations apart needs the database.")
+asyncio.run(run())

@@ -1,0 +1,123 @@
+"""The one door to PostgreSQL: a pool with deadlines, and its failures in one word, DatabaseUnavailable.
+
+Statements live beside their nouns, in the stores. Most are one statement; `transaction` is for the few that are two.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from service.embedded_postgres import embedded_postgres
+from service.errors import DatabaseUnavailable, SchemaBehind
+from service.settings import DatabaseSettings
+
+CONNECT_SECONDS = 3.0
+ACQUIRE_SECONDS = 1.0
+STATEMENT_SECONDS = 5.0
+
+# The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+SCHEMA_BEHIND = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+class Database:
+    """A pool of connections that opens them when they are needed, so that the service starts while the server is away."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
+        """The first row. Raises DatabaseUnavailable, as the others do."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(statement, *values)
+
+    async def fetch_all(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
+        async with self._connection() as connection:
+            return await connection.fetch(statement, *values)
+
+    async def fetch_value(self, statement: str, *values: object) -> Any:
+        async with self._connection() as connection:
+            return await connection.fetchval(statement, *values)
+
+    async def execute(self, statement: str, *values: object) -> None:
+        async with self._connection() as connection:
+            await connection.execute(statement, *values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One connection inside one transaction: all of its statements count, or none."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                yield connection
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            # After a failover the old connections still lead to the server that became a replica.
+            await self._pool.expire_connections()
+            raise DatabaseUnavailable("the database takes no writes") from error
+        except SCHEMA_BEHIND as error:
+            raise SchemaBehind("the database has not been migrated") from error
+        except UNAVAILABLE as error:
+            raise DatabaseUnavailable(type(error).__name__) from error
+
+
+@asynccontextmanager
+async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
+    """The database at `dsn`, with up to `size` connections. Opens none yet."""
+    pool = asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=size,
+        timeout=CONNECT_SECONDS,
+        command_timeout=STATEMENT_SECONDS,
+        server_settings={"application_name": "mintmark"},
+    )
+    await pool
+    try:
+        yield Database(pool)
+    finally:
+        # Waits for what is under way, and not for ever.
+        try:
+            await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
+        except TimeoutError:
+            pool.terminate()
+
+
+def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:
+    """Where the database is, for as long as it is needed: the configured one, or the embedded one, running."""
+    if settings.database_url is not None:
+        return _configured(settings.database_url.get_secret_value())
+    return embedded_postgres(settings.data_dir)
+
+
+@asynccontextmanager
+async def _configured(dsn: str) -> AsyncIterator[str]:
+    yield dsn
+
+
+def moment(seconds: float) -> datetime:
+    """A time of the clock, as PostgreSQL takes it."""
+    return datetime.fromtimestamp(seconds, UTC)
