@@ -1,0 +1,30 @@
+"""Checks a name and a password. Whatever is wrong, it takes as long as when nothing is, and the answer is the same."""
+
+from service.errors import Invalid
+from service.users.names import prepare_password, prepare_username
+from service.users.passwords import PasswordHasher
+from service.users.store import UserStore
+from service.users.user import User
+
+
+class PasswordAuthenticator:
+    """Authenticates people by password."""
+
+    def __init__(self, store: UserStore, hasher: PasswordHasher) -> None:
+        self._store, self._hasher = store, hasher
+
+    async def authenticate(self, username: str, password: str) -> User | None:
+        """The person, or None. Raises TemporarilyUnavailable when too many sign in at once."""
+        try:
+            name, prepared = prepare_username(username), prepare_password(password)
+        except Invalid:
+            # Neither could ever have been stored. A short text is hashed in its place, so that a long one costs no more.
+            await self._hasher.verify("-", None)
+            return None
+        user = await self._store.find_by_name(name)
+        verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
+        if user is None or not user.enabled or not verdict.is_right:
+            return None
+        if verdict.replacement is not None:
+            await self._store.replace_hash(user, verdict.replacement)
+        return user

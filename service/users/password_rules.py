@@ -1,0 +1,38 @@
+"""What a new password must be (NIST SP 800-63B-4, section 3.1.1.2): long, and not one that is guessed first. Nothing else."""
+
+from functools import cache
+
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from service.errors import Invalid
+from service.users.names import prepare_password
+
+SHORTEST_CONTEXT_WORD = 4
+
+
+class PasswordRules:
+    """Checks new passwords. Those that exist are never checked again: no periodic change, no sudden refusal."""
+
+    def __init__(self, *, min_length: int, context_words: tuple[str, ...] = ()) -> None:
+        """`min_length` counts code points; `context_words`: names of this service, which people like to use."""
+        self._min_length, self._context_words = min_length, context_words
+
+    def check(self, password: str, *, username: str) -> str:
+        """The prepared password. Raises Invalid, with what to do."""
+        prepared = prepare_password(password)
+        if len(prepared) < self._min_length:
+            raise Invalid(f"The password is too short: it needs {self._min_length} characters at least.")
+        folded = prepared.casefold()
+        if folded in _common():
+            raise Invalid("The password is one of those that are guessed first. Choose another.")
+        words = [word.casefold() for word in (username, *self._context_words) if len(word) >= SHORTEST_CONTEXT_WORD]
+        if any(len(folded.replace(word, "")) < self._min_length // 2 for word in words if word in folded):
+            raise Invalid("The password is little more than your name or the name of this service. Choose another.")
+        if len(set(folded)) <= 3:
+            raise Invalid("The password repeats a few characters. Choose another.")
+        return prepared
+
+
+@cache
+def _common() -> frozenset[str]:
+    return frozenset(FREQUENCY_LISTS["passwords"])

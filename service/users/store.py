@@ -1,0 +1,67 @@
+"""People in the database."""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from service.database import Database, moment
+from service.errors import AlreadyExists
+from service.users.user import User
+
+
+class UserStore:
+    """Finds, adds, lists and disables people."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    _FIND_BY_NAME = "SELECT id, username, password_hash, enabled FROM users WHERE username = $1"
+
+    async def find_by_name(self, username: str) -> User | None:
+        """`username` as `prepare_username` makes it."""
+        row = await self._database.fetch_row(self._FIND_BY_NAME, username)
+        return None if row is None else _user(row)
+
+    _FIND = "SELECT id, username, password_hash, enabled FROM users WHERE id = $1"
+
+    async def find(self, user_id: str) -> User | None:
+        row = await self._database.fetch_row(self._FIND, user_id)
+        return None if row is None else _user(row)
+
+    _INSERT = """
+        INSERT INTO users (id, username, password_hash, enabled, created_at)
+        VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (username) DO NOTHING
+        RETURNING id
+    """
+
+    async def add(self, user: User, now: float) -> None:
+        """Raises AlreadyExists. `now`: seconds since the epoch."""
+        values = (user.id, user.username, user.password_hash, user.enabled, moment(now))
+        if await self._database.fetch_value(self._INSERT, *values) is None:
+            raise AlreadyExists(f"A user {user.username} exists already.")
+
+    _LIST = "SELECT id, username, password_hash, enabled FROM users ORDER BY username"
+
+    async def list(self) -> Sequence[User]:
+        return [_user(row) for row in await self._database.fetch_all(self._LIST)]
+
+    _REPLACE_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
+
+    async def replace_hash(self, user: User, new_hash: str) -> None:
+        """A newer hash of the same password. A password that was changed meanwhile stays as it is."""
+        await self._database.execute(self._REPLACE_HASH, user.id, user.password_hash, new_hash)
+
+    _DISABLE = "UPDATE users SET enabled = false WHERE id = $1"
+    _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL"
+
+    async def disable(self, user_id: str, now: float) -> None:
+        """No sign-in from now on, and no live session once this returns."""
+        async with self._database.transaction() as connection:
+            # First the user: a session that is being started holds this row until it exists, and is then ended below.
+            await connection.execute(self._DISABLE, user_id)
+            await connection.execute(self._END_SESSIONS, user_id, moment(now))
+
+
+def _user(row: asyncpg.Record) -> User:
+    return User(id=str(row["id"]), username=row["username"], password_hash=row["password_hash"], enabled=row["enabled"])
