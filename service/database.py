@@ -43,8 +43,37 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 class Database:
     """A pool of connections that opens them when they are needed, so that the service starts while the server is away."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
-        self._pool = pool
+    def __init__(self, *, size: int) -> None:
+        """`size`: connections, at most."""
+        self._size = size
+        self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    @asynccontextmanager
+    async def open(self, dsn: str) -> AsyncIterator[None]:
+        """Uses the server at `dsn` inside the block. Connects when the first statement comes."""
+        self._open_pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=self._size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            server_settings={"application_name": "mintmark"},
+        )
+        try:
+            yield
+        finally:
+            pool, self._open_pool = self._open_pool, None
+            # Waits for what is under way, and not for ever.
+            try:
+                await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
+            except TimeoutError:
+                pool.terminate()
+
+    @property
+    def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._open_pool is None:
+            raise DatabaseUnavailable("not open")
+        return self._open_pool
 
     async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
         """The first row. Raises DatabaseUnavailable, as the others do."""
@@ -82,28 +111,6 @@ class Database:
             raise SchemaBehind("the database has not been migrated") from error
         except UNAVAILABLE as error:
             raise DatabaseUnavailable(type(error).__name__) from error
-
-
-@asynccontextmanager
-async def open_database(dsn: str, *, size: int) -> AsyncIterator[Database]:
-    """The database at `dsn`, with up to `size` connections. Opens none yet."""
-    pool = asyncpg.create_pool(
-        dsn,
-        min_size=0,
-        max_size=size,
-        timeout=CONNECT_SECONDS,
-        command_timeout=STATEMENT_SECONDS,
-        server_settings={"application_name": "mintmark"},
-    )
-    await pool
-    try:
-        yield Database(pool)
-    finally:
-        # Waits for what is under way, and not for ever.
-        try:
-            await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
-        except TimeoutError:
-            pool.terminate()
 
 
 def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:

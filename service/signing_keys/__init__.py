@@ -2,5 +2,6 @@
 
 from service.signing_keys.ring import KeyRing
 from service.signing_keys.store import SigningKeyStore
+from service.signing_keys.upkeep import KeyUpkeep
 
-__all__ = ["KeyRing", "SigningKeyStore"]
+__all__ = ["KeyRing", "KeyUpkeep", "SigningKeyStore"]

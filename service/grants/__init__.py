@@ -1,0 +1,11 @@
+"""The grants: each turns a request and an authenticated client into an Authorization, and does nothing else.
+
+What holds for every grant (who the client is, whether it may use the grant, scopes, audiences) is the token endpoint's business.
+"""
+
+from service.grants.client_credentials import ClientCredentialsGrant
+from service.grants.password import PasswordGrant
+from service.grants.refresh_token import RefreshTokenGrant
+from service.grants.request import Grant, GrantRequest
+
+__all__ = ["ClientCredentialsGrant", "Grant", "GrantRequest", "PasswordGrant", "RefreshTokenGrant"]

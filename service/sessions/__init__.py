@@ -1,0 +1,8 @@
+"""One sign-in of one person on one device: one row, whose refresh token is a sealed counter."""
+
+from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
+from service.sessions.session import Limits, Session
+from service.sessions.sessions import Sessions
+from service.sessions.store import SessionStore
+
+__all__ = ["Limits", "RefreshToken", "RefreshTokenSealer", "Session", "SessionStore", "Sessions"]

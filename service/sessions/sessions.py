@@ -1,0 +1,82 @@
+"""Starting a session and redeeming its refresh tokens, with rules for those that are not the current one (RFC 9700, 4.14)."""
+
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from mintmark.errors import InvalidGrant, InvalidScope, InvalidTarget
+from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
+from service.sessions.session import Limits, Session
+from service.sessions.store import SessionStore, StoredSession
+
+
+class RefreshTokenReused(InvalidGrant):
+    """A token that was redeemed before came again: whoever holds the other copy is not the same. The session is over."""
+
+    default_description = "The refresh token is not valid."
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """A session and the refresh token that is current in it now."""
+
+    session: Session
+    refresh_token: str
+
+
+class Sessions:
+    """Sessions as the grants see them."""
+
+    def __init__(self, store: SessionStore, sealer: RefreshTokenSealer, limits: Limits, clock: Callable[[], float]) -> None:
+        """`clock`: seconds since the epoch."""
+        self._store, self._sealer, self._limits, self._clock = store, sealer, limits, clock
+
+    async def start(self, *, user_id: str, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...]) -> Redeemed:
+        """A new session. Raises InvalidGrant if its person or client was disabled meanwhile."""
+        token = self._sealer.new()
+        session = Session(id=str(uuid.uuid4()), user_id=user_id, client_id=client_id, scopes=scopes, audiences=audiences)
+        if not await self._store.start(token, session, self._clock()):
+            raise InvalidGrant
+        return Redeemed(session, self._sealer.seal(token))
+
+    async def redeem(
+        self, text: str, *, client_id: str, scopes: Collection[str] = (), audiences: Collection[str] = ()
+    ) -> Redeemed:
+        """The session of a refresh token, and the token that takes its place. Never for more than the session has.
+
+        Raises InvalidGrant for a token that brings nothing, RefreshTokenReused when that ended the session, and InvalidScope or
+        InvalidTarget, with nothing changed, when more is asked for than was granted.
+        """
+        token, now = self._sealer.open(text), self._clock()
+        session = await self._store.rotate(token, client_id=client_id, scopes=scopes, audiences=audiences, now=now)
+        if session is None:
+            stored = await self._store.find(token.handle, now)
+            session = await self._why(token, stored, client_id, scopes, audiences, now)
+        return Redeemed(session, self._sealer.seal(token.child()))
+
+    async def _why(
+        self, token: RefreshToken, stored: StoredSession | None, client_id: str,
+        scopes: Collection[str], audiences: Collection[str], now: float,
+    ) -> Session:  # fmt: skip
+        """The session after all, when this is a retry of the last rotation; else the reason why not."""
+        # Another client's token: the answer is the same as for no token, and the session is not the caller's to end.
+        if stored is None or stored.session.client_id != client_id or not stored.is_live:
+            raise InvalidGrant("The refresh token is not valid.")
+        if token.generation < stored.generation and not self._is_retry(token, stored, now):
+            await self._store.revoke(token.handle, now)
+            raise RefreshTokenReused(stored.session)
+        if not stored.session.scopes.issuperset(scopes):
+            raise InvalidScope("The scope is wider than the one that was granted.")
+        if not set(stored.session.audiences).issuperset(audiences):
+            raise InvalidTarget
+        if not self._is_retry(token, stored, now):
+            raise InvalidGrant("The refresh token is not valid.")
+        return stored.session
+
+    def _is_retry(self, token: RefreshToken, stored: StoredSession, now: float) -> bool:
+        is_parent = token.generation == stored.generation - 1
+        return is_parent and now - stored.rotated_at <= self._limits.grace

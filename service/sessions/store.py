@@ -1,0 +1,104 @@
+"""Sessions in the database. Whoever rotates or ends one writes its row, so PostgreSQL puts them in an order."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import asyncpg
+
+from service.database import Database, moment
+from service.sessions.refresh_token import RefreshToken
+from service.sessions.session import Limits, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """A session's row, as the unhappy path needs it."""
+
+    session: Session
+    generation: int
+    rotated_at: float
+    is_live: bool
+    """Not revoked, not expired, and neither its person nor its client disabled."""
+
+
+class SessionStore:
+    """Starts, rotates, finds and revokes sessions; each method is one statement."""
+
+    def __init__(self, database: Database, limits: Limits) -> None:
+        self._database, self._limits = database, limits
+
+    # The locks on the person and the client make whoever disables one of them wait for this row, and then end it.
+    _START = """
+        WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled FOR SHARE),
+             client AS (SELECT client_id FROM clients WHERE client_id = $4 AND enabled FOR SHARE)
+        INSERT INTO sessions (handle, id, user_id, client_id, scopes, audiences,
+                              created_at, rotated_at, idle_expires_at, expires_at)
+        SELECT $1, $2, person.id, client.client_id, $5, $6, $7, $7, least($8::timestamptz, $9), $9
+          FROM person, client
+        RETURNING id
+    """
+
+    async def start(self, token: RefreshToken, session: Session, now: float) -> bool:
+        """Whether the session now exists: not if its person or client was disabled meanwhile. `now`: seconds."""
+        idle_end, end = moment(now + self._limits.idle), moment(now + self._limits.absolute)
+        started = await self._database.fetch_value(
+            self._START, token.handle, session.id, session.user_id, session.client_id, sorted(session.scopes),
+            list(session.audiences), moment(now), idle_end, end,
+        )  # fmt: skip
+        return started is not None
+
+    # One statement decides: of any number that come with one generation, one finds it, and the others find the next.
+    _ROTATE = """
+        UPDATE sessions AS s
+           SET generation = s.generation + 1, rotated_at = $4, idle_expires_at = least($5::timestamptz, s.expires_at)
+          FROM users AS u, clients AS c
+         WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
+           AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
+           AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
+           AND u.id = s.user_id AND u.enabled AND c.client_id = s.client_id AND c.enabled
+        RETURNING s.id, s.user_id, s.client_id, s.scopes, s.audiences
+    """
+
+    async def rotate(
+        self, token: RefreshToken, *, client_id: str, scopes: Collection[str], audiences: Collection[str], now: float
+    ) -> Session | None:
+        """The session, now one generation on; None, and nothing changed, if `token` is not its current token.
+
+        None as well if the session has ended, or has not all of `scopes` and `audiences`.
+        """
+        row = await self._database.fetch_row(
+            self._ROTATE, token.handle, token.generation, client_id, moment(now), moment(now + self._limits.idle),
+            list(scopes), list(audiences),
+        )  # fmt: skip
+        return None if row is None else _session(row)
+
+    _FIND = """
+        SELECT s.id, s.user_id, s.client_id, s.scopes, s.audiences, s.generation,
+               extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
+               s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled AS is_live
+          FROM sessions AS s JOIN users AS u ON u.id = s.user_id JOIN clients AS c ON c.client_id = s.client_id
+         WHERE s.handle = $1
+    """
+
+    async def find(self, handle: bytes, now: float) -> StoredSession | None:
+        row = await self._database.fetch_row(self._FIND, handle, moment(now))
+        if row is None:
+            return None
+        generation, rotated_at, is_live = row["generation"], row["rotated_at"], row["is_live"]
+        return StoredSession(session=_session(row), generation=generation, rotated_at=rotated_at, is_live=is_live)
+
+    _REVOKE = "UPDATE sessions SET revoked_at = $2 WHERE handle = $1 AND revoked_at IS NULL"
+
+    async def revoke(self, handle: bytes, now: float) -> None:
+        """Ends the session: none of its refresh tokens brings anything once this returns."""
+        await self._database.execute(self._REVOKE, handle, moment(now))
+
+
+def _session(row: asyncpg.Record) -> Session:
+    return Session(
+        id=str(row["id"]),
+        user_id=str(row["user_id"]),
+        client_id=row["client_id"],
+        scopes=frozenset(row["scopes"]),
+        audiences=tuple(row["audiences"]),
+    )

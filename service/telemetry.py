@@ -1,0 +1,74 @@
+"""Logs: one event a line, JSON for programs or coloured text for people. No secret gets here, because none is passed.
+
+Control and direction characters are escaped in both forms, so that nothing that was sent can begin a line of its own.
+"""
+
+import logging
+import re
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+# What JSON leaves as it is and a terminal acts upon: controls, line separators, and characters that turn the direction.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+LONGEST = 500
+
+
+def configure_logging(level: str, form: str) -> None:
+    """`form`: `json` or `console`. Everything that other libraries log takes the same way."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _make_safe,
+    ]
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if form == "console" else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # These tell at DEBUG what goes over the wire, and that is not for logs.
+    for library in ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def where(error: BaseException) -> list[str]:
+    """The kinds of an error and its causes, and the lines it came through: enough to mend it.
+
+    Not its text, which libraries like to fill with the values that they were given.
+    """
+    chain: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(chain) < 10:
+        frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(current.__traceback__)[-8:]]
+        chain.append(f"{type(current).__module__}.{type(current).__qualname__} at {' < '.join(reversed(frames))}")
+        current = current.__cause__ or current.__context__
+    return chain
+
+
+def _make_safe(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", value[:LONGEST])
+    # Another library's traceback ends with the error's text; ours say where, without it.
+    error = event.pop("exc_info", None)
+    if isinstance(error, tuple) and isinstance(error[1], BaseException):
+        event["error_at"] = where(error[1])
+    return event

@@ -1,0 +1,43 @@
+"""Strikes access tokens (RFC 9068)."""
+
+import secrets
+from collections.abc import Callable
+
+from mintmark.claims import AccessTokenClaims
+from service.signing_keys import KeyRing
+from service.tokens.authorization import Authorization, TokenResponse
+
+JITTER = 0.04
+"""The share by which lifetimes differ, so that clients that signed in together do not all come back together."""
+
+
+class Mint:
+    """Makes an access token of an authorization, with the key that is active at the moment."""
+
+    def __init__(self, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
+        """`lifetime`: seconds, at most; `clock`: seconds since the epoch."""
+        self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
+
+    def issue(self, authorization: Authorization) -> TokenResponse:
+        """Raises TemporarilyUnavailable while there is no key."""
+        issued_at = int(self._clock())
+        lifetime = self._lifetime - secrets.randbelow(int(self._lifetime * JITTER) + 1)
+        claims = AccessTokenClaims(
+            issuer=self._issuer,
+            subject=authorization.subject,
+            audience=authorization.audiences,
+            client_id=authorization.client_id,
+            scopes=authorization.scopes,
+            issued_at=issued_at,
+            expires_at=issued_at + lifetime,
+            token_id=secrets.token_urlsafe(16),
+            subject_profile=authorization.subject_profile,
+            session_id=authorization.session_id,
+        )
+        return TokenResponse(
+            access_token=self._ring.signer.sign(claims.to_claims()),
+            expires_in=lifetime,
+            scopes=authorization.scopes,
+            refresh_token=authorization.refresh_token,
+            token_id=claims.token_id,
+        )
