@@ -1,6 +1,6 @@
 """The grants: each turns a request and an authenticated client into an Authorization, and does nothing else.
 
-What holds for every grant (who the client is, whether it may use the grant, scopes, audiences) is the token endpoint's business.
+What holds for every grant (who the client is, whether it may use the grant, scopes, audiences) is for the token endpoint.
 """
 
 from service.grants.client_credentials import ClientCredentialsGrant

@@ -30,6 +30,8 @@ class KeyUpkeep:
         """`prepare`: what must succeed once before the database can be used (a migration)."""
         self._store, self._ring, self._algorithm, self._clock = store, ring, algorithm, clock
         self._prepare = prepare
+        self.tried = asyncio.Event()
+        """Set after the first attempt, whether it brought keys or not."""
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -42,11 +44,13 @@ class KeyUpkeep:
                 if str(error) != said:
                     log.warning("signing keys not loaded yet, trying again", reason=str(error))
                 said = str(error)
+                self.tried.set()
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 if said:
                     log.info("signing keys loaded")
                 said = ""
+                self.tried.set()
                 await asyncio.sleep(RELOAD_SECONDS)
 
     async def _once(self) -> None:

@@ -1,0 +1,155 @@
+"""The roof: the one place where settings, stores, grants and endpoints are put together.
+
+Everything is made here and opened in the lifespan. Nothing waits for the database: without it the service starts, says at
+`/readyz` that it is not ready, and comes up when the database does.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import structlog
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from mintmark import ResourceServer
+from service import migrations
+from service.clients import ClientCache, ClientStore
+from service.database import Database, database_url
+from service.endpoints.answers import install_error_answers
+from service.endpoints.client_authentication import ClientAuthentication
+from service.endpoints.docs import DocsEndpoints
+from service.endpoints.health import HealthEndpoints
+from service.endpoints.metadata import MetadataEndpoints
+from service.endpoints.requests import RequestContext
+from service.endpoints.token import TokenEndpoint
+from service.endpoints.users import UserEndpoints
+from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
+from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore
+from service.settings import Settings, load_settings
+from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
+from service.telemetry import configure_logging
+from service.tokens import Mint
+from service.users import PasswordAuthenticator, PasswordHasher, UserStore
+
+FIRST_ATTEMPT_SECONDS = 10.0
+
+log = structlog.get_logger("service.app")
+
+
+def create_app(settings: Settings | None = None, *, dsn: str | None = None, clock: Callable[[], float] = time.time) -> FastAPI:
+    """The token service. Raises SettingsError.
+
+    `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    return _Roof(settings, dsn, clock).app()
+
+
+class _Roof:
+    """The parts of one service, in the order of the floors they stand on."""
+
+    def __init__(self, settings: Settings, dsn: str | None, clock: Callable[[], float]) -> None:
+        self._settings, self._dsn, self._clock = settings, dsn, clock
+        self._issuer = settings.issuer_url
+        self._database = Database(size=settings.database_pool_size)
+        self._head = migrations.head()
+        self._keys = SigningKeyStore(self._database, settings.encryption_keys)
+        self._ring = KeyRing()
+        self._users = UserStore(self._database)
+        self._hasher = PasswordHasher(workers=settings.hash_workers, queue=settings.hash_queue)
+        self._clients = ClientCache(ClientStore(self._database), clock)
+
+    def app(self) -> FastAPI:
+        docs = "/openapi.json" if self._settings.docs else None
+        app = FastAPI(
+            title="Mintmark token service",
+            summary="Signs people and services in, and keeps them signed in.",
+            version="0.1.0",
+            openapi_url=docs,
+            docs_url=None,
+            redoc_url=None,
+            lifespan=self._lifespan,
+        )
+        grants = self._grants()
+        auth = ResourceServer(
+            issuer=self._issuer,
+            audience=self._issuer,
+            key_set=self._ring.verifying_keys,
+            token_url=f"{self._issuer.rstrip('/')}/token",
+            clock=self._clock,
+        )
+        mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
+        app.include_router(TokenEndpoint(grants, ClientAuthentication(self._clients), self._ring, mint).routes())
+        app.include_router(UserEndpoints(self._users, auth).routes())
+        app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
+        app.include_router(HealthEndpoints(self._why_not_ready).routes())
+        if self._settings.docs:
+            app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
+        install_error_answers(app)
+        self._add_middleware(app)
+        return app
+
+    def _grants(self) -> dict[str, Grant]:
+        settings = self._settings
+        limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+        sealer = RefreshTokenSealer(settings.refresh_keys, current_id=settings.refresh_keys.current_id)
+        sessions = Sessions(SessionStore(self._database, limits), sealer, limits, self._clock)
+        return {
+            "password": PasswordGrant(PasswordAuthenticator(self._users, self._hasher), sessions),
+            "refresh_token": RefreshTokenGrant(sessions),
+            "client_credentials": ClientCredentialsGrant(),
+        }
+
+    def _add_middleware(self, app: FastAPI) -> None:
+        if self._settings.cors_origins:
+            app.add_middleware(
+                CORSMiddleware,
+                allow_origins=self._settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["Authorization", "Content-Type", "X-Requested-With"],
+                expose_headers=["WWW-Authenticate", "Retry-After", "X-Request-ID"],
+                allow_credentials=False,
+            )
+        app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https")
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        try:
+            if self._dsn is not None:
+                async with self._serving(self._dsn):
+                    yield
+            else:
+                async with database_url(self._settings) as dsn, self._serving(dsn):
+                    yield
+        finally:
+            self._hasher.close()
+
+    @asynccontextmanager
+    async def _serving(self, dsn: str) -> AsyncIterator[None]:
+        async with self._database.open(dsn):
+            upkeep = self._upkeep(dsn)
+            task = asyncio.create_task(upkeep.run(), name="keeps the signing keys")
+            try:
+                # A moment of patience, so that what can be ready is ready from the first request on.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                yield
+            finally:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    def _upkeep(self, dsn: str) -> KeyUpkeep:
+        # In production a migration is somebody's decision: `mintmark-service migrate`.
+        migrates = self._settings.uses_embedded_database or self._settings.is_development
+        prepare = (lambda: migrations.migrate(dsn)) if migrates else None
+        return KeyUpkeep(self._keys, self._ring, algorithm=self._settings.signing_algorithm, clock=self._clock, prepare=prepare)
+
+    async def _why_not_ready(self) -> str | None:
+        if await migrations.current(self._database) != self._head:
+            return "The database has another schema. Run: mintmark-service migrate"
+        return None if self._ring.is_loaded else "The signing keys are not loaded yet."

@@ -1,0 +1,106 @@
+"""`mintmark-service clients …`"""
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import typer
+
+from service.clients import Client, ClientStore, new_client_secret, secret_hash
+from service.commands.output import open_for_command, read_secret_line, say, say_json, say_table
+from service.commands.users import AsJson
+from service.errors import Invalid
+from service.settings import Settings, load_settings
+
+app = typer.Typer(help="Applications that may ask for tokens.", no_args_is_help=True)
+
+SHORTEST_SECRET = 32
+Many = list[str] | None
+
+
+@app.command()
+def add(
+    client_id: Annotated[str, typer.Argument(help="The client's id.")],
+    confidential: Annotated[
+        bool | None, typer.Option("--confidential/--public", help="Can it keep a secret? An SPA cannot.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    grant: Annotated[Many, typer.Option(help="password, refresh_token or client_credentials; may be repeated.")] = None,
+    scope: Annotated[Many, typer.Option(help="A scope it may have; may be repeated.")] = None,
+    audience: Annotated[Many, typer.Option(help="A resource server it may have tokens for; may be repeated.")] = None,
+    default_audience: Annotated[Many, typer.Option(help="Those it gets without asking; all audiences if left out.")] = None,
+    secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the secret from standard input.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a client. The secret of a confidential client is shown this once."""
+    settings = load_settings()
+    if confidential is None:
+        raise Invalid("Say whether the client can keep a secret: --confidential or --public.")
+    secret = _secret(confidential=confidential, from_stdin=secret_stdin)
+    audiences = tuple(audience or [settings.issuer_url])
+    client = Client(
+        client_id=client_id,
+        name=name or client_id,
+        confidential=confidential,
+        grants=frozenset(grant or (["client_credentials"] if confidential else ["password", "refresh_token"])),
+        scopes=frozenset(scope or []),
+        audiences=audiences,
+        default_audiences=tuple(default_audience or audiences),
+        secret_hashes=(secret_hash(secret),) if secret else (),
+    )
+    asyncio.run(_add(settings, client))
+    shown = {"client_secret": secret} if secret and not secret_stdin else {}
+    if as_json:
+        say_json({**_row(client), **shown})
+        return
+    say(f"Added the client {client.client_id}.")
+    if shown:
+        say(f"Secret, shown this once: {secret}")
+
+
+@app.command("list")
+def list_clients(as_json: AsJson = False) -> None:
+    """List clients. Secrets cannot be shown: only their hashes are kept."""
+    rows = [_row(client) for client in asyncio.run(_list(load_settings()))]
+    if as_json:
+        say_json(rows)
+    else:
+        columns = ("client_id", "confidential", "grants", "scopes", "audiences", "enabled")
+        say_table(columns, rows, empty="There are no clients. Add one with: mintmark-service clients add")
+
+
+def _secret(*, confidential: bool, from_stdin: bool) -> str | None:
+    if not confidential:
+        if from_stdin:
+            raise Invalid("A public client has no secret: leave out --secret-stdin, or say --confidential.")
+        return None
+    if not from_stdin:
+        return new_client_secret()
+    secret = read_secret_line("secret")
+    if len(secret) < SHORTEST_SECRET or len(set(secret)) < SHORTEST_SECRET // 3:
+        raise Invalid(f"The secret is too easy to guess: it needs {SHORTEST_SECRET} random characters at least.")
+    return secret
+
+
+def _row(client: Client) -> dict[str, Any]:
+    return {
+        "client_id": client.client_id,
+        "name": client.name,
+        "subject": client.subject,
+        "confidential": client.confidential,
+        "grants": sorted(client.grants),
+        "scopes": sorted(client.scopes),
+        "audiences": list(client.audiences),
+        "default_audiences": list(client.default_audiences),
+        "enabled": client.enabled,
+    }
+
+
+async def _add(settings: Settings, client: Client) -> None:
+    async with open_for_command(settings) as database:
+        await ClientStore(database).add(client, time.time())
+
+
+async def _list(settings: Settings) -> list[Client]:
+    async with open_for_command(settings) as database:
+        return list(await ClientStore(database).list())

@@ -1,0 +1,40 @@
+"""Whether the process runs (`/livez`) and whether it can serve (`/readyz`)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from service.errors import DatabaseUnavailable, SchemaBehind
+
+SECONDS = 1.5
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class HealthEndpoints:
+    """Answers probes. `why_not_ready` asks the parts, and names the first that is missing; None when all are there."""
+
+    def __init__(self, why_not_ready: Callable[[], Awaitable[str | None]]) -> None:
+        self._why_not_ready = why_not_ready
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["health"])
+        router.add_api_route("/livez", self.live, methods=["GET", "HEAD"], summary="Does the process run?", response_model=None)
+        router.add_api_route("/readyz", self.ready, methods=["GET", "HEAD"], summary="Can it serve?", response_model=None)
+        return router
+
+    async def live(self) -> JSONResponse:
+        return JSONResponse({"status": "live"}, headers=NO_STORE)
+
+    async def ready(self) -> JSONResponse:
+        try:
+            async with asyncio.timeout(SECONDS):
+                reason = await self._why_not_ready()
+        except (TimeoutError, DatabaseUnavailable):
+            reason = "The database does not answer."
+        except SchemaBehind:
+            reason = "The database has not been migrated. Run: mintmark-service migrate"
+        if reason is None:
+            return JSONResponse({"status": "ready"}, headers=NO_STORE)
+        return JSONResponse({"status": "not ready", "reason": reason}, 503, {**NO_STORE, "Retry-After": "1"})

@@ -1,0 +1,136 @@
+"""The token endpoint (RFC 6749, section 3.2). Its numbered phases hold for every grant, so that no grant can forget one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import structlog
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from mintmark.errors import (
+    InvalidClient,
+    InvalidRequest,
+    InvalidScope,
+    InvalidTarget,
+    OAuthError,
+    TemporarilyUnavailable,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+)
+from mintmark.scopes import parse_scope
+from service.clients import Client
+from service.endpoints.client_authentication import ClientAuthentication, read_credentials, uses_basic
+from service.endpoints.forms import read_form
+from service.endpoints.token_openapi import TOKEN_OPERATION
+from service.errors import DatabaseUnavailable, SchemaBehind
+from service.grants import Grant, GrantRequest
+from service.sessions.sessions import RefreshTokenReused
+from service.signing_keys import KeyRing
+from service.telemetry import where
+from service.tokens import Authorization, Mint, TokenResponse
+
+log = structlog.get_logger("service.token")
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class TokenEndpoint:
+    """Answers `POST /token`."""
+
+    def __init__(self, grants: Mapping[str, Grant], clients: ClientAuthentication, ring: KeyRing, mint: Mint) -> None:
+        self._grants, self._clients, self._ring, self._mint = grants, clients, ring, mint
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["tokens"])
+        router.add_api_route("/token", self.answer, methods=["POST"], response_model=None, **TOKEN_OPERATION)
+        return router
+
+    async def answer(self, request: Request) -> JSONResponse:
+        try:
+            response = await self._exchange(request)
+        except OAuthError as error:
+            return _refusal(error, challenge=uses_basic(request))
+        except (DatabaseUnavailable, SchemaBehind) as error:
+            log.warning("token request failed", reason=str(error), error_at=where(error))
+            return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+        # 8. Answer.
+        return JSONResponse(response.to_json(), headers=NO_STORE)
+
+    async def _exchange(self, request: Request) -> TokenResponse:
+        # 0. Without a key nothing can be issued; and nobody's refresh token is used up to find that out.
+        _ = self._ring.signer
+        # 1. Parse.
+        parameters = await read_form(request)
+        # 2. Authenticate the client.
+        client = await self._clients.authenticate(read_credentials(request, parameters))
+        structlog.contextvars.bind_contextvars(client_id=client.client_id, grant=_known(parameters, self._grants))
+        # 3. Find the grant.
+        grant_type = parameters.get("grant_type")
+        if grant_type is None:
+            raise InvalidRequest("The parameter grant_type is missing.")
+        grant = self._grants.get(grant_type)
+        if grant is None:
+            raise UnsupportedGrantType
+        # 4. Check that the client may use it.
+        if grant_type not in client.grants:
+            raise UnauthorizedClient
+        # 5. Scope and audience policy.
+        wanted = _policy(client, parameters)
+        # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
+        authorization = _limit(await grant.authorize(wanted), client)
+        # 7. Issue.
+        response = self._mint.issue(authorization)
+        log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=response.token_id)
+        return response
+
+
+def _policy(client: Client, parameters: Mapping[str, str]) -> GrantRequest:
+    requested = parse_scope(parameters.get("scope", ""))
+    scopes = requested & client.scopes if requested else client.scopes
+    if requested and not scopes:
+        raise InvalidScope("This client may have none of the requested scopes.")
+    resource = parameters.get("resource")
+    if resource is not None and resource not in client.audiences:
+        raise InvalidTarget
+    audiences = () if resource is None else (resource,)
+    return GrantRequest(
+        client=client,
+        parameters=parameters,
+        requested_scopes=requested,
+        scopes=scopes,
+        requested_audiences=audiences,
+        audiences=audiences or client.default_audiences,
+    )
+
+
+def _limit(authorization: Authorization, client: Client) -> Authorization:
+    scopes = authorization.scopes & client.scopes
+    audiences = tuple(audience for audience in authorization.audiences if audience in client.audiences)
+    if authorization.scopes and not scopes:
+        raise InvalidScope("This client may no longer have any of these scopes.")
+    if not audiences:
+        raise InvalidTarget("This client may no longer have tokens for any of these audiences.")
+    return replace(authorization, scopes=scopes, audiences=audiences)
+
+
+def _known(parameters: Mapping[str, str], grants: Mapping[str, Grant]) -> str | None:
+    grant_type = parameters.get("grant_type")
+    return grant_type if grant_type in grants else None
+
+
+def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
+    """The answer of RFC 6749, section 5.2."""
+    status, headers = 400, dict(NO_STORE)
+    if isinstance(error, InvalidClient):
+        status = 401
+        if challenge:
+            headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
+    if isinstance(error, TemporarilyUnavailable):
+        status = 503
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RefreshTokenReused):
+        log.warning("refresh token reused, session revoked", sub=error.session.user_id, sid=error.session.id)
+    else:
+        log.info("token refused", error=error.error, reason=error.description)
+    return JSONResponse({"error": error.error, "error_description": error.description}, status, headers)

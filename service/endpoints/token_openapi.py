@@ -1,0 +1,58 @@
+"""What OpenAPI says of the token endpoint. By hand, because the endpoint reads its own form."""
+
+from typing import Any
+
+_TEXT = {"type": "string"}
+
+_FORM = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["password", "refresh_token", "client_credentials"]},
+        "username": {**_TEXT, "description": "For `password`."},
+        "password": {**_TEXT, "format": "password", "description": "For `password`."},
+        "refresh_token": {**_TEXT, "description": "For `refresh_token`."},
+        "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
+        "resource": {**_TEXT, "description": "The audience the token is for (RFC 8707). Without it, the client's default."},
+        "client_id": {**_TEXT, "description": "The client, unless it authenticates with HTTP Basic."},
+        "client_secret": {**_TEXT, "format": "password", "description": "A confidential client's secret."},
+    },
+}
+
+_TOKENS = {
+    "type": "object",
+    "required": ["access_token", "token_type", "expires_in", "scope"],
+    "properties": {
+        "access_token": _TEXT,
+        "token_type": {"type": "string", "const": "Bearer"},
+        "expires_in": {"type": "integer", "description": "Seconds."},
+        "scope": _TEXT,
+        "refresh_token": _TEXT,
+    },
+}
+
+_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": _TEXT, "error_description": _TEXT},
+}
+
+
+def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+TOKEN_OPERATION: dict[str, Any] = {
+    "operation_id": "token",
+    "summary": "Sign in, refresh, or get a token for a service",
+    "description": "RFC 6749, section 3.2. Errors are those of section 5.2.",
+    "responses": {
+        200: _response("Tokens. Store them, not the password.", _TOKENS),
+        400: _response("The request, the credentials or the refresh token are refused.", _ERROR),
+        401: _response("The client is not who it says.", _ERROR),
+        503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
+    },
+    "openapi_extra": {
+        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}},
+    },
+}
