@@ -1,0 +1,41 @@
+# The doors of the house. `make help` lists them.
+
+VENV ?= .venv
+PYTEST ?=
+export VENV PYTHON MINTMARK_PORT ORDERS_PORT MINTMARK_DATA_DIR
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types format lock clean environment browser
+
+help: ## List the doors
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-16s%s\n' "$$door" "$$what"; done
+
+run: environment ## Serve the token service on port 8000 and the orders example on 8001
+	@exec $(VENV)/bin/python examples/demo.py
+
+test: environment browser lint types ## Everything that CI runs: style, types, contracts, tests
+	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
+
+lint: environment ## Style and import contracts
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Some files are not formatted. Run: make format'; exit 1; }
+	@cd examples/orders && PYTHONPATH=. "$(abspath $(VENV))/bin/lint-imports" --no-logo --config ../../.importlinter
+
+types: environment ## Strict type check
+	@$(VENV)/bin/mypy
+
+format: environment ## Put the style right
+	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet .
+
+lock: environment ## Pin the newest allowed version of every package, with hashes
+	@$(VENV)/bin/python tools/lock.py --upgrade
+
+clean: ## Remove the virtual environment and caches; the data in .mintmark stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+
+environment:
+	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }
+	@python3 tools/environment.py
+
+browser: environment
+	@$(VENV)/bin/python tools/browser.py

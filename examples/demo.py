@@ -1,0 +1,225 @@
+"""`make run`: the token service and the orders example side by side, with a person and two clients to try them.
+
+Uses only what everybody can use: the command `mintmark-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
+"""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+START_SECONDS, STOP_SECONDS = 120, 20
+EXISTS = 3  # an exit code of mintmark-service
+
+
+class Stop(Exception):
+    """Somebody asked for the end."""
+
+
+class Failure(Exception):
+    """The demo cannot go on; the message is for the person at the terminal."""
+
+
+class Demo:
+    """Two processes, and the file with the demo's credentials."""
+
+    def __init__(self, data_dir: Path, port: int, orders_port: int) -> None:
+        self._credentials = data_dir / "demo.env"
+        self._data_dir = data_dir
+        self._port, self._orders_port = port, orders_port
+        self._issuer = os.environ.get("MINTMARK_ISSUER") or f"http://127.0.0.1:{port}"
+        self._orders = f"http://127.0.0.1:{orders_port}"
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = {
+            **os.environ,
+            "MINTMARK_ENVIRONMENT": "development",
+            "MINTMARK_DATA_DIR": str(data_dir),
+            "MINTMARK_PORT": str(port),
+            "MINTMARK_CORS_ORIGINS": f"{self._orders},http://localhost:{orders_port}",
+            "MINTMARK_DOCS_CLIENT_ID": "demo-spa",
+            "MINTMARK_LOG_FORMAT": os.environ.get("MINTMARK_LOG_FORMAT", "console"),
+            "ORDERS_ISSUER": self._issuer,
+        }
+
+    def run(self) -> None:
+        """Until somebody stops it, or a process ends by itself. Raises Stop or Failure."""
+        for port in (self._port, self._orders_port):
+            _check_free(port)
+        _make_folder(self._data_dir)
+        say("Starting PostgreSQL and the token service …")
+        self._start("the token service", str(BIN / "mintmark-service"), "serve")
+        self._wait_for("the token service", f"http://127.0.0.1:{self._port}/readyz")
+        self._make_accounts()
+        self._start(
+            "the orders example", str(BIN / "uvicorn"), "--app-dir", str(HERE / "orders"), "orders.app:app",
+            "--port", str(self._orders_port), "--no-access-log", "--log-level", "warning",
+        )  # fmt: skip
+        self._wait_for("the orders example", f"{self._orders}/livez")
+        self._explain()
+        while True:
+            time.sleep(0.2)
+            self._check_children()
+
+    def stop(self) -> None:
+        """Ends what was started, the last first. The token service takes PostgreSQL down with it."""
+        for name, child in reversed(self._children.items()):
+            child.terminate()
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                say(f"{name} does not stop; ending it by force.")
+                child.kill()
+                child.wait()
+
+    def _start(self, name: str, *command: str) -> None:
+        # In a session of its own: Ctrl-C is for this process, which then stops the others in order.
+        self._children[name] = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def _wait_for(self, name: str, url: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        no_proxy = urllib.request.ProxyHandler({})
+        while time.monotonic() < deadline:
+            self._check_children()
+            with suppress(OSError, urllib.error.URLError), urllib.request.build_opener(no_proxy).open(url, timeout=2):
+                return
+            time.sleep(0.1)
+        raise Failure(f"{name} did not answer {url} within {START_SECONDS} seconds.")
+
+    def _check_children(self) -> None:
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise Failure(f"{name} has ended (exit code {child.returncode}); what it said stands above.")
+
+    def _make_accounts(self) -> None:
+        if self._credentials.exists():
+            say(f"Found the demo's credentials in {self._credentials}.")
+            return
+        say("Making one user and two clients …")
+        values = self._new_credentials()
+        shared = [f"--audience={name}" for name in ("orders", self._issuer)]
+        scopes = ["--scope=orders:read", "--scope=orders:write"]
+        self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
+        self._command(["clients", "add", values["DEMO_SPA_CLIENT_ID"], "--public", "--name=Demo SPA", *shared, *scopes])
+        self._command(
+            ["clients", "add", values["DEMO_SERVICE_CLIENT_ID"], "--confidential", "--name=Demo service", "--secret-stdin",
+             *shared, *scopes],
+            values["DEMO_SERVICE_CLIENT_SECRET"],
+        )  # fmt: skip
+        self._credentials.with_suffix(".env.new").rename(self._credentials)
+        say(f"Wrote their secrets to {self._credentials}.")
+
+    def _new_credentials(self) -> dict[str, str]:
+        """Written down before they are used: after a crash half-way the next start goes on with the same ones."""
+        draft = self._credentials.with_suffix(".env.new")
+        if draft.exists():
+            return dict(line.split("=", 1) for line in draft.read_text().splitlines())
+        values = {
+            "DEMO_USERNAME": "demo",
+            "DEMO_PASSWORD": secrets.token_urlsafe(18),
+            "DEMO_SPA_CLIENT_ID": "demo-spa",
+            "DEMO_SERVICE_CLIENT_ID": "demo-service",
+            "DEMO_SERVICE_CLIENT_SECRET": f"mms_{secrets.token_urlsafe(32)}",
+        }
+        unfinished = draft.with_suffix(".tmp")
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(f"{name}={value}\n" for name, value in values.items())
+        unfinished.rename(draft)
+        return values
+
+    def _command(self, arguments: list[str], secret: str = "") -> None:
+        done = subprocess.run(
+            [str(BIN / "mintmark-service"), *arguments], env=self._environment, input=f"{secret}\n".encode(),
+            capture_output=True, timeout=START_SECONDS, check=False, start_new_session=True,
+        )  # fmt: skip
+        if done.returncode not in {0, EXISTS}:
+            raise Failure(f"mintmark-service {' '.join(arguments[:3])} failed: {done.stderr.decode(errors='replace').strip()}")
+
+    def _explain(self) -> None:
+        token, orders = f"{self._issuer}/token", f"{self._orders}/orders"
+        say(f"""
+  Token service   {self._issuer}        try it in {self._issuer}/docs
+  Orders example  {self._orders}        try it in {self._orders}/docs
+  Credentials     {self._credentials}   (user {"demo"!r}, clients 'demo-spa' and 'demo-service')
+
+Sign in, list your orders, stay signed in; paste these into another terminal:
+
+. '{self._credentials}' && TOKENS=$(curl -s {token} -d grant_type=password -d client_id="$DEMO_SPA_CLIENT_ID" \
+-d username="$DEMO_USERNAME" -d password="$DEMO_PASSWORD") && echo "$TOKENS"
+curl -s {orders} -H "Authorization: Bearer $(echo "$TOKENS" | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')"
+curl -s {token} -d grant_type=refresh_token -d client_id="$DEMO_SPA_CLIENT_ID" \
+-d refresh_token="$(echo "$TOKENS" | sed 's/.*"refresh_token":"\\([^"]*\\)".*/\\1/')"
+
+Running. Ctrl-C stops everything, PostgreSQL included.
+""")
+
+
+def say(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()
+
+
+def _check_free(port: int) -> None:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise Failure(
+            f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose others: "
+            "make run MINTMARK_PORT=… ORDERS_PORT=…"
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise Failure(
+            f"The folder {folder} cannot be written ({error.strerror}). Choose another: make run MINTMARK_DATA_DIR=…"
+        ) from error
+
+
+def _stop(number: int, _: FrameType | None) -> NoReturn:
+    # Once is enough: a second signal must not interrupt the stopping.
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    raise Stop(signal.Signals(number).name)
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    data_dir = Path(os.environ.get("MINTMARK_DATA_DIR") or HERE.parent / ".mintmark").absolute()
+    port, orders_port = (
+        int(os.environ.get(name) or number) for name, number in (("MINTMARK_PORT", 8000), ("ORDERS_PORT", 8001))
+    )
+    demo = Demo(data_dir, port, orders_port)
+    try:
+        demo.run()
+    except Stop:
+        say("\nStopping …")
+        demo.stop()
+        say("Stopped. The next `make run` comes back with the same users, clients and keys.")
+        return 0
+    except Failure as failure:
+        demo.stop()
+        sys.stderr.write(f"{failure}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

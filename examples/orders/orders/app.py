@@ -1,0 +1,84 @@
+"""Lists and creates orders. Who may do what stands at each route; how a token is verified is Mintmark's business."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from mintmark import Principal, ResourceServer
+
+auth = ResourceServer(
+    issuer=os.environ.get("ORDERS_ISSUER", "http://127.0.0.1:8000"),
+    audience="orders",
+    scopes={"orders:read": "Read your orders", "orders:write": "Place orders"},
+    jwks_file=os.environ.get("ORDERS_JWKS_FILE"),
+)
+Reader = Annotated[Principal, auth.requires("orders:read")]
+Writer = Annotated[Principal, auth.requires("orders:write")]
+
+
+class NewOrder(BaseModel):
+    """What a caller wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    item: str = Field(min_length=1, max_length=100, examples=["A pound of coffee"])
+    quantity: int = Field(default=1, ge=1, le=1000)
+
+
+class Order(NewOrder):
+    """What was ordered. `id` counts from 1 for each caller."""
+
+    id: int
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async with auth.lifespan():
+        yield
+
+
+def make_docs(app: FastAPI) -> None:
+    """Docs from this origin, if fastapi-swagger is installed; FastAPI's own load their scripts from a CDN."""
+    try:
+        from fastapi_swagger import patch_fastapi
+    except ImportError:
+        app.docs_url = "/docs"
+        app.setup()
+        return
+    patch_fastapi(
+        app,
+        redirect_from_root_to_docs=False,
+        init_oauth={"clientId": os.environ.get("ORDERS_DOCS_CLIENT_ID", "demo-spa")},
+        swagger_ui_parameters={"validatorUrl": None, "persistAuthorization": False},
+    )
+
+
+def create_app() -> FastAPI:
+    """The orders API. Orders live in memory: this is about who may see them."""
+    app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
+    placed: dict[str, list[Order]] = {}
+
+    @app.get("/orders", summary="Your orders")
+    async def list_orders(who: Reader) -> list[Order]:
+        return placed.get(who.sub, [])
+
+    @app.post("/orders", summary="Place an order", status_code=201)
+    async def create_order(new: NewOrder, who: Writer) -> Order:
+        mine = placed.setdefault(who.sub, [])
+        order = Order(id=len(mine) + 1, **new.model_dump())
+        mine.append(order)
+        return order
+
+    @app.get("/livez", summary="Does the process run?")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    make_docs(app)
+    return app
+
+
+app = create_app()
