@@ -1,0 +1,20 @@
+"""What all tests share: no setting of this machine reaches them, and async tests run on asyncio."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_settings_from_outside() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(("MINTMARK_", "ORDERS_", "DEMO_")) and not name.startswith("MINTMARK_TEST_"):
+                patch.delenv(name)
+        yield

@@ -1,0 +1,171 @@
+"""A token service in this process, on a real PostgreSQL, spoken to over HTTP.
+
+The server is the one at MINTMARK_TEST_DATABASE_URL, or an embedded one that all workers share. Each worker makes a database of
+its own there, with a random name, and drops that one and no other. Tests keep apart by random names.
+"""
+
+import base64
+import os
+import secrets
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.clients import Client, ClientStore, new_client_secret, secret_hash
+from service.database import Database
+from service.embedded_postgres import embedded_postgres
+from service.migrations import migrate
+from service.settings import Settings, load_settings
+from service.users import PasswordHasher, User, UserStore, prepare_username
+
+ISSUER = "https://auth.example"
+PASSWORD = "seven green parrots in a boat"
+SECRET_KEYS = {
+    name: f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for name in ("key_encryption_keys", "refresh_token_keys")
+}
+
+
+class Clock:
+    """Seconds since the epoch, as the test wants them."""
+
+    def __init__(self, now: float = 1_800_000_000.25) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture(scope="session")
+async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    if given := os.environ.get("MINTMARK_TEST_DATABASE_URL"):
+        yield given
+        return
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    async with embedded_postgres(shared / "postgres-of-all-workers") as dsn:
+        yield dsn
+
+
+def dsn_of(server: str, database: str) -> str:
+    """The address of another database on the same server."""
+    return urlunsplit(urlsplit(server)._replace(path=f"/{database}"))
+
+
+@asynccontextmanager
+async def own_database(server: str) -> AsyncIterator[str]:
+    """A new empty database, dropped at the end."""
+    name = f"mintmark_test_{secrets.token_hex(8)}"
+    connection = await asyncpg.connect(server)
+    try:
+        await connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield dsn_of(server, name)
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def dsn(server_dsn: str) -> AsyncIterator[str]:
+    async with own_database(server_dsn) as own:
+        await migrate(own)
+        yield own
+
+
+@pytest.fixture(scope="session")
+async def password_hash() -> str:
+    """PASSWORD, hashed once for all."""
+    hasher = PasswordHasher(workers=1, queue=1)
+    try:
+        return await hasher.hash(PASSWORD)
+    finally:
+        hasher.close()
+
+
+def make_settings(dsn: str, **changes: object) -> Settings:
+    known: dict[str, object] = {"issuer": ISSUER, "database_url": dsn, "log_level": "DEBUG", **SECRET_KEYS}
+    return load_settings(_env_file=None, **(known | changes))
+
+
+class Service:
+    """A running service, and short ways to the usual requests."""
+
+    def __init__(self, app: FastAPI, http: httpx2.AsyncClient, database: Database, clock: Clock, password_hash: str) -> None:
+        self.app, self.http, self.database, self.clock = app, http, database, clock
+        self._password_hash = password_hash
+
+    async def add_user(self, username: str = "", **changes: object) -> User:
+        known: dict[str, object] = {
+            "id": str(uuid.uuid4()),
+            "username": prepare_username(username or f"person-{secrets.token_hex(6)}"),
+            "password_hash": self._password_hash,
+        }
+        user = User(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of User
+        await UserStore(self.database).add(user, self.clock())
+        return user
+
+    async def add_client(self, secret: str | None = None, **changes: object) -> Client:
+        confidential = secret is not None
+        known: dict[str, object] = {
+            "client_id": f"client-{secrets.token_hex(6)}",
+            "name": "A client",
+            "confidential": confidential,
+            "grants": frozenset({"client_credentials"} if confidential else {"password", "refresh_token"}),
+            "scopes": frozenset({"orders:read", "orders:write"}),
+            "audiences": ("orders", ISSUER),
+            "default_audiences": ("orders", ISSUER),
+            "secret_hashes": (secret_hash(secret),) if secret is not None else (),
+        }
+        client = Client(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Client
+        await ClientStore(self.database).add(client, self.clock())
+        return client
+
+    async def token(self, **form: str) -> httpx2.Response:
+        return await self.http.post("/token", data=form)
+
+    async def sign_in(self, client: Client, user: User, password: str = PASSWORD, **more: str) -> httpx2.Response:
+        return await self.token(
+            grant_type="password", client_id=client.client_id, username=user.username, password=password, **more
+        )
+
+    async def refresh(self, client: Client, refresh_token: str, **more: str) -> httpx2.Response:
+        return await self.token(grant_type="refresh_token", client_id=client.client_id, refresh_token=refresh_token, **more)
+
+
+StartService = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture
+async def start_service(dsn: str, password_hash: str) -> AsyncIterator[StartService]:
+    """Starts services with other settings, on this worker's database or on another."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*, at: str = dsn, clock: Clock | None = None, **changes: object) -> Service:
+            clock = clock or Clock()
+            app = create_app(make_settings(at, **changes), clock=clock)
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+            http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url=ISSUER))
+            database = Database(size=4)
+            await stack.enter_async_context(database.open(at))
+            return Service(app, http, database, clock, password_hash)
+
+        yield start
+
+
+@pytest.fixture
+async def service(start_service: StartService) -> Service:
+    return await start_service()
+
+
+@pytest.fixture
+def secret() -> str:
+    return new_client_secret()
