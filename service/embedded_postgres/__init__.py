@@ -54,8 +54,7 @@ class _Share:
 
     def join(self) -> str:
         try:
-            if not self._folder.exists():
-                self._folder.mkdir(mode=0o700, parents=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _alone(self._folder):
                 self._users = _open_lock(self._folder / "postgres.users.lock")
                 fcntl.flock(self._users, fcntl.LOCK_SH)
