@@ -26,7 +26,7 @@ class PasswordRules:
         if folded in _common():
             raise Invalid("The password is one of those that are guessed first. Choose another.")
         words = [word.casefold() for word in (username, *self._context_words) if len(word) >= SHORTEST_CONTEXT_WORD]
-        if any(len(folded.replace(word, "")) < self._min_length // 2 for word in words if word in folded):
+        if any(len(folded.replace(word, "")) < self._min_length * 2 // 3 for word in words if word in folded):
             raise Invalid("The password is little more than your name or the name of this service. Choose another.")
         if len(set(folded)) <= 3:
             raise Invalid("The password repeats a few characters. Choose another.")

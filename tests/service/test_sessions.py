@@ -23,7 +23,7 @@ async def signed_in(service: Service, **client: object) -> tuple[Client, str]:
 
 async def rotated(service: Service, client: Client, token: str) -> str:
     answer = await service.refresh(client, token)
-    assert answer.status_code == 200
+    assert 200 == answer.status_code
     child: str = answer.json()["refresh_token"]
     return child
 
@@ -40,8 +40,8 @@ async def test_of_many_concurrent_uses_one_rotates_and_all_get_the_same_child(se
     answers = await asyncio.gather(*(service.refresh(client, token) for _ in range(50)))
     assert {200} == {answer.status_code for answer in answers}
     children = {answer.json()["refresh_token"] for answer in answers}
-    assert len(children) == 1
-    assert (await service.refresh(client, children.pop())).status_code == 200
+    assert 1 == len(children)
+    assert 200 == (await service.refresh(client, children.pop())).status_code
 
 
 async def test_two_processes_with_one_database_agree_on_the_child(start_service: StartService) -> None:
@@ -50,26 +50,26 @@ async def test_two_processes_with_one_database_agree_on_the_child(start_service:
     client, token = await signed_in(one)
     answers = await asyncio.gather(*((one, other)[number % 2].refresh(client, token) for number in range(20)))
     assert {200} == {answer.status_code for answer in answers}
-    assert len({answer.json()["refresh_token"] for answer in answers}) == 1
+    assert 1 == len({answer.json()["refresh_token"] for answer in answers})
 
 
 async def test_a_grandparent_ends_the_session_even_within_the_grace_period(service: Service) -> None:
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     third = await rotated(service, client, second)
-    assert error_of(await service.refresh(client, first)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, first))
     for token in (third, second):
-        assert error_of(await service.refresh(client, token)) == REFUSED
+        assert REFUSED == error_of(await service.refresh(client, token))
 
 
 async def test_a_parent_after_the_grace_period_ends_the_session(service: Service) -> None:
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     service.clock.now += 30
-    assert (await service.refresh(client, first)).status_code == 200
+    assert 200 == (await service.refresh(client, first)).status_code
     service.clock.now += 0.5
-    assert error_of(await service.refresh(client, first)) == REFUSED
-    assert error_of(await service.refresh(client, second)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, first))
+    assert REFUSED == error_of(await service.refresh(client, second))
 
 
 async def test_without_a_grace_period_the_parent_ends_the_session_at_once(start_service: StartService) -> None:
@@ -77,8 +77,8 @@ async def test_without_a_grace_period_the_parent_ends_the_session_at_once(start_
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     service.clock.now += 0.001
-    assert error_of(await service.refresh(client, first)) == REFUSED
-    assert error_of(await service.refresh(client, second)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, first))
+    assert REFUSED == error_of(await service.refresh(client, second))
 
 
 async def test_a_retry_does_not_lengthen_the_grace_period(service: Service) -> None:
@@ -86,9 +86,9 @@ async def test_a_retry_does_not_lengthen_the_grace_period(service: Service) -> N
     await rotated(service, client, first)
     for _ in range(3):
         service.clock.now += 10
-        assert (await service.refresh(client, first)).status_code == 200
+        assert 200 == (await service.refresh(client, first)).status_code
     service.clock.now += 1
-    assert error_of(await service.refresh(client, first)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, first))
 
 
 async def test_reuse_is_recognised_after_a_restart_and_when_the_clock_steps_back(start_service: StartService) -> None:
@@ -96,18 +96,18 @@ async def test_reuse_is_recognised_after_a_restart_and_when_the_clock_steps_back
     client, first = await signed_in(service)
     second = await rotated(service, client, await rotated(service, client, first))
     restarted = await start_service(clock=Clock(service.clock.now - 60))
-    assert error_of(await restarted.refresh(client, first)) == REFUSED
-    assert error_of(await restarted.refresh(client, second)) == REFUSED
+    assert REFUSED == error_of(await restarted.refresh(client, first))
+    assert REFUSED == error_of(await restarted.refresh(client, second))
 
 
 async def test_another_clients_token_is_refused_and_its_session_stays(service: Service) -> None:
     client, token = await signed_in(service)
     stranger = await service.add_client()
-    assert error_of(await service.refresh(stranger, token)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(stranger, token))
     child = await rotated(service, client, token)
     grandchild = await rotated(service, client, child)
-    assert error_of(await service.refresh(stranger, token)) == REFUSED
-    assert (await service.refresh(client, grandchild)).status_code == 200
+    assert REFUSED == error_of(await service.refresh(stranger, token))
+    assert 200 == (await service.refresh(client, grandchild)).status_code
 
 
 async def test_the_absolute_expiry_does_not_move_however_often_a_session_is_refreshed(start_service: StartService) -> None:
@@ -117,7 +117,7 @@ async def test_the_absolute_expiry_does_not_move_however_often_a_session_is_refr
         service.clock.now += 19.9
         token = await rotated(service, client, token)
     service.clock.now += 5.1
-    assert error_of(await service.refresh(client, token)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, token))
 
 
 async def test_a_session_that_is_idle_for_too_long_has_ended(start_service: StartService) -> None:
@@ -126,32 +126,32 @@ async def test_a_session_that_is_idle_for_too_long_has_ended(start_service: Star
     service.clock.now += 399
     token = await rotated(service, client, token)
     service.clock.now += 400
-    assert error_of(await service.refresh(client, token)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, token))
 
 
 async def test_a_refresh_may_narrow_the_scope_for_one_token_and_never_widens_it(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     tokens = (await service.sign_in(client, user, scope="orders:read", resource="orders")).json()
     refused = await service.refresh(client, tokens["refresh_token"], scope="orders:read orders:write")
-    assert error_of(refused) == (400, "invalid_scope")
+    assert (400, "invalid_scope") == error_of(refused)
     refused = await service.refresh(client, tokens["refresh_token"], resource="https://auth.example")
-    assert error_of(refused) == (400, "invalid_target")
+    assert (400, "invalid_target") == error_of(refused)
     answer = await service.refresh(client, tokens["refresh_token"], scope="orders:read", resource="orders")
-    assert (answer.status_code, answer.json()["scope"]) == (200, "orders:read")
+    assert (200, "orders:read") == (answer.status_code, answer.json()["scope"])
 
 
 async def test_a_narrowed_refresh_leaves_the_session_as_wide_as_it_was(service: Service) -> None:
     client, token = await signed_in(service)
     narrow = (await service.refresh(client, token, scope="orders:read")).json()
     wide = (await service.refresh(client, narrow["refresh_token"])).json()
-    assert (narrow["scope"], wide["scope"]) == ("orders:read", "orders:read orders:write")
+    assert ("orders:read", "orders:read orders:write") == (narrow["scope"], wide["scope"])
 
 
 async def test_a_scope_taken_from_the_client_is_gone_at_the_next_refresh(service: Service) -> None:
     client, token = await signed_in(service)
     await service.database.execute("UPDATE clients SET scopes = '{orders:read}' WHERE client_id = $1", client.client_id)
     service.clock.now += 5
-    assert (await service.refresh(client, token)).json()["scope"] == "orders:read"
+    assert "orders:read" == (await service.refresh(client, token)).json()["scope"]
 
 
 @pytest.mark.parametrize("what", ["user", "client", "deleted"])
@@ -164,7 +164,7 @@ async def test_disabling_or_deleting_between_sign_in_and_refresh_ends_it(service
         "deleted": ("DELETE FROM users WHERE id = $1", user.id),
     }
     await service.database.execute(*statements[what])
-    assert error_of(await service.refresh(client, token)) == REFUSED
+    assert REFUSED == error_of(await service.refresh(client, token))
 
 
 async def test_disabling_a_user_leaves_no_live_session_once_the_call_returns(service: Service) -> None:
@@ -176,15 +176,15 @@ async def test_disabling_a_user_leaves_no_live_session_once_the_call_returns(ser
     racing += [asyncio.create_task(service.sign_in(client, user)) for _ in range(4)]
     await UserStore(service.database).disable(user.id, service.clock())
     live = "SELECT count(*) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL"
-    assert await service.database.fetch_value(live, user.id) == 0
+    assert 0 == await service.database.fetch_value(live, user.id)
     await asyncio.gather(*racing)
-    assert await service.database.fetch_value(live, user.id) == 0
+    assert 0 == await service.database.fetch_value(live, user.id)
 
 
 async def test_forged_and_malformed_tokens_are_refused_before_the_database_is_asked(start_service: StartService) -> None:
     service = await start_service()
     client, token = await signed_in(service)
-    assert (await service.refresh(client, token)).status_code == 200
+    assert 200 == (await service.refresh(client, token)).status_code
     # Without a table, whoever asks it fails.
     body = token.removeprefix("mmr_")[:-6]
     content = bytearray(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -215,11 +215,11 @@ async def test_the_hmac_key_can_be_rotated_without_signing_anybody_out(start_ser
     new = "2:" + base64.b64encode(bytes(range(100, 132))).decode()
     after = await start_service(refresh_token_keys=f"{new},{old}", clock=service.clock)
     token = await rotated(after, client, token)
-    assert base64.urlsafe_b64decode(token[4:8])[0] == 1
+    assert 1 == base64.urlsafe_b64decode(token[4:8])[0]
     _, fresh = await signed_in(after)
-    assert base64.urlsafe_b64decode(fresh[4:8])[0] == 2
+    assert 2 == base64.urlsafe_b64decode(fresh[4:8])[0]
     dropped = await start_service(refresh_token_keys=new, clock=service.clock)
-    assert error_of(await dropped.refresh(client, token)) == REFUSED
+    assert REFUSED == error_of(await dropped.refresh(client, token))
 
 
 async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(service: Service, secret: str) -> None:
@@ -240,4 +240,4 @@ async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(s
 
 async def test_refresh_tokens_are_all_different() -> None:
     sealer = RefreshTokenSealer(SecretKeys({1: bytes(range(32))}), current_id=1)
-    assert len({sealer.seal(sealer.new()) for _ in range(10_000)}) == 10_000
+    assert 10_000 == len({sealer.seal(sealer.new()) for _ in range(10_000)})

@@ -28,7 +28,7 @@ def header_of(answer: httpx2.Response) -> dict[str, object]:
 async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nobody(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     answer = await service.sign_in(client, user)
-    assert answer.status_code == 200
+    assert 200 == answer.status_code
     assert {"access_token", "token_type", "expires_in", "scope", "refresh_token"} == set(answer.json())
     orders = ResourceServer(
         issuer=ISSUER, audience="orders", jwks=(await service.http.get("/.well-known/jwks.json")).json(), clock=service.clock
@@ -48,7 +48,7 @@ async def test_an_access_token_has_the_claims_of_rfc_9068_and_says_whether_a_per
     required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"}
     assert required | {"sid"} == set(claims_of(person))
     assert required == set(claims_of(machine))
-    assert (claims_of(person)["sub_profile"], claims_of(machine)["sub_profile"]) == ("user", "service")
+    assert ("user", "service") == (claims_of(person)["sub_profile"], claims_of(machine)["sub_profile"])
     assert (user.id, robot.subject) == (claims_of(person)["sub"], claims_of(machine)["sub"])
     assert {"ES256"} == {header_of(person)["alg"], header_of(machine)["alg"]}
     assert {"at+jwt"} == {header_of(person)["typ"], header_of(machine)["typ"]}
@@ -61,7 +61,7 @@ async def test_a_refresh_brings_a_new_pair_and_the_old_refresh_token_the_same_ch
     first = (await service.sign_in(client, user)).json()
     second = await service.refresh(client, first["refresh_token"])
     again = await service.refresh(client, first["refresh_token"])
-    assert (second.status_code, again.status_code) == (200, 200)
+    assert (200, 200) == (second.status_code, again.status_code)
     assert first["refresh_token"] != second.json()["refresh_token"]
     assert second.json()["refresh_token"] == again.json()["refresh_token"]
     assert second.json()["access_token"] != again.json()["access_token"]
@@ -73,7 +73,7 @@ async def test_a_service_authenticates_with_basic_or_in_the_form(service: Servic
     form = {"grant_type": "client_credentials"}
     basic = await service.http.post("/token", data=form, auth=(robot.client_id, secret))
     in_form = await service.http.post("/token", data=form | {"client_id": robot.client_id, "client_secret": secret})
-    assert (basic.status_code, in_form.status_code) == (200, 200)
+    assert (200, 200) == (basic.status_code, in_form.status_code)
     assert "refresh_token" not in basic.json()
 
 
@@ -82,7 +82,7 @@ async def test_two_secrets_are_live_at_once_so_that_one_can_be_changed_without_a
     robot = await service.add_client(secret, secret_hashes=(secret_hash(secret), secret_hash(other)))
     for one in (secret, other):
         answer = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=one)
-        assert answer.status_code == 200
+        assert 200 == answer.status_code
 
 
 async def test_users_me_says_who_a_person_and_who_a_machine_is(service: Service, secret: str) -> None:
@@ -105,7 +105,7 @@ async def test_users_me_refuses_a_token_for_another_audience(service: Service) -
     user, client = await service.add_user(), await service.add_client()
     tokens = await service.sign_in(client, user, resource="orders")
     answer = await service.http.get("/users/me", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"})
-    assert answer.status_code == 401
+    assert 401 == answer.status_code
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
 
 

@@ -24,7 +24,7 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"])
 async def test_only_post_reaches_the_token_endpoint(service: Service, method: str) -> None:
     answer = await service.http.request(method, "/token?grant_type=password")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (405, "POST") == (answer.status_code, answer.headers["allow"])
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ async def test_a_repeated_parameter_is_refused(service: Service, name: str) -> N
     pairs = [*form.items(), (name, form.get(name, "x")), (name, form.get(name, "x"))]
     body = urlencode(pairs)
     answer = await service.http.post("/token", content=body, headers={"Content-Type": FORM_TYPE})
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
 
 
 async def test_an_empty_parameter_counts_as_omitted_and_an_unknown_one_is_ignored(service: Service) -> None:
@@ -53,7 +53,7 @@ async def test_an_empty_parameter_counts_as_omitted_and_an_unknown_one_is_ignore
 )  # fmt: skip
 async def test_another_content_type_is_refused(service: Service, content_type: str) -> None:
     answer = await service.http.post("/token", content=b"grant_type=password", headers={"Content-Type": content_type})
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_another_content_type_is_refused(service: Service, content_type: s
 )  # fmt: skip
 async def test_a_body_that_is_too_large_or_no_text_is_refused(service: Service, body: bytes) -> None:
     answer = await service.http.post("/token", content=body, headers={"Content-Type": FORM_TYPE})
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
 
 
 async def test_a_missing_parameter_is_named(service: Service) -> None:
@@ -76,7 +76,7 @@ async def test_a_missing_parameter_is_named(service: Service) -> None:
         assert (400, error) == error_of(answer)
         assert name in answer.json()["error_description"]
     answer = await service.token(grant_type="refresh_token", client_id=client.client_id)
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
 
 
 async def test_a_client_that_is_unknown_wrong_or_disabled_gets_invalid_client(service: Service, secret: str) -> None:
@@ -95,13 +95,13 @@ async def test_a_client_that_is_unknown_wrong_or_disabled_gets_invalid_client(se
     ]
     for credentials in wrong:
         answer = await service.token(**form, **credentials)
-        assert error_of(answer) == (401, "invalid_client")
+        assert (401, "invalid_client") == error_of(answer)
         assert "www-authenticate" not in answer.headers
     for header in (basic(robot.client_id, "x"), basic("nobody", secret), basic("", secret), {"Authorization": "Basic !"},
                    {"Authorization": "Basic"}, {"Authorization": "Basic " + base64.b64encode(b"\xff:\xff").decode()},
                    basic("a%00b", "x")):  # fmt: skip
         answer = await service.http.post("/token", data=form, headers=header)
-        assert error_of(answer) == (401, "invalid_client")
+        assert (401, "invalid_client") == error_of(answer)
         assert answer.headers["www-authenticate"].startswith("Basic realm=")
 
 
@@ -109,17 +109,17 @@ async def test_two_ways_of_authentication_at_once_are_refused(service: Service, 
     robot = await service.add_client(secret)
     both = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     answer = await service.http.post("/token", data=both, auth=(robot.client_id, secret))
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
     other = {"grant_type": "client_credentials", "client_id": "other"}
     answer = await service.http.post("/token", data=other, auth=(robot.client_id, secret))
-    assert error_of(answer) == (400, "invalid_request")
+    assert (400, "invalid_request") == error_of(answer)
 
 
 async def test_a_public_client_may_send_its_name_with_an_empty_secret_in_basic(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     form = {"grant_type": "password", "username": user.username, "password": PASSWORD}
     answer = await service.http.post("/token", data=form, headers=basic(client.client_id, ""))
-    assert answer.status_code == 200
+    assert 200 == answer.status_code
 
 
 async def test_credentials_in_basic_are_form_decoded(service: Service) -> None:
@@ -128,7 +128,7 @@ async def test_credentials_in_basic_are_form_decoded(service: Service) -> None:
     answer = await service.http.post(
         "/token", data={"grant_type": "client_credentials"}, headers=basic(robot.client_id, secret)
     )
-    assert answer.status_code == 200
+    assert 200 == answer.status_code
 
 
 @pytest.mark.parametrize("allowed", [frozenset(), {"password"}, {"refresh_token"}, {"client_credentials"}])
@@ -150,7 +150,7 @@ async def test_an_unknown_grant_is_unsupported(service: Service) -> None:
     client = await service.add_client()
     for grant in ("authorization_code", "Password", "urn:ietf:params:oauth:grant-type:jwt-bearer", "a" * 3000, "\u202e"):
         answer = await service.token(grant_type=grant, client_id=client.client_id)
-        assert error_of(answer) == (400, "unsupported_grant_type")
+        assert (400, "unsupported_grant_type") == error_of(answer)
 
 
 async def test_a_client_without_the_refresh_grant_gets_no_refresh_token(service: Service) -> None:
@@ -172,14 +172,14 @@ async def test_the_scope_is_narrowed_to_what_the_client_may_have(service: Servic
 @pytest.mark.parametrize("scope", ["admin", "orders:read  orders:write", " orders:read", 'a"b', "ä", "a\\b", "a\tb"])
 async def test_a_scope_that_is_malformed_or_not_for_this_client_is_invalid_scope(service: Service, scope: str) -> None:
     user, client = await service.add_user(), await service.add_client()
-    assert error_of(await service.sign_in(client, user, scope=scope)) == (400, "invalid_scope")
+    assert (400, "invalid_scope") == error_of(await service.sign_in(client, user, scope=scope))
 
 
 async def test_a_resource_chooses_one_audience_and_a_foreign_one_is_invalid_target(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
-    assert (await service.sign_in(client, user, resource=ISSUER)).status_code == 200
+    assert 200 == (await service.sign_in(client, user, resource=ISSUER)).status_code
     for resource in ("payments", "order", "orders/", "ORDERS"):
-        assert error_of(await service.sign_in(client, user, resource=resource)) == (400, "invalid_target")
+        assert (400, "invalid_target") == error_of(await service.sign_in(client, user, resource=resource))
 
 
 async def test_every_answer_of_the_token_endpoint_forbids_caching(service: Service) -> None:
@@ -190,7 +190,7 @@ async def test_every_answer_of_the_token_endpoint_forbids_caching(service: Servi
         await service.token(),
         await service.http.post("/token", content=b"{}", headers={"Content-Type": "application/json"}),
     ):
-        assert answer.headers["cache-control"] == "no-store"
+        assert "no-store" == answer.headers["cache-control"]
 
 
 async def test_error_bodies_have_the_members_of_rfc_6749_and_ascii_without_quotes(service: Service) -> None:
@@ -212,7 +212,7 @@ async def test_the_host_header_changes_nothing(service: Service) -> None:
         assert plain == (await service.http.get("/.well-known/oauth-authorization-server", headers=forged)).json()
         form = {"grant_type": "password", "client_id": client.client_id, "username": user.username, "password": PASSWORD}
         answer = await service.http.post("/token", data=form, headers=forged)
-        assert answer.status_code == 200
+        assert 200 == answer.status_code
         assert "evil" not in base64.urlsafe_b64decode(answer.json()["access_token"].split(".")[1] + "==").decode()
 
 
@@ -220,8 +220,8 @@ async def test_a_client_is_asked_of_the_database_once_in_five_seconds(start_serv
     service = await start_service()
     robot = await service.add_client(secret)
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    assert (await service.token(**form)).status_code == 200
+    assert 200 == (await service.token(**form)).status_code
     await service.database.execute("UPDATE clients SET enabled = false WHERE client_id = $1", robot.client_id)
-    assert (await service.token(**form)).status_code == 200
+    assert 200 == (await service.token(**form)).status_code
     service.clock.now += 5
-    assert (await service.token(**form)).status_code == 401
+    assert 401 == (await service.token(**form)).status_code

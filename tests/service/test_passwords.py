@@ -1,0 +1,189 @@
+"""Names and passwords: in one form, long enough, hashed slowly and in bounded numbers, and never telling who exists."""
+
+import asyncio
+import time
+import unicodedata
+
+import pytest
+from passlib.hash import argon2, bcrypt
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
+from mintmark.errors import TemporarilyUnavailable
+from service.errors import AlreadyExists, Invalid
+from service.users import PasswordHasher, PasswordRules, UserStore, prepare_username
+from service.users.names import prepare_password
+from tests.service.conftest import PASSWORD, Service, StartService
+
+pytestmark = pytest.mark.anyio
+
+RULES = PasswordRules(min_length=15, context_words=("mintmark",))
+
+
+async def stored_hash(service: Service, user_id: str) -> str:
+    value: str = await service.database.fetch_value("SELECT password_hash FROM users WHERE id = $1", user_id)
+    return value
+
+
+def test_fifteen_code_points_are_enough_and_fourteen_are_not() -> None:
+    assert "abcdefghijklmno" == RULES.check("abcdefghijklmno", username="x")
+    RULES.check("😀😁😂🤣😃😄😅😆😉😊😋😎😍😘🥰", username="x")
+    for short in ("abcdefghijklmn", "😀😁😂🤣😃😄😅😆😉😊😋😎😍😘"):
+        with pytest.raises(Invalid, match="15 characters"):
+            RULES.check(short, username="x")
+
+
+def test_the_passwords_that_are_guessed_first_are_refused() -> None:
+    lax = PasswordRules(min_length=1)
+    for common in list(FREQUENCY_LISTS["passwords"])[:3000]:
+        for spelling in (common, common.upper()):
+            with pytest.raises(Invalid):
+                lax.check(spelling, username="x")
+
+
+@pytest.mark.parametrize(
+    "password", ["mintmarkmintmark", "alice.liddell.99", "MintMark-2026!!!", "aaaaaaaaaaaaaaaa", "abababababababab"]
+)
+def test_a_name_or_a_repetition_is_no_password(password: str) -> None:
+    with pytest.raises(Invalid):
+        RULES.check(password, username="alice.liddell")
+
+
+@pytest.mark.parametrize("password", ["x" * 257, "with\ncontrol character", "nul\0 in the middle", ""])
+def test_a_password_that_is_too_long_or_has_controls_is_refused(password: str) -> None:
+    with pytest.raises(Invalid):
+        prepare_password(password)
+
+
+def test_a_name_has_one_form_however_it_was_typed() -> None:
+    assert {"alice"} == {prepare_username(typed) for typed in ("alice", "Alice", "ALICE", "Ａｌｉｃｅ")}
+    assert prepare_username("jose\u0301") == prepare_username("JOSÉ")
+
+
+@pytest.mark.parametrize("name", ["", " ", "a b", "a\0b", "a\nb", "\u202eabc", "a" * 129, "\u200b", "\ud800"])
+def test_a_name_that_could_be_mistaken_for_another_is_refused(name: str) -> None:
+    with pytest.raises(Invalid):
+        prepare_username(name)
+
+
+@pytest.mark.parametrize("password", ["a" * 63 + "b", "🦜" * 64, "p" * 72 + "q", "ein Satz mit Ümläuten und Leerzeichen"])
+async def test_long_and_wide_passwords_work_to_the_last_character(service: Service, password: str) -> None:
+    hasher = PasswordHasher(workers=1, queue=1)
+    client = await service.add_client()
+    user = await service.add_user(password_hash=await hasher.hash(prepare_password(password)))
+    hasher.close()
+    assert 200 == (await service.sign_in(client, user, password)).status_code
+    assert 200 == (await service.sign_in(client, user, unicodedata.normalize("NFD", password))).status_code
+    for wrong in (password[:-1], password + "x", password[:-1] + "X", password.swapcase() + "y"):
+        assert 400 == (await service.sign_in(client, user, wrong)).status_code
+
+
+async def test_hashes_are_argon2id_with_salt_and_cost(service: Service) -> None:
+    hasher = PasswordHasher(workers=2, queue=2)
+    one, other = await asyncio.gather(hasher.hash("same"), hasher.hash("same"))
+    hasher.close()
+    assert one != other
+    assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
+@pytest.mark.parametrize("old", ["argon2 with less memory", "bcrypt"])
+async def test_an_older_hash_is_replaced_at_the_next_sign_in(service: Service, old: str) -> None:
+    before = (
+        bcrypt.using(rounds=4).hash(PASSWORD) if old == "bcrypt" else argon2.using(memory_cost=1024, rounds=1).hash(PASSWORD)
+    )
+    user, client = await service.add_user(password_hash=before), await service.add_client()
+    assert 200 == (await service.sign_in(client, user)).status_code
+    after = await stored_hash(service, user.id)
+    assert after.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert 200 == (await service.sign_in(client, user)).status_code
+    assert after == await stored_hash(service, user.id)
+
+
+async def test_a_failed_sign_in_says_the_same_whatever_is_wrong(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    disabled = await service.add_user(enabled=False)
+    broken = await service.add_user(password_hash="not a hash")
+    old = await service.add_user(password_hash=bcrypt.using(rounds=4).hash("x" * 72))
+    kinds = {
+        "wrong password": (user.username, "wrong"),
+        "unknown": ("nobody-at-all", PASSWORD),
+        "disabled": (disabled.username, PASSWORD),
+        "unreadable hash": (broken.username, PASSWORD),
+        "longer than bcrypt takes": (old.username, "x" * 73),
+        "name too long": ("n" * 129, PASSWORD),
+        "password too long": (user.username, "p" * 257),
+        "very long password": (user.username, "p" * 20_000),
+        "control": ("a\tb", PASSWORD),
+        "blank": (" ", PASSWORD),
+        "surrounded by blanks": (f" {user.username} ", PASSWORD),
+    }
+    answers = {}
+    for kind, (username, password) in kinds.items():
+        form = {"grant_type": "password", "client_id": client.client_id, "username": username, "password": password}
+        answer = await service.token(**form)
+        answers[kind] = (answer.status_code, answer.text, sorted(answer.headers))
+    assert 1 == len(set(map(str, answers.values()))), answers
+    assert 400 == answers["unknown"][0]
+
+
+async def test_a_name_is_found_in_any_spelling(service: Service) -> None:
+    user, client = await service.add_user("Ärger-" + str(time.monotonic_ns())), await service.add_client()
+    answer = await service.token(
+        grant_type="password", client_id=client.client_id, username=user.username.upper(), password=PASSWORD
+    )
+    assert 200 == answer.status_code
+
+
+async def test_of_many_who_take_one_name_at_once_one_gets_it(service: Service) -> None:
+    name = f"popular-{time.monotonic_ns()}"
+    results = await asyncio.gather(*(service.add_user(name) for _ in range(50)), return_exceptions=True)
+    assert 1 == sum(not isinstance(result, BaseException) for result in results)
+    assert {AlreadyExists} == {type(result) for result in results if isinstance(result, BaseException)}
+
+
+async def test_identity_is_the_subject_and_not_the_name(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    tokens = (await service.sign_in(client, user)).json()
+    await service.database.execute("UPDATE users SET username = username || '-renamed' WHERE id = $1", user.id)
+    newcomer = await service.add_user(user.username)
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    me = (await service.http.get("/users/me", headers=headers)).json()
+    assert (user.id, f"{user.username}-renamed") == (me["sub"], me["username"])
+    assert newcomer.id != me["sub"]
+
+
+async def test_a_deleted_persons_token_no_longer_opens_users_me(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    headers = {"Authorization": f"Bearer {(await service.sign_in(client, user)).json()['access_token']}"}
+    await UserStore(service.database).disable(user.id, service.clock())
+    assert 401 == (await service.http.get("/users/me", headers=headers)).status_code
+
+
+async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_gone() -> None:
+    hasher = PasswordHasher(workers=1, queue=0, memory_kib=64 * 1024, rounds=6)
+    running = asyncio.create_task(hasher.hash("slow"))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    with pytest.raises(TemporarilyUnavailable):
+        await hasher.hash("next")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            assert (await hasher.hash("next")).startswith("$argon2id$")
+            break
+        except TemporarilyUnavailable:
+            await asyncio.sleep(0.02)
+    else:
+        pytest.fail("the place was never given back")
+    hasher.close()
+
+
+async def test_too_many_sign_ins_at_once_are_told_when_to_come_back(start_service: StartService) -> None:
+    service = await start_service(hash_workers=1, hash_queue=1)
+    user, client = await service.add_user(), await service.add_client()
+    answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(12)))
+    told = [answer for answer in answers if answer.status_code == 503]
+    assert told
+    assert {200, 503} == {answer.status_code for answer in answers}
+    assert {("2", "temporarily_unavailable")} == {(one.headers["retry-after"], one.json()["error"]) for one in told}
