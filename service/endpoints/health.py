@@ -20,8 +20,12 @@ class HealthEndpoints:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        router.add_api_route("/livez", self.live, methods=["GET", "HEAD"], summary="Does the process run?", response_model=None)
-        router.add_api_route("/readyz", self.ready, methods=["GET", "HEAD"], summary="Can it serve?", response_model=None)
+        for path, answer, question in (
+            ("/livez", self.live, "Does the process run?"),
+            ("/readyz", self.ready, "Can it serve?"),
+        ):
+            router.add_api_route(path, answer, methods=["GET"], summary=question, response_model=None)
+            router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_model=None)
         return router
 
     async def live(self) -> JSONResponse:

@@ -1,0 +1,140 @@
+"""What every answer has: headers, a request id, no echo; and which routes are open to whom."""
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.types import Receive, Scope, Send
+
+from mintmark import Door
+from service.endpoints.requests import RequestContext
+from tests.service.conftest import PASSWORD, Service, StartService
+
+pytestmark = pytest.mark.anyio
+
+PUBLIC = {
+    "/token", "/livez", "/readyz", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server",
+    "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
+}  # fmt: skip
+
+
+async def test_every_route_is_listed_as_public_or_protected_by_the_dependency(service: Service) -> None:
+    paths = {route.path: route for route in service.app.routes if isinstance(route, APIRoute)}
+    paths |= {
+        route.path: route
+        for included in service.app.routes
+        for route in getattr(getattr(included, "original_router", None), "routes", [])
+        if isinstance(route, APIRoute)
+    }
+    protected = {
+        path for path, route in paths.items() if any(isinstance(one.call, Door) for one in route.dependant.dependencies)
+    }
+    assert {"/users/me"} == protected
+    assert set(paths) - protected <= PUBLIC
+    assert paths
+
+
+async def test_errors_outside_oauth_are_json_with_a_request_id_and_without_an_echo(service: Service) -> None:
+    for method, path, status in (
+        ("GET", "/nothing-here-canary", 404),
+        ("DELETE", "/livez", 405),
+        ("GET", "/users/me?access_token=canary", 401),
+        ("GET", "/%00canary", 404),
+        ("GET", "/docs/../canary", 404),
+    ):
+        answer = await service.http.request(method, path)
+        assert status == answer.status_code
+        assert {"error", "message", "request_id"} == set(answer.json())
+        assert answer.headers["x-request-id"] == answer.json()["request_id"]
+        assert "canary" not in answer.text
+
+
+async def test_a_token_is_taken_from_the_authorization_header_alone(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    token = (await service.sign_in(client, user)).json()["access_token"]
+    assert 401 == (await service.http.get(f"/users/me?access_token={token}")).status_code
+    assert 401 == (await service.http.get("/users/me", headers={"Cookie": f"access_token={token}"})).status_code
+    two = [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer {token}")]
+    assert 400 == (await service.http.get("/users/me", headers=two)).status_code
+
+
+async def test_without_credentials_the_challenge_names_no_error_and_with_bad_ones_invalid_token(service: Service) -> None:
+    without = await service.http.get("/users/me")
+    bad = await service.http.get("/users/me", headers={"Authorization": "Bearer a.b.c"})
+    assert "Bearer" == without.headers["www-authenticate"]
+    assert bad.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
+
+
+async def test_every_answer_has_the_security_headers(start_service: StartService) -> None:
+    service = await start_service()
+    for path in ("/livez", "/nothing", "/docs", "/users/me", "/.well-known/jwks.json"):
+        headers = (await service.http.get(path)).headers
+        assert ("nosniff", "no-referrer", "max-age=63072000") == (
+            headers["x-content-type-options"], headers["referrer-policy"], headers["strict-transport-security"],
+        )  # fmt: skip
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "server" not in headers
+    plain = await start_service(issuer="http://127.0.0.1:8000")
+    assert "strict-transport-security" not in (await plain.http.get("/livez")).headers
+
+
+async def test_the_docs_load_nothing_from_elsewhere_and_run_no_inline_script(service: Service) -> None:
+    page = await service.http.get("/docs")
+    assert "//" not in page.text.replace("<!doctype", "")
+    assert "<script>" not in page.text
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    for name in ("start.js", "swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
+        assert 200 == (await service.http.get(f"/docs/{name}")).status_code
+
+
+async def test_the_docs_can_be_switched_off(start_service: StartService) -> None:
+    service = await start_service(docs=False)
+    for path in ("/docs", "/openapi.json", "/redoc", "/docs/start.js"):
+        assert 404 == (await service.http.get(path)).status_code
+
+
+async def test_openapi_describes_the_form_and_both_flows(service: Service) -> None:
+    schema = (await service.http.get("/openapi.json")).json()
+    form = schema["paths"]["/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert {"grant_type", "username", "password", "refresh_token", "scope", "resource", "client_id", "client_secret"} == set(
+        form["properties"]
+    )
+    flows = schema["components"]["securitySchemes"]["Mintmark"]["flows"]
+    assert {"password", "clientCredentials"} == set(flows)
+    assert {"https://auth.example/token"} == {flow["tokenUrl"] for flow in flows.values()}
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_allowed"),
+    [
+        ("https://app.example", True), ("https://app.example.evil.example", False), ("https://evilapp.example", False),
+        ("https://app.example:8443", False), ("http://app.example", False), ("null", False), ("https://APP.example", False),
+        ("https://sub.app.example", False), ("*", False), ("https://app.example/", False),
+    ],
+)  # fmt: skip
+async def test_only_listed_origins_may_read_answers(start_service: StartService, origin: str, *, is_allowed: bool) -> None:
+    service = await start_service(cors_origins="https://app.example")
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    for answer in (
+        await service.http.get("/livez", headers={"Origin": origin}),
+        await service.http.options("/token", headers=asked),
+    ):
+        assert is_allowed == (answer.headers.get("access-control-allow-origin") == origin)
+        assert "access-control-allow-credentials" not in answer.headers
+
+
+async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError(f"secret {PASSWORD}")
+
+    import httpx2
+
+    transport = httpx2.ASGITransport(app=RequestContext(broken, secure=False))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        answer = await http.get("/x")
+    assert (500, "server_error") == (answer.status_code, answer.json()["error"])
+    assert PASSWORD not in answer.text
+
+
+async def test_bodies_on_other_routes_are_of_no_use(service: Service) -> None:
+    for path in ("/users/me", "/livez", "/.well-known/jwks.json"):
+        answer = await service.http.request("GET", path, content=b"[" * 1_000_000)
+        assert answer.status_code in {200, 401}

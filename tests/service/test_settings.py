@@ -1,0 +1,98 @@
+"""A setting that is missing, weak or wrong stops the start with a sentence that names it and repeats no value."""
+
+import base64
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from service.errors import SettingsError
+from service.settings import Settings, load_settings
+
+GOOD = "1:" + base64.b64encode(bytes(range(32))).decode()
+KNOWN: dict[str, object] = {"issuer": "https://auth.example", "key_encryption_keys": GOOD, "refresh_token_keys": GOOD}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(**changes: object) -> Settings:
+    return load_settings(_env_file=None, **(KNOWN | changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("issuer", ""), ("issuer", "http://auth.example"), ("issuer", "auth.example"), ("issuer", "https://a.example?x"),
+        ("issuer", "https://u:p@a.example"), ("port", "canary"), ("port", "70000"), ("cors_origins", "*"),
+        ("cors_origins", "https://a.example/path"), ("cors_origins", "canary"), ("signing_algorithm", "HS256"),
+        ("signing_algorithm", "none"), ("access_token_ttl", "0"), ("access_token_ttl", "inf"), ("refresh_grace", "121"),
+        ("session_ttl", "nan"), ("session_idle_ttl", "99999999999"), ("hash_workers", "0"), ("password_min_length", "7"),
+        ("database_url", "mysql://canary@host/x"), ("log_level", "canary"), ("environment", "canary"), ("docs", "canary"),
+        ("key_encryption_keys", None), ("refresh_token_keys", None), ("key_encryption_keys", ""),
+        ("key_encryption_keys", "canary"),
+        ("key_encryption_keys", "1:canary"), ("refresh_token_keys", "1:" + base64.b64encode(b"short").decode()),
+        ("refresh_token_keys", "1:" + base64.b64encode(b"changeme" * 4).decode()), ("refresh_token_keys", f"{GOOD},{GOOD}"),
+        ("refresh_token_keys", "0:" + GOOD[2:]), ("refresh_token_keys", "256:" + GOOD[2:]),
+        ("refresh_token_keys", "1:" + "A" * 43),
+        ("refresh_token_keys_file", "/nowhere/canary"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value: object) -> None:
+    changes = {name: value} | ({"refresh_token_keys": None} if name.endswith("_file") else {})
+    with pytest.raises(SettingsError) as raised:
+        load(**changes)
+    assert f"MINTMARK_{name.upper()}" in str(raised.value)
+    assert "canary" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_lifetimes_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(SettingsError, match="MINTMARK_SESSION_IDLE_TTL"):
+        load(session_idle_ttl=7200, session_ttl=3600)
+
+
+def test_a_key_may_come_from_a_file_and_not_from_two_places(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"{GOOD}\n")
+    assert [1] == list(load(refresh_token_keys=None, refresh_token_keys_file=file).refresh_keys)
+    with pytest.raises(SettingsError, match="contradict"):
+        load(refresh_token_keys_file=file)
+
+
+def test_settings_do_not_show_secrets_in_their_text_form() -> None:
+    settings = load(database_url="postgresql://user:canary@host/name")
+    for text in (repr(settings), str(settings), repr(settings.refresh_keys), f"{settings.encryption_keys}"):
+        assert "canary" not in text
+        assert GOOD[2:] not in text
+        assert str(bytes(range(32))) not in text
+
+
+def test_a_development_start_makes_its_secrets_once_and_for_the_owner_alone(tmp_path: Path) -> None:
+    def development() -> Settings:
+        return load_settings(_env_file=None, environment="development", data_dir=tmp_path / "data", port=9000)
+
+    first, second = development(), development()
+    assert dict(first.refresh_keys) == dict(second.refresh_keys)
+    assert dict(first.refresh_keys) != dict(first.encryption_keys)
+    assert "http://127.0.0.1:9000" == first.issuer_url
+    assert 0o600 == stat.S_IMODE((tmp_path / "data" / "secrets.env").stat().st_mode)
+
+
+def test_the_environment_and_a_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(f"MINTMARK_ISSUER=https://file.example\nMINTMARK_KEY_ENCRYPTION_KEYS={GOOD}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINTMARK_REFRESH_TOKEN_KEYS", GOOD)
+    monkeypatch.setenv("MINTMARK_CORS_ORIGINS", "https://a.example, https://b.example")
+    settings = load_settings()
+    assert ("https://file.example", ("https://a.example", "https://b.example")) == (settings.issuer_url, settings.cors_origins)
+
+
+def test_every_setting_stands_in_the_example_with_a_comment_and_its_default() -> None:
+    text = (ROOT / ".env.example").read_text()
+    listed = dict(re.findall(r"^#? ?MINTMARK_([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    assert {name.upper() for name in Settings.model_fields} == set(listed)
+    for block in re.split(r"\n\n+", text.strip())[1:]:
+        assert block.startswith("# ")
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.default, int) and not isinstance(field.default, bool):
+            assert str(field.default) == listed[name.upper()]
