@@ -19,7 +19,7 @@ test: environment browser lint types ## Everything that CI runs: style, types, c
 lint: environment ## Style and import contracts
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Some files are not formatted. Run: make format'; exit 1; }
-	@cd examples/orders && PYTHONPATH=. "$(abspath $(VENV))/bin/lint-imports" --no-logo --config ../../.importlinter
+	@said=$$(PYTHONPATH=examples/orders $(VENV)/bin/lint-imports --no-cache .importlinter 2>&1) || { echo "$$said"; exit 1; }
 
 types: environment ## Strict type check
 	@$(VENV)/bin/mypy

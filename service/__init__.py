@@ -1,0 +1,1 @@
+"""The Mintmark token service. Its rooms, from the ground up, stand in CONTRIBUTING.md."""

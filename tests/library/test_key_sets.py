@@ -1,0 +1,293 @@
+"""Where keys come from: given, or fetched from a real server on loopback that can fail, lie, hang and come back."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mintmark import ConfigurationError, InvalidToken, KeysUnavailable, RemoteKeySet, ResourceServer, StaticKeySet
+from mintmark.documents import Document, FetchError, check_url, fetch_document
+from mintmark.key_sets import usable_keys
+from mintmark.metadata import discover, metadata_urls
+from tests.library.conftest import AUDIENCE, NOW, Issuer
+
+pytestmark = pytest.mark.anyio
+
+
+class Web:
+    """Answers GET requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes | None] = {}
+        self.hits: list[str] = []
+        self.url = ""
+
+    def json(self, path: str, content: Any, *, status: int = 200, headers: str = "") -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+        self.answers[path] = head.encode() + body
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            path = request.split(b" ")[1].decode()
+            self.hits.append(path)
+            answer = self.answers.get(path, b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+            if answer is None:
+                await asyncio.sleep(60)
+            else:
+                writer.write(answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def web() -> AsyncIterator[Web]:
+    site = Web()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(site.answer(reader, writer))
+        tasks.add(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield site
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def publish(site: Web, *issuers: Issuer, headers: str = "") -> None:
+    """A complete issuer at the site's root."""
+    site.json(
+        "/.well-known/oauth-authorization-server",
+        {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/token"},
+    )
+    site.json("/jwks", {"keys": [issuer.key.public_jwk() for issuer in issuers]}, headers=headers)
+
+
+def server_for(site: Web, clock: Callable[[], float]) -> ResourceServer:
+    return ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock)
+
+
+async def test_the_keys_are_found_through_the_issuers_metadata_and_fetched_once(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        server = server_for(site, Clock())
+        who = await asyncio.gather(*(server.verify(issuer.token(iss=site.url)) for _ in range(50)))
+        assert {"6f1c"} == {one.sub for one in who}
+        assert ["/.well-known/oauth-authorization-server", "/jwks"] == site.hits
+
+
+async def test_openid_discovery_is_the_fallback(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        site.answers["/.well-known/openid-configuration"] = site.answers.pop("/.well-known/oauth-authorization-server")
+        assert await server_for(site, Clock()).verify(issuer.token(iss=site.url)) is not None
+
+
+async def test_when_the_issuer_is_away_good_keys_serve_for_a_day_and_no_longer(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        clock = Clock()
+        server = server_for(site, clock)
+        assert await server.verify(issuer.token(iss=site.url)) is not None
+        site.answers.clear()
+        for hours in (1, 12, 23):
+            clock.now = NOW + hours * 3600
+            token = issuer.token(iss=site.url, iat=int(clock.now), exp=int(clock.now) + 300)
+            assert "6f1c" == (await server.verify(token)).sub
+            await asyncio.sleep(0.05)
+        clock.now = NOW + 25 * 3600
+        token = issuer.token(iss=site.url, iat=int(clock.now), exp=int(clock.now) + 300)
+        with pytest.raises(KeysUnavailable):
+            await server.verify(token)
+        publish(site, issuer)
+        clock.now += 31
+        assert "6f1c" == (await server.verify(token)).sub
+
+
+async def test_a_new_key_is_fetched_when_its_first_token_comes_and_a_removed_one_is_gone(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        clock, newcomer = Clock(), Issuer()
+        server = server_for(site, clock)
+        assert await server.verify(issuer.token(iss=site.url)) is not None
+        publish(site, newcomer)
+        clock.now += 31
+        assert "6f1c" == (await server.verify(newcomer.token(iss=site.url))).sub
+        with pytest.raises(InvalidToken):
+            await server.verify(issuer.token(iss=site.url))
+
+
+@pytest.mark.parametrize("is_empty", [False, True])
+async def test_many_unknown_kids_cause_one_fetch_in_thirty_seconds_and_lose_no_good_key(
+    issuer: Issuer, *, is_empty: bool
+) -> None:
+    async with web() as site:
+        publish(site, *([] if is_empty else [issuer]))
+        clock = Clock()
+        server = server_for(site, clock)
+        stranger = Issuer()
+        for number in range(2000):
+            stranger.signer = type(stranger.signer)(stranger.key)
+            stranger.key.kid = f"kid-{number}"
+            with pytest.raises((InvalidToken, KeysUnavailable)):
+                await server.verify(stranger.token(iss=site.url))
+        assert site.hits.count("/jwks") <= 2
+        if not is_empty:
+            assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub
+
+
+async def test_a_token_that_is_plainly_not_the_issuers_causes_no_fetch(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        server = server_for(site, Clock())
+        for token in (issuer.token(iss="https://other.example"), issuer.token(typ="JWT"), "a.b.c", ""):
+            with pytest.raises(InvalidToken):
+                await server.verify(token)
+        assert [] == site.hits
+
+
+async def test_a_set_without_usable_keys_does_not_replace_a_good_one(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        clock = Clock()
+        server = server_for(site, clock)
+        await server.verify(issuer.token(iss=site.url))
+        useless: list[Any] = [{"keys": []}, {"keys": "x"}, [], {"keys": [{"kty": "oct"}]}, b"<html>", b'{"keys":[],"keys":[]}']
+        for bad in useless:
+            site.json("/jwks", bad)
+            clock.now += 1000
+            token = issuer.token(iss=site.url, iat=int(clock.now), exp=int(clock.now) + 300)
+            assert "6f1c" == (await server.verify(token)).sub
+            await asyncio.sleep(0.05)
+
+
+def test_a_bad_key_is_skipped_alone_and_two_keys_of_one_name_are_both_skipped(issuer: Issuer) -> None:
+    good, twin = issuer.key.public_jwk(), Issuer().key.public_jwk()
+    bad: list[Any] = [{}, None, 1, {"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"}, good | {"kid": "x", "use": "enc"}]
+    assert {issuer.key.kid} == set(usable_keys({"keys": [*bad, good]}))
+    assert not usable_keys({"keys": [good, twin | {"kid": issuer.key.kid}]})
+    assert {"a"} == set(usable_keys({"keys": [good | {"kid": "b"}, twin | {"kid": "b"}, good | {"kid": "a"}]}))
+
+
+def test_a_static_set_without_a_usable_key_is_refused_and_a_bad_replacement_keeps_the_old(issuer: Issuer) -> None:
+    useless: list[dict[str, Any]] = [{}, {"keys": []}, {"keys": [1]}, {"keys": None}]
+    for bad in useless:
+        with pytest.raises(ConfigurationError):
+            StaticKeySet(bad)
+    keys = StaticKeySet(issuer.jwks)
+    with pytest.raises(ConfigurationError):
+        keys.replace({"keys": []})
+    assert keys.find(issuer.key.kid) is not None
+
+
+async def test_metadata_of_another_issuer_or_with_another_shape_is_not_believed(issuer: Issuer) -> None:
+    async with web() as site:
+        path = "/.well-known/oauth-authorization-server"
+        good = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks"}
+        foreign: list[Any] = [
+            good | {"issuer": "https://evil.example"}, good | {"issuer": f"{site.url}/"}, good | {"jwks_uri": "http://evil.example/"},
+            good | {"jwks_uri": 1}, {}, [], good | {"jwks_uri": "file:///etc/passwd"},
+        ]  # fmt: skip
+        for bad in foreign:
+            site.json(path, bad)
+            with pytest.raises(FetchError):
+                await discover(site.url)
+        site.json(path, good)
+        assert f"{site.url}/jwks" == (await discover(site.url)).jwks_uri
+
+
+def test_the_well_known_part_stands_before_the_issuers_path() -> None:
+    assert (
+        "https://a.example/.well-known/oauth-authorization-server/t/1",
+        "https://a.example/t/1/.well-known/openid-configuration",
+    ) == metadata_urls("https://a.example/t/1")
+
+
+async def test_a_document_is_fetched_within_limits() -> None:
+    async with web() as site:
+        site.json("/good", {"a": 1}, headers="cache-control: public, max-age=77\r\n")
+        document = await fetch_document(f"{site.url}/good")
+        assert Document({"a": 1}, 77) == document
+        site.json("/large", b'{"a":"' + b"x" * 70_000 + b'"}')
+        site.json("/moved", {}, status=302, headers=f"location: {site.url}/good\r\n")
+        site.json("/broken", {}, status=500)
+        site.answers["/cut"] = b"HTTP/1.1 200 X\r\ncontent-length: 100\r\n\r\n{"
+        site.answers["/noise"] = b"\x00\xff\r\n\r\n"
+        site.json("/deep", b"[" * 30_000)
+        for path in ("/large", "/moved", "/broken", "/cut", "/noise", "/deep", "/nothing"):
+            with pytest.raises(FetchError):
+                await fetch_document(site.url + path)
+        assert 1 == site.hits.count("/good")
+
+
+async def test_a_server_that_hangs_is_given_up_after_three_seconds() -> None:
+    async with web() as site:
+        site.answers["/hang"] = None
+        async with asyncio.timeout(6):
+            with pytest.raises(FetchError):
+                await fetch_document(f"{site.url}/hang")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://auth.example", "ftp://127.0.0.1", "auth.example", "", "https://", "https://u:p@a.example", "https://a.example/#x",
+            "https://a b", "http://127.0.0.1.evil.example", "http://localhost.evil.example", "https://[::1", "http://0x7f.1"]
+)  # fmt: skip
+def test_an_address_must_be_https_or_loopback(url: str) -> None:
+    with pytest.raises(ConfigurationError):
+        check_url(url, "issuer")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example", "http://127.0.0.1:1", "http://localhost:8000", "http://[::1]:8000", "https://a.example/x"]
+)
+def test_https_and_loopback_addresses_are_taken_as_they_are(url: str) -> None:
+    assert url == check_url(url, "issuer")
+
+
+async def test_the_lifespan_fetches_before_the_first_request_and_starts_without_an_issuer(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        server = server_for(site, Clock())
+        async with server.lifespan():
+            assert "/jwks" in site.hits
+            assert await server.verify(issuer.token(iss=site.url)) is not None
+    lonely = ResourceServer(issuer="http://127.0.0.1:1", audience=AUDIENCE, clock=Clock())
+    async with lonely.lifespan():
+        with pytest.raises(KeysUnavailable):
+            await lonely.verify(issuer.token(iss="http://127.0.0.1:1"))
+
+
+async def test_a_caller_that_gives_up_does_not_stop_the_fetch_that_others_wait_for(issuer: Issuer) -> None:
+    go = asyncio.Event()
+
+    async def source() -> Document:
+        await go.wait()
+        return Document(issuer.jwks, None)
+
+    keys = RemoteKeySet(source)
+    first, second = (asyncio.create_task(keys.fetch(issuer.key.kid or "")) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    go.set()
+    assert issuer.key.kid == (await second).kid

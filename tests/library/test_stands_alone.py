@@ -1,0 +1,97 @@
+"""`mintmark` by itself: in an empty environment it brings nothing of the server, and the orders example runs with it."""
+
+import json
+import re
+import subprocess
+import sys
+import venv
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
+
+SCRIPT = """
+import asyncio, importlib.util, json, sys, time
+import httpx2
+from mintmark.jose import Signer, SigningKey
+
+found = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name)]
+key = SigningKey.generate()
+with open("jwks.json", "w") as file:
+    json.dump({"keys": [key.public_jwk()]}, file)
+import os
+os.environ |= {"ORDERS_JWKS_FILE": "jwks.json", "ORDERS_ISSUER": "https://auth.example"}
+from orders.app import app
+
+def token(scope):
+    now = int(time.time())
+    return Signer(key).sign({"iss": "https://auth.example", "sub": "1", "aud": "orders", "iat": now, "exp": now + 60,
+                             "jti": "1", "client_id": "c", "scope": scope, "sub_profile": "user"})
+
+async def main():
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://orders.example") as http:
+        def headers(scope):
+            return {"Authorization": "Bearer " + token(scope)}
+        answers = [
+            await http.get("/orders"),
+            await http.post("/orders", json={"item": "tea"}, headers=headers("orders:read")),
+            await http.post("/orders", json={"item": "tea"}, headers=headers("orders:write")),
+            await http.get("/orders", headers=headers("orders:read")),
+            await http.get("/openapi.json"),
+        ]
+    print(json.dumps({"found": found, "statuses": [one.status_code for one in answers], "orders": answers[3].json()}))
+
+asyncio.run(main())
+"""
+
+
+def closure(name: str) -> set[str]:
+    """The names of a distribution and of everything it needs here."""
+    seen: set[str] = set()
+    pending: list[tuple[str, frozenset[str]]] = [(name, frozenset())]
+    while pending:
+        current, extras = pending.pop()
+        seen.add(canonicalize_name(current))
+        for line in distribution(current).requires or []:
+            needed = Requirement(line)
+            applies = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras | {""})
+            if applies and (canonicalize_name(needed.name) not in seen or needed.extras):
+                pending.append((needed.name, frozenset(needed.extras)))
+    return seen
+
+
+def pinned(names: set[str]) -> str:
+    """The entries of constraints.txt for these names, with their hashes."""
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "constraints.txt").read_text())
+    return "\n".join(entry for entry in entries if canonicalize_name(re.split(r"[=\s]", entry)[0]) in names)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_mintmark_alone_brings_nothing_of_the_server_and_the_orders_example_runs_with_it(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(pinned(closure("mintmark") - {"mintmark"}))
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--require-hashes", "-r", str(requirements)], check=True, timeout=240)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT / "mintmark", check=True
+    )
+    (wheel,) = tmp_path.glob("mintmark-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", str(wheel)], check=True, timeout=60)
+    subprocess.run([*pip, "check"], check=True, timeout=60)
+    done = subprocess.run(
+        [str(python), "-W", "error", "-c", SCRIPT, ",".join(SERVER_ONLY)],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "examples" / "orders")}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    said = json.loads(done.stdout)
+    assert {"found": [], "statuses": [401, 403, 201, 200, 200], "orders": [{"item": "tea", "quantity": 1, "id": 1}]} == said

@@ -1,0 +1,105 @@
+"""Wycheproof's JWS vectors: no invalid one is accepted, and valid ones are refused only for algorithms named here."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mintmark import InvalidToken, ResourceServer
+from mintmark.errors import ConfigurationError, KeysUnavailable
+from mintmark.jose import Parser, SharedSecretKey, VerifyingKey, decode_base64url
+
+FOLDER = Path(os.environ.get("MINTMARK_TEST_VECTORS") or Path(__file__).resolve().parents[3] / "shared" / "vectors")
+FILE = FOLDER / "wycheproof_json_web_signature_test.json"
+
+# RSASSA-PSS is not offered, HS256 is no algorithm for a published key, and `ES521` is none at all: RFC 7518 calls it ES512.
+NOT_OFFERED = {"PS256", "PS384", "PS512", "HS256", "HS384", "HS512", "ES521"}
+
+# The file contradicts itself here. The first two, "invalid padding", have no padding: they are good tokens, letter for letter.
+# The other two are called valid and have a question mark in the middle of base64url.
+GOOD_YET_CALLED_INVALID, BAD_YET_CALLED_VALID = {367, 370}, {372, 373}
+
+
+def groups() -> list[dict[str, Any]]:
+    if not FILE.exists():
+        if os.environ.get("CI"):
+            pytest.fail(f"{FILE.name} is missing. Set MINTMARK_TEST_VECTORS to the folder that has it.")
+        pytest.skip(f"{FILE.name} is not on this machine; MINTMARK_TEST_VECTORS names its folder")
+    found: list[dict[str, Any]] = json.loads(FILE.read_text())["testGroups"]
+    return found
+
+
+def accepts(key: VerifyingKey, jws: str) -> bool:
+    try:
+        key.verify(Parser(types=None).parse(jws))
+    except InvalidToken:
+        return False
+    return True
+
+
+def asymmetric_key(group: dict[str, Any]) -> VerifyingKey | None:
+    """The key as the dependency loads it; None when it refuses to."""
+    try:
+        return VerifyingKey.from_jwk({"kid": "the key", **(group.get("public") or group["private"])})
+    except ValueError:
+        return None
+
+
+def algorithms(group: dict[str, Any], jws: str) -> set[str]:
+    """What the key and the token say their algorithm is."""
+    jwk = group.get("public") or group["private"]
+    try:
+        header = json.loads(decode_base64url(jws.split(".")[0]))
+    except ValueError:
+        header = {}
+    return {str(jwk.get("alg", "")), str(header.get("alg", ""))}
+
+
+def test_no_invalid_vector_is_accepted_and_valid_ones_are_refused_only_for_algorithms_named_above() -> None:
+    seen: Counter[str] = Counter()
+    for group in groups():
+        key = asymmetric_key(group)
+        for vector in group["tests"]:
+            accepted = key is not None and accepts(key, vector["jws"])
+            seen[f"{vector['result']} {'accepted' if accepted else 'refused'}"] += 1
+            if vector["result"] == "invalid":
+                assert not accepted, vector
+            elif not accepted:
+                assert algorithms(group, vector["jws"]) & NOT_OFFERED, (vector["tcId"], vector["comment"], group["comment"])
+    assert 401 == sum(seen.values())
+    assert seen["valid accepted"] > 5, seen
+
+
+def test_with_a_shared_secret_the_hs256_vectors_hold_but_for_four_that_contradict_themselves() -> None:
+    seen: Counter[str] = Counter()
+    for group in groups():
+        private = group.get("private", {})
+        if private.get("kty") != "oct" or private.get("alg") != "HS256":
+            continue
+        key = SharedSecretKey(decode_base64url(private["k"]))
+        for vector in group["tests"]:
+            number, is_valid = vector["tcId"], vector["result"] == "valid"
+            if private.get("use", "sig") != "sig" or "sign" not in private.get("key_ops", ["sign"]):
+                continue
+            expected = number in GOOD_YET_CALLED_INVALID or (is_valid and number not in BAD_YET_CALLED_VALID)
+            assert expected == accepts(key, vector["jws"]), vector
+            seen[vector["result"]] += 1
+    assert seen["valid"] > 1
+    assert seen["invalid"] > 20
+
+
+@pytest.mark.anyio
+async def test_through_the_dependency_every_vector_is_an_invalid_token_and_nothing_else() -> None:
+    for group in groups():
+        keys = [group["public"]] if "public" in group else []
+        try:
+            server = ResourceServer(issuer="https://auth.example", audience="orders", jwks={"keys": keys})
+        except ConfigurationError:
+            continue
+        for vector in group["tests"]:
+            with pytest.raises((InvalidToken, KeysUnavailable)) as refused:
+                await server.verify(vector["jws"])
+            assert refused.type is InvalidToken
