@@ -90,7 +90,8 @@ def test_mintmark_alone_brings_nothing_of_the_server_and_the_orders_example_runs
     subprocess.run([*pip, "check"], check=True, timeout=60)
     done = subprocess.run(
         [str(python), "-W", "error", "-c", SCRIPT, ",".join(SERVER_ONLY)],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "examples" / "orders")}, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "examples" / "orders")}, capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
     said = json.loads(done.stdout)

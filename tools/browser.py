@@ -1,0 +1,72 @@
+"""Sees to it that the browser tests have a browser: Debian's chromium, Node.js, and the packages in tests/browser.
+
+As root on Debian it installs what is missing; otherwise it says in one sentence what is.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent / "tests" / "browser"
+DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm"}
+OLDEST_NODE = 20
+
+
+def main() -> int:
+    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program) is None]
+    if "chromium" in missing and shutil.which(os.environ.get("MINTMARK_TEST_CHROMIUM", "")):
+        missing.remove("chromium")
+    packages = [DEBIAN_PACKAGES[program] for program in missing]
+    if packages and (os.geteuid() != 0 or shutil.which("apt-get") is None):
+        return complain(
+            f"The browser tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}"
+        )
+    if packages and not install(packages):
+        return complain(f"apt-get could not install {' '.join(packages)}.")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
+        return complain(f"The browser tests need Node.js {OLDEST_NODE} or later; this is {version}.")
+    if (
+        installed()
+        != json.loads((HERE / "package-lock.json").read_text())["packages"]["node_modules/playwright-core"]["version"]
+    ):
+        say("Installing the packages of the browser tests …")
+        done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=HERE, check=False)
+        if done.returncode != 0:
+            return complain("npm could not install the packages of tests/browser. Is the npm registry reachable?")
+    return 0
+
+
+def install(packages: list[str]) -> bool:
+    say(f"Installing {', '.join(packages)} …")
+    quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root"]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        done = subprocess.run([*quiet, *arguments], env=environment, stdout=subprocess.DEVNULL, check=False)
+        if done.returncode != 0:
+            return False
+    return True
+
+
+def installed() -> str | None:
+    try:
+        version: str = json.loads((HERE / "node_modules" / "playwright-core" / "package.json").read_text())["version"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return version
+
+
+def say(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
+
+
+def complain(message: str) -> int:
+    say(message)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
