@@ -65,7 +65,8 @@ def _prefix(account: pwd.struct_passwd | None, needs: tuple[Path, ...]) -> list[
     if all(_can_reach(account, path) for path in needs):
         return prefix
     # A folder above is root's alone (root's home, say). Opening it for everyone would be worse than this.
-    return [*prefix, f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"]
+    # Without that bit access(2), which PostgreSQL's programs look for each other with, would not count the capabilities.
+    return [*prefix, "--securebits=+no_setuid_fixup", f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"]
 
 
 def _can_reach(account: pwd.struct_passwd, path: Path) -> bool:
