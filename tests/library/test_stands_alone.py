@@ -1,16 +1,12 @@
 """`mintmark` by itself: in an empty environment it brings nothing of the server, and the orders example runs with it."""
 
 import json
-import re
 import subprocess
 import sys
 import venv
-from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
@@ -51,27 +47,6 @@ asyncio.run(main())
 """
 
 
-def closure(name: str) -> set[str]:
-    """The names of a distribution and of everything it needs here."""
-    seen: set[str] = set()
-    pending: list[tuple[str, frozenset[str]]] = [(name, frozenset())]
-    while pending:
-        current, extras = pending.pop()
-        seen.add(canonicalize_name(current))
-        for line in distribution(current).requires or []:
-            needed = Requirement(line)
-            applies = needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras | {""})
-            if applies and (canonicalize_name(needed.name) not in seen or needed.extras):
-                pending.append((needed.name, frozenset(needed.extras)))
-    return seen
-
-
-def pinned(names: set[str]) -> str:
-    """The entries of constraints.txt for these names, with their hashes."""
-    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / "constraints.txt").read_text())
-    return "\n".join(entry for entry in entries if canonicalize_name(re.split(r"[=\s]", entry)[0]) in names)
-
-
 @pytest.mark.process
 @pytest.mark.timeout(300)
 def test_mintmark_alone_brings_nothing_of_the_server_and_the_orders_example_runs_with_it(tmp_path: Path) -> None:
@@ -79,7 +54,8 @@ def test_mintmark_alone_brings_nothing_of_the_server_and_the_orders_example_runs
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text(pinned(closure("mintmark") - {"mintmark"}))
+    tool = [sys.executable, str(ROOT / "tools" / "requirements.py"), "mintmark"]
+    requirements.write_text(subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60).stdout)
     pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "--require-hashes", "-r", str(requirements)], check=True, timeout=240)
     subprocess.run(

@@ -1,0 +1,179 @@
+"""The command `mintmark-service`, as a person or a program would use it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doors.conftest import ROOT, environment, fetch, free_ports, running
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+COMMAND = str(Path(sys.executable).with_name("mintmark-service"))
+PASSWORD = "seven green parrots in a boat"
+
+
+class Commands:
+    """Runs commands on one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.port,) = free_ports(1)
+        self.env = environment(
+            MINTMARK_ENVIRONMENT="development",
+            MINTMARK_DATA_DIR=str(folder / "data"),
+            MINTMARK_PORT=str(self.port),
+            COLUMNS="200",
+        )
+
+    def run(self, *arguments: str, stdin: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.env | env,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """With somebody else on the server, so that each command does not start it anew."""
+    from tests.doors.test_embedded_postgres import dsn_of, hold, let_go
+
+    found = Commands(tmp_path_factory.mktemp("commands"))
+    holder = hold(found.folder / "data")
+    dsn_of(holder)
+    yield found
+    let_go(holder)
+
+
+def test_a_user_is_added_listed_and_not_added_twice(commands: Commands) -> None:
+    added = commands.run("users", "add", "Alice", "--json")
+    assert 0 == added.returncode, added.stderr
+    said = json.loads(added.stdout)
+    assert {"username", "subject", "password"} == set(said)
+    assert "alice" == said["username"]
+    assert said["password"] not in commands.run("users", "list").stdout
+    (listed,) = (one for one in json.loads(commands.run("users", "list", "--json").stdout) if one["username"] == "alice")
+    assert {"username": "alice", "subject": said["subject"], "enabled": True} == listed
+    again = commands.run("users", "add", "ALICE")
+    assert (3, "A user alice exists already.\n") == (again.returncode, again.stderr)
+
+
+def test_a_password_from_standard_input_is_not_shown_and_is_held_to_the_rules(commands: Commands) -> None:
+    added = commands.run("users", "add", "bob", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert 0 == added.returncode
+    assert PASSWORD not in added.stdout + added.stderr
+    for bad in ("", "canary", "a" * 300, "aaaaaaaaaaaaaaaaaaaa"):
+        refused = commands.run("users", "add", "carol", "--password-stdin", stdin=f"{bad}\n")
+        assert 2 == refused.returncode
+        assert 1 == len(refused.stderr.splitlines())
+        assert not bad or bad not in refused.stderr
+
+
+def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
+    added = json.loads(
+        commands.run("clients", "add", "robot", "--confidential", "--scope", "a", "--audience", "x", "--json").stdout
+    )
+    assert added["client_secret"].startswith("mms_")
+    listed = commands.run("clients", "list", "--json").stdout
+    assert added["client_secret"] not in listed
+    (robot,) = (one for one in json.loads(listed) if one["client_id"] == "robot")
+    assert (["client_credentials"], ["a"], ["x"], ["x"]) == (
+        robot["grants"], robot["scopes"], robot["audiences"], robot["default_audiences"],
+    )  # fmt: skip
+    assert "robot" in commands.run("clients", "list").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("clients", "add", "x"), ("clients", "add", "x y", "--public"),
+        ("clients", "add", "x", "--public", "--grant", "implicit"), ("clients", "add", "x", "--public", "--scope", "a b"),
+        ("clients", "add", "x", "--public", "--grant", "client_credentials"),
+        ("clients", "add", "x", "--public", "--default-audience", "other", "--audience", "one"), ("users", "add", "a b"),
+        ("users", "add", ""), ("clients", "add", "x", "--public", "--secret-stdin"), ("users", "add"), ("nonsense",),
+        ("clients", "add", "x", "--confidential", "--secret-stdin"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told_apart_by_its_exit_code(commands: Commands, arguments: tuple[str, ...]) -> None:
+    done = commands.run(*arguments)
+    assert 2 == done.returncode
+    assert done.stderr
+
+
+def test_a_wrong_setting_stops_every_command_with_a_sentence_that_names_it(commands: Commands) -> None:
+    for arguments in (("serve",), ("users", "list"), ("clients", "list")):
+        done = commands.run(*arguments, MINTMARK_REFRESH_GRACE="500")
+        assert 2 == done.returncode
+        assert done.stderr.startswith("MINTMARK_REFRESH_GRACE is wrong")
+        assert 1 == len(done.stderr.splitlines())
+
+
+def test_production_refuses_to_start_without_its_secrets(commands: Commands) -> None:
+    done = commands.run("serve", MINTMARK_ENVIRONMENT="production", MINTMARK_ISSUER="https://auth.example")
+    assert (2, True) == (done.returncode, done.stderr.startswith("MINTMARK_KEY_ENCRYPTION_KEYS is missing."))
+
+
+def test_a_database_that_cannot_be_reached_is_a_sentence_and_code_4(commands: Commands) -> None:
+    for arguments in (("migrate",), ("users", "list")):
+        done = commands.run(*arguments, MINTMARK_DATABASE_URL="postgresql://nobody:canary@127.0.0.1:1/none")
+        assert 4 == done.returncode
+        assert done.stderr.startswith("The database cannot be reached")
+        assert 1 == len(done.stderr.splitlines())
+        assert "canary" not in done.stderr
+
+
+def test_a_taken_port_is_a_sentence(commands: Commands) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = commands.run("serve", MINTMARK_PORT=str(taken.getsockname()[1]))
+    assert 1 == done.returncode
+    assert done.stderr.startswith("Port ")
+    assert 1 == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_answers_and_ends_cleanly_when_told_to(commands: Commands, tmp_path: Path, number: int) -> None:
+    with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
+        process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
+        assert 0 == process.stop(number)
+        assert "Traceback" not in process.said
+
+
+@pytest.mark.parametrize("pause", [0.4, 0.8, 1.2])
+def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path, pause: float) -> None:
+    import time
+
+    from tests.doors.test_embedded_postgres import is_running
+
+    alone = Commands(tmp_path)
+    with running(COMMAND, "serve", cwd=tmp_path, env=alone.env, output=tmp_path / "said") as process:
+        time.sleep(pause)
+        process.stop(signal.SIGTERM)
+    assert not is_running(tmp_path / "data")
+
+
+def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: Path) -> None:
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    command = (uvicorn, "service.app:create_app", "--factory", "--port", str(commands.port))
+    env = commands.env | {"PYTHONPATH": str(ROOT)}
+    with running(*command, cwd=commands.folder, env=env, output=tmp_path / "said") as process:
+        process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
+        assert 200 == fetch(f"http://127.0.0.1:{commands.port}/.well-known/jwks.json")[0]
+
+
+def test_help_lists_the_commands(commands: Commands) -> None:
+    said = commands.run("--help").stdout
+    for name in ("serve", "migrate", "users", "clients"):
+        assert name in said
