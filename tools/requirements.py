@@ -1,6 +1,6 @@
 """Prints the part of constraints.txt that some distributions need, with hashes, as this environment has them installed.
 
-Usage: python tools/requirements.py mintmark-service. For installations that want nothing of the tests: images, bare environments.
+Usage: python tools/requirements.py mintmark-service. For installations that want nothing of the tests, such as images.
 """
 
 import re
