@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from mintmark import Principal, ResourceServer
@@ -57,6 +59,14 @@ def make_docs(app: FastAPI) -> None:
     )
 
 
+def problems(error: RequestValidationError) -> list[dict[str, str]]:
+    """What is wrong, without what was sent: FastAPI's own answer repeats it, and fails on values that JSON does not have."""
+    return [
+        {"field": next((str(part) for part in one["loc"] if part in NewOrder.model_fields), "body"), "problem": str(one["msg"])}
+        for one in error.errors()
+    ]
+
+
 def create_app() -> FastAPI:
     """The orders API. Orders live in memory: this is about who may see them."""
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
@@ -72,6 +82,10 @@ def create_app() -> FastAPI:
         order = Order(id=len(mine) + 1, **new.model_dump())
         mine.append(order)
         return order
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"detail": problems(error) if isinstance(error, RequestValidationError) else []}, 422)
 
     @app.get("/livez", summary="Does the process run?")
     async def live() -> dict[str, str]:
