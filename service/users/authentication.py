@@ -18,9 +18,8 @@ class PasswordAuthenticator:
         try:
             name, prepared = prepare_username(username), prepare_password(password)
         except Invalid:
-            # Neither could ever have been stored. A short text is hashed in its place, so that a long one costs no more.
-            await self._hasher.verify("-", None)
-            return None
+            # Neither could ever have been stored, and nobody has an empty name: the same work, with the same end.
+            name, prepared = "", "-"
         user = await self._store.find_by_name(name)
         verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
         if user is None or not user.enabled or not verdict.is_right:
