@@ -1,6 +1,7 @@
 """Mintmark: tell, without a call to anyone, that an access token was struck by your token service."""
 
 from mintmark.claims import AccessTokenClaims
+from mintmark.doors import Door
 from mintmark.errors import (
     AccessDenied,
     ConfigurationError,
@@ -17,15 +18,19 @@ from mintmark.errors import (
     UnauthorizedClient,
     UnsupportedGrantType,
 )
+from mintmark.events import Event
+from mintmark.issuers import Issuer
 from mintmark.key_sets import KeySet, RemoteKeySet, StaticKeySet
+from mintmark.middleware import ResourceServerMiddleware
 from mintmark.principal import Principal
-from mintmark.resource_server import Door, ResourceServer
+from mintmark.resource_server import ResourceServer
 
 __all__ = [
     "AccessDenied",
     "AccessTokenClaims",
     "ConfigurationError",
     "Door",
+    "Event",
     "InsufficientScope",
     "InvalidClient",
     "InvalidGrant",
@@ -33,12 +38,14 @@ __all__ = [
     "InvalidScope",
     "InvalidTarget",
     "InvalidToken",
+    "Issuer",
     "KeySet",
     "KeysUnavailable",
     "OAuthError",
     "Principal",
     "RemoteKeySet",
     "ResourceServer",
+    "ResourceServerMiddleware",
     "StaticKeySet",
     "TemporarilyUnavailable",
     "UnauthorizedClient",

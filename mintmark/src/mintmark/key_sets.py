@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from mintmark.documents import TIMEOUT, Document
 from mintmark.errors import ConfigurationError, InvalidToken, KeysUnavailable
-from mintmark.jose import VerifyingKey
+from mintmark.events import Event, Observer, ignore
+from mintmark.jose import SharedSecretKey, VerifyingKey
 
 log = logging.getLogger("mintmark.key_sets")
 
@@ -24,7 +25,7 @@ MOST_KEYS = 64
 class KeySet(Protocol):
     """Where a resource server gets its keys."""
 
-    def find(self, kid: str) -> VerifyingKey | None:
+    def find(self, kid: str | None) -> VerifyingKey | None:
         """The key, when it is at hand."""
 
     async def fetch(self, kid: str) -> VerifyingKey:
@@ -75,13 +76,26 @@ class StaticKeySet:
             raise ConfigurationError("The key set has no key that may verify tokens.")
         self._keys = keys
 
-    def find(self, kid: str) -> VerifyingKey | None:
-        return self._keys.get(kid)
+    def find(self, kid: str | None) -> VerifyingKey | None:
+        return None if kid is None else self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
         if not self._keys:
             raise KeysUnavailable("no keys yet")
         raise InvalidToken("unknown_key")
+
+
+class SharedSecretKeySet:
+    """One secret for every token, whatever `kid` it names or does not name."""
+
+    def __init__(self, key: SharedSecretKey) -> None:
+        self._key = key
+
+    def find(self, kid: str | None) -> VerifyingKey | None:
+        return self._key
+
+    async def fetch(self, kid: str) -> VerifyingKey:
+        return self._key
 
 
 class RemoteKeySet:
@@ -103,8 +117,9 @@ class RemoteKeySet:
         soft_age: float = 300.0,
         hard_age: float = 86_400.0,
         clock: Callable[[], float] = time.monotonic,
+        observer: Observer = ignore,
     ) -> None:
-        self._source = source
+        self._source, self._observe = source, observer
         self._soft_age, self._hard_age, self._clock = soft_age, hard_age, clock
         self._keys: dict[str, VerifyingKey] = {}
         self._stale_at = self._dead_at = self._next_attempt = float("-inf")
@@ -112,27 +127,33 @@ class RemoteKeySet:
         self._unknown: dict[str, float] = {}
         self._fetching: asyncio.Task[None] | None = None
 
-    def find(self, kid: str) -> VerifyingKey | None:
+    def find(self, kid: str | None) -> VerifyingKey | None:
         now = self._clock()
-        if now >= self._dead_at:
+        if kid is None or now >= self._dead_at:
             return None
-        if now >= self._stale_at and now >= self._next_attempt:
-            self._start_fetch()
+        if now >= self._stale_at:
+            self._observe(Event("stale_keys_served"))
+            if now >= self._next_attempt:
+                self._start_fetch()
         return self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
         now = self._clock()
         if now < self._dead_at and self._unknown.get(kid, now) > now:
+            self._observe(Event("unknown_key"))
             raise InvalidToken("unknown_key")
         if now >= self._next_attempt or self._is_fetching():
             # The caller may give up; the fetch goes on, because others wait for it as well.
             await asyncio.shield(self._start_fetch())
+        else:
+            self._observe(Event("fetch_postponed"))
         if key := self.find(kid):
             return key
         # As long as the last attempt failed, the issuer may well have this key: a 401 would sign people out for nothing.
         if self._failures or self._clock() >= self._dead_at:
             raise KeysUnavailable("the issuer's keys cannot be fetched", retry_after=self._retry_after())
         self._remember_unknown(kid)
+        self._observe(Event("unknown_key"))
         raise InvalidToken("unknown_key")
 
     @asynccontextmanager
@@ -168,17 +189,19 @@ class RemoteKeySet:
         return self._fetching
 
     async def _fetch(self) -> None:
+        started = time.perf_counter()
         try:
             document = await self._source()
             keys = usable_keys(document.members)
         except Exception as error:
             # Nothing that a network can do may reach the requests that wait for this task.
-            self._note_failure(str(error) or type(error).__name__)
+            self._note_failure(str(error) or type(error).__name__, started)
             return
         if keys or not self._keys:
             self._accept(keys, document.max_age)
+            self._observe(Event("keys_fetched", seconds=time.perf_counter() - started))
         else:
-            self._note_failure("the new set has no usable key")
+            self._note_failure("the new set has no usable key", started)
 
     def _accept(self, keys: dict[str, VerifyingKey], max_age: int | None) -> None:
         now = self._clock()
@@ -190,8 +213,9 @@ class RemoteKeySet:
         self._dead_at = now + self._hard_age if keys else float("-inf")
         self._next_attempt = now + self.cooldown
 
-    def _note_failure(self, reason: str) -> None:
+    def _note_failure(self, reason: str, started: float) -> None:
         self._failures += 1
+        self._observe(Event("keys_not_fetched", seconds=time.perf_counter() - started))
         log.warning("the issuer's keys could not be fetched (attempt %d): %s", self._failures, reason)
         pause = self.cooldown if self._keys else min(self.cooldown, 2.0 ** (self._failures - 1))
         self._next_attempt = self._clock() + pause

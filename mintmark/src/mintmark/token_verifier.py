@@ -2,53 +2,111 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from mintmark.claims import read_claims
-from mintmark.errors import InvalidToken
+from mintmark.claims import AccessTokenClaims, read_claims
+from mintmark.errors import InvalidToken, KeysUnavailable
+from mintmark.events import Event, Observer, careful
 from mintmark.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
 from mintmark.key_sets import KeySet
 from mintmark.principal import Principal
+from mintmark.token_cache import Remembered, TokenCache
 
 log = logging.getLogger("mintmark.tokens")
 
 
-class TokenVerifier:
-    """Verifies tokens of one issuer for one audience."""
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """An issuer's keys, and what is expected of its tokens. They never verify tokens of another issuer (RFC 8725, 3.8)."""
 
-    def __init__(self, keys: KeySet, expected: Expectations, *, clock: Callable[[], float] = time.time) -> None:
-        """`clock`: seconds since the epoch."""
-        self.keys, self.expected = keys, expected
-        self._clock = clock
+    keys: KeySet
+    expected: Expectations
+
+
+class TokenVerifier:
+    """Verifies tokens of some issuers for one audience."""
+
+    def __init__(
+        self,
+        issuers: Sequence[TrustedIssuer],
+        *,
+        clock: Callable[[], float] = time.time,
+        cache_size: int = 0,
+        observer: Observer | None = None,
+    ) -> None:
+        """`clock`: seconds since the epoch; `cache_size`: verified tokens to remember; `observer`: hears of every event."""
+        self.cache = TokenCache(cache_size)
+        self.trust(issuers)
+        self._clock, self._observe = clock, careful(observer)
         self._parser = Parser()
+
+    def trust(self, issuers: Sequence[TrustedIssuer]) -> None:
+        """Believes these issuers from now on, and no others."""
+        self.issuers = {trusted.expected.issuer: trusted for trusted in issuers}
+        self._only = issuers[0] if len(issuers) == 1 else None
+        self.cache.clear()
 
     async def verify(self, token: str) -> Principal:
         """The caller that `token` speaks for (RFC 9068, section 4).
 
         Raises InvalidToken, whatever is wrong with the token, and KeysUnavailable when nobody can tell.
         """
+        remembered = self.cache.find(token, self._clock())
+        if remembered is not None:
+            self._observe(Event("token_remembered"))
+            return remembered
         try:
-            jws = self._parser.parse(token)
-            key = await self._key(jws)
-            claims = read_payload(key.verify(jws))
-            token_claims = read_claims(claims)
-            verify_claims(token_claims, self.expected, self._clock())
+            principal = await self._verify(token)
         except InvalidToken as refused:
             # The token itself stays out of the log: whoever reads the log could use it.
             log.info("access token refused: %s", refused.reason)
+            self._observe(Event("token_refused", refused.reason))
             raise
-        return Principal.of(token_claims, claims)
+        except KeysUnavailable:
+            self._observe(Event("keys_unavailable"))
+            raise
+        self._observe(Event("token_verified"))
+        return principal
 
-    async def _key(self, jws: CompactJWS) -> VerifyingKey:
-        kid = jws.header.key_id
-        if kid is None:
-            raise InvalidToken("missing_kid")
-        key = self.keys.find(kid)
-        if key is not None:
-            return key
-        # Asking the issuer costs a request, so the token must at least look like one of its own. Nothing is believed yet.
-        if jws.header.algorithm not in ALGORITHMS:
-            raise InvalidToken("wrong_algorithm")
-        if read_payload(jws.payload).get("iss") != self.expected.issuer:
+    async def _verify(self, token: str) -> Principal:
+        jws = self._parser.parse(token)
+        issuer = self._only or self._find_issuer(jws)
+        key = await _find_key(jws, issuer)
+        members = read_payload(key.verify(jws))
+        claims = read_claims(members)
+        verify_claims(claims, issuer.expected, self._clock())
+        principal = Principal.of(claims, members)
+        self.cache.remember(token, _remembered(principal, claims, issuer, key, jws.header.key_id))
+        return principal
+
+    def _find_issuer(self, jws: CompactJWS) -> TrustedIssuer:
+        # Nothing is believed yet: `iss` only chooses whose keys must have signed this, and is compared again afterwards.
+        name = read_payload(jws.payload).get("iss")
+        issuer = self.issuers.get(name) if isinstance(name, str) else None
+        if issuer is None:
             raise InvalidToken("wrong_issuer")
-        return await self.keys.fetch(kid)
+        return issuer
+
+
+async def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey:
+    kid = jws.header.key_id
+    key = issuer.keys.find(kid)
+    if key is not None:
+        return key
+    if kid is None:
+        raise InvalidToken("missing_kid")
+    # Asking the issuer costs a request, so the token must at least look like one of its own.
+    if jws.header.algorithm not in ALGORITHMS:
+        raise InvalidToken("wrong_algorithm")
+    if read_payload(jws.payload).get("iss") != issuer.expected.issuer:
+        raise InvalidToken("wrong_issuer")
+    return await issuer.keys.fetch(kid)
+
+
+def _remembered(
+    principal: Principal, claims: AccessTokenClaims, issuer: TrustedIssuer, key: VerifyingKey, key_id: str | None
+) -> Remembered:
+    leeway = issuer.expected.leeway
+    begins = max(claims.issued_at, claims.not_before or 0) - leeway
+    return Remembered(principal, issuer.keys, key, key_id, valid_from=begins, valid_until=claims.expires_at + leeway)

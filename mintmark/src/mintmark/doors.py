@@ -1,0 +1,97 @@
+"""The doors of a resource server: dependencies that let callers in, or refuse them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from fastapi import Security
+from fastapi.openapi.models import OAuth2
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from mintmark.challenge import bearer_token, keys_unavailable, no_credentials, refusal
+from mintmark.errors import ConfigurationError, InsufficientScope, InvalidRequest, InvalidToken, KeysUnavailable
+from mintmark.principal import Principal
+from mintmark.scopes import is_scope_token
+from mintmark.token_verifier import TokenVerifier
+
+_REMEMBERED = "mintmark.principals"
+
+
+class Admits(Enum):
+    """Whom a door lets in, by what the token says of its subject."""
+
+    ANYONE = "Anyone with a valid token."
+    USERS = "Only a person may do this."
+    MACHINES = "Only a service acting for itself may do this."
+
+
+@dataclass(slots=True)
+class Reception:
+    """What all doors of one resource server share."""
+
+    verifier: TokenVerifier
+    scheme: OAuth2
+    scopes: frozenset[str] | None
+    """The scopes that routes may require; None: any."""
+    resource_metadata: str | None = None
+    """Where this service describes itself (RFC 9728), for challenges."""
+
+
+class Door(SecurityBase):
+    """A dependency that lets callers in. It is one stable object, so that `dependency_overrides[door]` works everywhere."""
+
+    def __init__(self, reception: Reception, *, admits: Admits, optional: bool) -> None:
+        self._reception, self._admits, self._optional = reception, admits, optional
+        # FastAPI reads these two for OpenAPI; all doors of one server share them, so the scopes of an operation merge.
+        self.model = reception.scheme
+        self.scheme_name = "Mintmark"
+
+    def requires(self, *scopes: str) -> Any:
+        """A parameter or router dependency that needs all of `scopes`.
+
+        Raises ConfigurationError for a scope that the server's `scopes` do not list: most likely a typing error.
+        """
+        known = self._reception.scopes
+        for scope in scopes:
+            if not is_scope_token(scope) or (known is not None and scope not in known):
+                raise ConfigurationError(f"The scope {scope!r} is not among the scopes of this ResourceServer.")
+        return Security(self, scopes=scopes)
+
+    async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Principal | None:
+        """The caller; None only from `optional`. Raises Refusal, an HTTPException, for HTTP and WebSocket alike."""
+        return await self.admit(connection, security_scopes.scopes)
+
+    async def admit(self, connection: HTTPConnection, scopes: Collection[str]) -> Principal | None:
+        """The same for code that is no FastAPI dependency."""
+        required, described_at = frozenset(scopes), self._reception.resource_metadata
+        try:
+            token = bearer_token(connection)
+            if token is None:
+                if self._optional:
+                    return None
+                raise no_credentials(required, described_at)
+            principal = await self._principal(connection, token)
+            self._check(principal, required)
+        except KeysUnavailable as error:
+            raise keys_unavailable(error) from error
+        except (InvalidToken, InsufficientScope, InvalidRequest) as error:
+            raise refusal(error, described_at) from error
+        return principal
+
+    async def _principal(self, connection: HTTPConnection, token: str) -> Principal:
+        # FastAPI calls a security dependency once for each set of scopes; the token is the same each time.
+        remembered: dict[TokenVerifier, Principal] = connection.scope.setdefault(_REMEMBERED, {})
+        verifier = self._reception.verifier
+        if verifier not in remembered:
+            remembered[verifier] = await verifier.verify(token)
+        return remembered[verifier]
+
+    def _check(self, principal: Principal, required: frozenset[str]) -> None:
+        if not required <= principal.scopes:
+            raise InsufficientScope(required)
+        admitted = {Admits.ANYONE: True, Admits.USERS: principal.is_user, Admits.MACHINES: principal.is_machine}
+        if not admitted[self._admits]:
+            raise InsufficientScope((), self._admits.value)
