@@ -24,6 +24,7 @@ from mintmark.key_sets import KeySet, RemoteKeySet, StaticKeySet
 from mintmark.middleware import ResourceServerMiddleware
 from mintmark.principal import Principal
 from mintmark.resource_server import ResourceServer
+from mintmark.service_auth import ServiceAuth, ServiceAuthError
 
 __all__ = [
     "AccessDenied",
@@ -46,6 +47,8 @@ __all__ = [
     "RemoteKeySet",
     "ResourceServer",
     "ResourceServerMiddleware",
+    "ServiceAuth",
+    "ServiceAuthError",
     "StaticKeySet",
     "TemporarilyUnavailable",
     "UnauthorizedClient",

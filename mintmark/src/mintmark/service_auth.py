@@ -1,0 +1,235 @@
+"""Service-to-service calls: an `auth=` for httpx2 and httpx clients, sync and async, that brings its own access token.
+
+The token is asked for (RFC 6749, section 4.4) through the caller's own client, by the first request that needs one. Others
+that come meanwhile wait for that answer. In the last fifth of a token's life one request renews it, while the others go on with
+the old one.
+"""
+
+import asyncio
+import base64
+import random
+import re
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote_plus, urlencode
+from weakref import WeakKeyDictionary
+
+import httpx2
+
+from mintmark.documents import check_url
+from mintmark.errors import ConfigurationError
+from mintmark.jose import read_json_object
+from mintmark.metadata import metadata_urls
+from mintmark.scopes import format_scope, is_scope_token
+
+try:
+    # A client of httpx wants its own base class. It is not needed, and used where it is.
+    from httpx import Auth as _OtherAuth
+except ImportError:
+    _OtherAuth = object
+
+LARGEST = 65_536
+FRESH = 0.8
+LONGEST_LIFETIME = 366 * 86_400
+
+_ERROR = re.compile(r"[a-z_]{1,64}")
+
+
+class ServiceAuthError(Exception):
+    """No token could be had, so no request was sent. The message says why; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    text: str
+    renew_at: float
+    expires_at: float
+
+
+class ServiceAuth(httpx2.Auth, _OtherAuth):  # type: ignore[misc]  # httpx may be missing, and then its type is too
+    """Authenticates the requests of one client with tokens for one audience and one set of scopes."""
+
+    requires_request_body = False
+    requires_response_body = False
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        client_secret: str,
+        audience: str | None = None,
+        scopes: Collection[str] = (),
+        token_url: str | None = None,
+        method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Asks nobody for anything yet. Raises ConfigurationError.
+
+        `issuer`: its URL.
+        `audience`: the service to be called, sent as `resource` (RFC 8707).
+        `scopes`: what the token shall allow.
+        `token_url`: the token endpoint, if the issuer's metadata shall not be asked for it.
+        `method`: how the client authenticates.
+        """
+        self._issuer = check_url(issuer, "issuer")
+        self._token_url = None if token_url is None else check_url(token_url, "token_url")
+        if not client_id or not client_secret:
+            raise ConfigurationError("client_id and client_secret must not be empty.")
+        if not all(map(is_scope_token, scopes)):
+            raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
+        self._client_id, self._client_secret, self._method = client_id, client_secret, method
+        self._form = {"grant_type": "client_credentials"}
+        if scopes:
+            self._form["scope"] = format_scope(scopes)
+        if audience is not None:
+            self._form["resource"] = audience
+        self._clock = clock
+        self._token: _Token | None = None
+        self._renewing = False
+        """Whether somebody is asking: meanwhile the others use the old token, for as long as it is good."""
+        self._thread_lock = threading.Lock()
+        # An asyncio lock belongs to one event loop, and a test suite has many.
+        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"ServiceAuth({self._issuer}, client_id={self._client_id})"
+
+    def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        refused: _Token | None = None
+        for is_last in (False, True):
+            token = self._usable(refused)
+            if token is None:
+                with self._thread_lock:
+                    exchange = self._exchange(request, refused)
+                    question, token = _start(exchange)
+                    while token is None:
+                        answer = yield question
+                        answer.read()
+                        question, token = _go_on(exchange, answer)
+            response = yield _authorized(request, token)
+            if is_last or not _refuses_the_token(response):
+                return
+            refused = token
+
+    async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        refused: _Token | None = None
+        for is_last in (False, True):
+            token = self._usable(refused)
+            if token is None:
+                async with self._lock():
+                    exchange = self._exchange(request, refused)
+                    question, token = _start(exchange)
+                    while token is None:
+                        answer = yield question
+                        await answer.aread()
+                        question, token = _go_on(exchange, answer)
+            response = yield _authorized(request, token)
+            if is_last or not _refuses_the_token(response):
+                return
+            refused = token
+
+    def _lock(self) -> asyncio.Lock:
+        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+
+    def _usable(self, refused: _Token | None) -> _Token | None:
+        """The token at hand, unless it is the one that was just refused, has expired, or is this caller's to renew."""
+        token, now = self._token, self._clock()
+        if token is None or token is refused or now >= token.expires_at:
+            return None
+        return token if now < token.renew_at or self._renewing else None
+
+    def _exchange(self, request: Any, refused: _Token | None) -> Generator[Any, Any, _Token]:
+        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError."""
+        token = self._usable(refused)
+        if token is not None:
+            return token
+        self._renewing = True
+        try:
+            if self._token_url is None:
+                self._token_url = yield from self._discover(request)
+            asked_at = self._clock()
+            answer = yield self._question(request, self._token_url)
+            self._token = _read_token(answer, asked_at)
+            return self._token
+        finally:
+            self._renewing = False
+
+    def _discover(self, request: Any) -> Generator[Any, Any, str]:
+        for url in metadata_urls(self._issuer):
+            answer = yield type(request)("GET", url, headers={"Accept": "application/json"})
+            members = _members(answer)
+            if answer.status_code == 200 and not _was_redirected(answer) and members.get("issuer") == self._issuer:
+                return check_url(str(members.get("token_endpoint")), "token_endpoint")
+        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be had, or is another issuer's.")
+
+    def _question(self, request: Any, url: str) -> Any:
+        form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if self._method == "client_secret_post":
+            form |= {"client_id": self._client_id, "client_secret": self._client_secret}
+        else:
+            # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+            credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+        return type(request)("POST", url, content=urlencode(form).encode(), headers=headers)
+
+
+def _start(exchange: Generator[Any, Any, _Token]) -> tuple[Any, _Token | None]:
+    """The first question of an exchange, or the token it ends with."""
+    try:
+        return next(exchange), None
+    except StopIteration as done:
+        return None, done.value
+
+
+def _go_on(exchange: Generator[Any, Any, _Token], answer: Any) -> tuple[Any, _Token | None]:
+    try:
+        return exchange.send(answer), None
+    except StopIteration as done:
+        return None, done.value
+
+
+def _authorized(request: Any, token: _Token) -> Any:
+    request.headers["Authorization"] = f"Bearer {token.text}"
+    return request
+
+
+def _refuses_the_token(response: Any) -> bool:
+    # Only this error says that another token may help (RFC 6750, section 3.1).
+    challenge: str = response.headers.get("www-authenticate", "")
+    return response.status_code == 401 and 'error="invalid_token"' in challenge
+
+
+def _was_redirected(answer: Any) -> bool:
+    # The history of a response holds every answer before it, refused tokens and metadata as well.
+    return any(300 <= one.status_code < 400 for one in (answer, *answer.history))
+
+
+def _members(answer: Any) -> dict[str, Any]:
+    if len(answer.content) > LARGEST:
+        return {}
+    try:
+        return read_json_object(answer.content)
+    except ValueError:
+        return {}
+
+
+def _read_token(answer: Any, asked_at: float) -> _Token:
+    if _was_redirected(answer):
+        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials stay where they belong.")
+    members = _members(answer)
+    if answer.status_code != 200:
+        error = members.get("error")
+        said = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no OAuth error"
+        raise ServiceAuthError(f"The token endpoint answered {answer.status_code} ({said}).")
+    text, kind, lifetime = members.get("access_token"), members.get("token_type"), members.get("expires_in", 60)
+    if not isinstance(text, str) or not text.isascii() or not isinstance(kind, str) or kind.lower() != "bearer":
+        raise ServiceAuthError("The token endpoint answered 200 without a bearer token.")
+    if not isinstance(lifetime, int | float) or not 0 < lifetime < LONGEST_LIFETIME:
+        raise ServiceAuthError("The token endpoint answered with a lifetime that is none.")
+    # Jitter keeps processes that started together from renewing together.
+    renew_at = asked_at + lifetime * random.uniform(FRESH, FRESH + 0.05)  # noqa: S311 - spreads load, guards nothing
+    return _Token(text, renew_at, asked_at + lifetime)
