@@ -6,12 +6,14 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
 from mintmark import ConfigurationError, Principal, ResourceServer, ServiceAuth, ServiceAuthError
+from mintmark.jose import Parser, SigningKey, VerifyingKey, read_payload
 from tests.service.conftest import ISSUER, Service
 
 pytestmark = pytest.mark.anyio
@@ -221,9 +223,39 @@ def test_metadata_of_another_issuer_is_not_believed() -> None:
         http.get("/x")
 
 
+def test_a_client_may_authenticate_with_a_signed_assertion_that_is_never_the_same() -> None:
+    key = SigningKey.generate()
+    seen: list[dict[str, Any]] = []
+
+    def app(environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/token":
+            form = dict(parse_qsl(environ["wsgi.input"].read().decode()))
+            assertion = Parser(types={"jwt"}).parse(form["client_assertion"])
+            claims = read_payload(VerifyingKey.from_jwk(key.public_jwk()).verify(assertion))
+            seen.append(claims | {"form": form["client_id"], "type": form["client_assertion_type"].rsplit(":", 1)[1]})
+            start("200 OK", JSON)
+            return [GOOD]
+        start("401 No", [("www-authenticate", 'Bearer error="invalid_token"')])
+        return [b""]
+
+    auth = ServiceAuth(issuer=ISSUER, client_id="c", private_key=key, token_url=f"{ISSUER}/token")
+    with httpx2.Client(transport=httpx2.WSGITransport(app=app), auth=auth, base_url=BILLING) as http:
+        http.get("/x")
+    assert 2 == len({one["jti"] for one in seen})
+    for one in seen:
+        assert ("c", "c", f"{ISSUER}/token", "c", "jwt-bearer") == (
+            one["iss"],
+            one["sub"],
+            one["aud"],
+            one["form"],
+            one["type"],
+        )
+        assert 60 == one["exp"] - one["iat"]
+
+
 def test_settings_that_cannot_work_are_refused() -> None:
     good: dict[str, Any] = {"issuer": ISSUER, "client_id": "c", "client_secret": "s"}
-    for change in ({"issuer": "http://auth.example"}, {"client_id": ""}, {"client_secret": ""}, {"scopes": ["a b"]},
+    for change in ({"issuer": "http://auth.example"}, {"client_id": ""}, {"client_secret": ""}, {"private_key": SigningKey.generate()}, {"scopes": ["a b"]},
                    {"token_url": "ftp://x"}):  # fmt: skip
         with pytest.raises(ConfigurationError):
             ServiceAuth(**(good | change))

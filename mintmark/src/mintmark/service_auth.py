@@ -9,6 +9,7 @@ import asyncio
 import base64
 import random
 import re
+import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator
@@ -21,7 +22,7 @@ import httpx2
 
 from mintmark.documents import check_url
 from mintmark.errors import ConfigurationError
-from mintmark.jose import read_json_object
+from mintmark.jose import Signer, SigningKey, read_json_object
 from mintmark.metadata import metadata_urls
 from mintmark.scopes import format_scope, is_scope_token
 
@@ -32,6 +33,7 @@ except ImportError:
     _OtherAuth = object
 
 LARGEST = 65_536
+ASSERTION_SECONDS = 60
 FRESH = 0.8
 LONGEST_LIFETIME = 366 * 86_400
 
@@ -60,7 +62,8 @@ class ServiceAuth(httpx2.Auth, _OtherAuth):  # type: ignore[misc]  # httpx may b
         *,
         issuer: str,
         client_id: str,
-        client_secret: str,
+        client_secret: str | None = None,
+        private_key: SigningKey | None = None,
         audience: str | None = None,
         scopes: Collection[str] = (),
         token_url: str | None = None,
@@ -70,18 +73,22 @@ class ServiceAuth(httpx2.Auth, _OtherAuth):  # type: ignore[misc]  # httpx may b
         """Asks nobody for anything yet. Raises ConfigurationError.
 
         `issuer`: its URL.
+        `client_secret`, or `private_key` to sign an assertion with instead (private_key_jwt, RFC 7523, section 2.2).
         `audience`: the service to be called, sent as `resource` (RFC 8707).
         `scopes`: what the token shall allow.
         `token_url`: the token endpoint, if the issuer's metadata shall not be asked for it.
-        `method`: how the client authenticates.
+        `method`: how the secret is sent.
         """
         self._issuer = check_url(issuer, "issuer")
         self._token_url = None if token_url is None else check_url(token_url, "token_url")
-        if not client_id or not client_secret:
-            raise ConfigurationError("client_id and client_secret must not be empty.")
+        if not client_id or not (client_secret or private_key):
+            raise ConfigurationError("client_id, and client_secret or private_key, must not be empty.")
+        if client_secret and private_key:
+            raise ConfigurationError("client_secret and private_key contradict each other: a client authenticates in one way.")
         if not all(map(is_scope_token, scopes)):
             raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
-        self._client_id, self._client_secret, self._method = client_id, client_secret, method
+        self._client_id, self._client_secret, self._method = client_id, client_secret or "", method
+        self._signer = None if private_key is None else Signer(private_key)
         self._form = {"grant_type": "client_credentials"}
         if scopes:
             self._form["scope"] = format_scope(scopes)
@@ -168,13 +175,31 @@ class ServiceAuth(httpx2.Auth, _OtherAuth):  # type: ignore[misc]  # httpx may b
 
     def _question(self, request: Any, url: str) -> Any:
         form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        if self._method == "client_secret_post":
+        if self._signer is not None:
+            form |= self._assertion(self._signer, url)
+        elif self._method == "client_secret_post":
             form |= {"client_id": self._client_id, "client_secret": self._client_secret}
         else:
             # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
             credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
         return type(request)("POST", url, content=urlencode(form).encode(), headers=headers)
+
+    def _assertion(self, signer: Signer, url: str) -> dict[str, str]:
+        now = int(time.time())
+        claims = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": url,
+            "iat": now,
+            "exp": now + ASSERTION_SECONDS,
+            "jti": secrets.token_urlsafe(16),
+        }
+        return {
+            "client_id": self._client_id,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": signer.sign(claims, typ="JWT"),
+        }
 
 
 def _start(exchange: Generator[Any, Any, _Token]) -> tuple[Any, _Token | None]:

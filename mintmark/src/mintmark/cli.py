@@ -1,0 +1,90 @@
+"""`mintmark explain`: why would a service refuse this token?
+
+Exit codes: 0 the token is good, 1 it is not, or not every check could be made, 2 wrong usage.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+
+from mintmark.documents import check_url
+from mintmark.errors import ConfigurationError
+from mintmark.events import ignore
+from mintmark.explain import Check, Explanation, explain
+from mintmark.issuers import Issuer
+from mintmark.key_sets import KeySet
+
+COLOURS = {True: "32", False: "31", None: "33"}
+SIGNS = {True: "ok", False: "NO", None: "--"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    options = _parser().parse_args(arguments)
+    token = read_token(options.token if options.token not in {None, "-"} else sys.stdin.read(65_536))
+    if not token:
+        sys.stderr.write("No token: name it as an argument, or send it through standard input.\n")
+        return 2
+    try:
+        keys = _keys(options.issuer, options.jwks_file)
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    found = asyncio.run(explain(token, issuer=options.issuer, audience=options.audience, keys=keys, leeway=options.leeway))
+    sys.stdout.write(_as_json(found) if options.json else _as_text(found, coloured=sys.stdout.isatty()))
+    return 0 if found.is_good else 1
+
+
+def read_token(text: str) -> str:
+    """The token in a line like `Authorization: Bearer …`, in `Bearer …`, or by itself."""
+    words = text.split()
+    return words[-1] if words else ""
+
+
+def _keys(issuer: str | None, jwks_file: str | None) -> KeySet | None:
+    if issuer is None:
+        return None
+    source = Issuer(url=check_url(issuer, "--issuer"), jwks_file=jwks_file)
+    return source.keys(clock=None, observer=ignore, on_metadata=lambda _: None)
+
+
+def _as_json(found: Explanation) -> str:
+    checks = [{"check": one.name, "held": one.held, "message": one.message} for one in found.checks]
+    content = {"good": found.is_good, "checks": checks, "header": found.header, "claims": found.claims}
+    return json.dumps(content, ensure_ascii=True, indent=2) + "\n"
+
+
+def _as_text(found: Explanation, *, coloured: bool) -> str:
+    lines = [_line(check, coloured=coloured) for check in found.checks]
+    if found.claims:
+        # ASCII alone: whatever a token says, it shall not steer the terminal.
+        lines += ["", "header  " + json.dumps(found.header), "claims  " + json.dumps(found.claims)]
+    lines += ["", "A service would accept it." if found.is_good else "A service would refuse it, or could not tell."]
+    return "\n".join(lines) + "\n"
+
+
+def _line(check: Check, *, coloured: bool) -> str:
+    sign = f"\x1b[{COLOURS[check.held]}m{SIGNS[check.held]}\x1b[0m" if coloured else SIGNS[check.held]
+    message = check.message.encode("ascii", "backslashreplace").decode()
+    return f"{sign}  {check.name:<10} {message}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mintmark", description="Tools for services that Mintmark protects.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    explaining = commands.add_parser("explain", help="tell why a service would refuse a token")
+    explaining.add_argument(
+        "token", nargs="?", help="the token, or a header line; without it, or with -, standard input is read"
+    )
+    explaining.add_argument("--issuer", help="the issuer your service trusts; its keys are fetched")
+    explaining.add_argument("--audience", help="your service's name")
+    explaining.add_argument("--jwks-file", help="the issuer's keys, for a machine that cannot fetch them")
+    explaining.add_argument("--leeway", type=int, default=30, help="seconds that clocks may be apart (30)")
+    explaining.add_argument("--json", action="store_true", help="answer in JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`mintmark explain`: each reason in a sentence, never the signature, and nothing that steers a terminal."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from mintmark import StaticKeySet
+from mintmark.cli import main, read_token
+from mintmark.explain import Explanation, explain
+from mintmark.jose import SharedSecretKey, Signer
+from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
+
+pytestmark = pytest.mark.anyio
+
+
+async def explained(issuer: Issuer, token: str, now: float = NOW) -> Explanation:
+    return await explain(token, issuer=ISSUER, audience=AUDIENCE, keys=StaticKeySet(issuer.jwks), clock=lambda: now)
+
+
+def failed(found: Explanation) -> dict[str, str]:
+    return {check.name: check.message for check in found.checks if check.held is False}
+
+
+async def test_a_good_token_passes_every_check(issuer: Issuer) -> None:
+    found = await explained(issuer, issuer.token())
+    assert found.is_good
+    assert ["form", "type", "signature", "claims", "issuer", "audience", "time"] == [check.name for check in found.checks]
+    assert "It expires in 5 minutes." == found.checks[-1].message
+
+
+async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) -> None:
+    stranger = Issuer()
+    faults = {
+        issuer.token(exp=NOW - 180): ("time", "It expired 3 minutes ago"),
+        issuer.token(aud="orders-eu"): ("audience", "The audience is orders-eu, you are orders."),
+        issuer.token(iss="https://other.example"): ("issuer", "you trust https://auth.example"),
+        issuer.token(iat=NOW + 7200, exp=NOW + 7300): ("time", "issued 2 hours in the future"),
+        issuer.token(nbf=NOW + 50): ("time", "valid in 50 seconds"),
+        issuer.token(exp=NOW + 20 * 86_400): ("time", "It lives 20 days"),
+        issuer.token(typ="JWT"): ("type", "Its typ is jwt"),
+        issuer.token(jti=...): ("claims", "The claim jti is missing."),
+        issuer.token(sub=7): ("claims", "The claim sub is not of the right form."),
+        stranger.token(): ("signature", f"has no key {stranger.key.kid}"),
+        Signer(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
+        Signer(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
+        issuer.token()[:-4] + "AAAA": ("signature", "was changed"),
+        "a.b": ("form", "three parts"),
+        "é.b.c": ("form", "ASCII"),
+        "": ("form", "three parts"),
+        "x" * 9000: ("form", "longer than 8192"),
+    }
+    for token, (name, words) in faults.items():
+        found = await explained(issuer, token)
+        assert words in failed(found).get(name, "nothing failed"), (name, words, found.checks)
+        assert not found.is_good
+
+
+async def test_without_an_issuer_or_an_audience_their_checks_are_left_out(issuer: Issuer) -> None:
+    found = await explain(issuer.token(), issuer=None, audience=None, keys=None, clock=lambda: NOW)
+    assert {"signature", "issuer", "audience"} == {check.name for check in found.checks if check.held is None}
+    assert not found.is_good
+
+
+def test_a_token_is_read_from_a_header_line() -> None:
+    for text in ("a.b.c", "Bearer a.b.c", "Authorization: Bearer a.b.c\r\n", "  a.b.c\n"):
+        assert "a.b.c" == read_token(text)
+
+
+def test_the_command_answers_in_text_and_in_json_and_never_shows_the_signature(
+    issuer: Issuer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps(issuer.jwks))
+    token = issuer.token(exp=NOW, sub="\x1b[31mred")
+    settings = ["--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
+    assert 1 == main(["explain", token, *settings])
+    text = capsys.readouterr().out
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"Authorization: Bearer {token}\n"))
+    assert 1 == main(["explain", "-", "--json", *settings])
+    answer = capsys.readouterr().out
+    assert json.loads(answer)["good"] is False
+    for said in (text, answer):
+        assert token.split(".")[2] not in said
+        assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["explain", " "], ["explain", "a.b.c", "--issuer", "ftp://x"], ["nonsense"]])
+def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = main(arguments)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    assert 2 == status
+    assert capsys.readouterr().err
