@@ -2,7 +2,7 @@
 
 VENV ?= .venv
 PYTEST ?=
-export VENV PYTHON MINTMARK_PORT ORDERS_PORT MINTMARK_DATA_DIR
+export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types format lock clean environment browser
@@ -10,7 +10,7 @@ export VENV PYTHON MINTMARK_PORT ORDERS_PORT MINTMARK_DATA_DIR
 help: ## List the doors
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-16s%s\n' "$$door" "$$what"; done
 
-run: environment ## Serve the token service on port 8000 and the orders example on 8001
+run: environment ## Serve the token service on port 8000, the orders example on 8001 and billing on 8002
 	@exec $(VENV)/bin/python examples/demo.py
 
 test: environment browser lint types ## Everything that CI runs: style, types, contracts, tests
@@ -19,7 +19,7 @@ test: environment browser lint types ## Everything that CI runs: style, types, c
 lint: environment ## Style and import contracts
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Some files are not formatted. Run: make format'; exit 1; }
-	@said=$$(PYTHONPATH=examples/orders $(VENV)/bin/lint-imports --no-cache .importlinter 2>&1) || { echo "$$said"; exit 1; }
+	@said=$$(PYTHONPATH=examples/orders:examples/billing $(VENV)/bin/lint-imports --no-cache .importlinter 2>&1) || { echo "$$said"; exit 1; }
 
 types: environment ## Strict type check
 	@$(VENV)/bin/mypy

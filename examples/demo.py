@@ -1,4 +1,4 @@
-"""`make run`: the token service and the orders example side by side, with a person and two clients to try them.
+"""`make run`: the token service and two services that it protects, with a person and some clients to try them.
 
 Uses only what everybody can use: the command `mintmark-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
 """
@@ -34,10 +34,10 @@ class Failure(Exception):
 class Demo:
     """Two processes, and the file with the demo's credentials."""
 
-    def __init__(self, data_dir: Path, port: int, orders_port: int) -> None:
+    def __init__(self, data_dir: Path, port: int, orders_port: int, billing_port: int) -> None:
         self._credentials = data_dir / "demo.env"
         self._data_dir = data_dir
-        self._port, self._orders_port = port, orders_port
+        self._port, self._orders_port, self._billing_port = port, orders_port, billing_port
         self._issuer = os.environ.get("MINTMARK_ISSUER") or f"http://127.0.0.1:{port}"
         self._orders = f"http://127.0.0.1:{orders_port}"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,22 +50,21 @@ class Demo:
             "MINTMARK_DOCS_CLIENT_ID": "demo-spa",
             "MINTMARK_LOG_FORMAT": os.environ.get("MINTMARK_LOG_FORMAT", "console"),
             "ORDERS_ISSUER": self._issuer,
+            "ORDERS_BILLING_URL": f"http://127.0.0.1:{billing_port}",
+            "BILLING_ISSUER": self._issuer,
         }
 
     def run(self) -> None:
         """Until somebody stops it, or a process ends by itself. Raises Stop or Failure."""
-        for port in (self._port, self._orders_port):
+        for port in (self._port, self._orders_port, self._billing_port):
             _check_free(port)
         _make_folder(self._data_dir)
         say("Starting PostgreSQL and the token service …")
         self._start("the token service", str(BIN / "mintmark-service"), "serve")
         self._wait_for("the token service", f"http://127.0.0.1:{self._port}/readyz")
         self._make_accounts()
-        self._start(
-            "the orders example", str(BIN / "uvicorn"), "--app-dir", str(HERE / "orders"), "orders.app:app",
-            "--port", str(self._orders_port), "--no-access-log", "--log-level", "warning",
-        )  # fmt: skip
-        self._wait_for("the orders example", f"{self._orders}/livez")
+        self._start_example("the billing example", "billing", self._billing_port)
+        self._start_example("the orders example", "orders", self._orders_port)
         self._explain()
         while True:
             time.sleep(0.2)
@@ -88,6 +87,13 @@ class Demo:
             command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
         )
 
+    def _start_example(self, name: str, package: str, port: int) -> None:
+        self._start(
+            name, str(BIN / "uvicorn"), "--app-dir", str(HERE / package), f"{package}.app:app",
+            "--port", str(port), "--no-access-log", "--log-level", "warning",
+        )  # fmt: skip
+        self._wait_for(name, f"http://127.0.0.1:{port}/livez")
+
     def _wait_for(self, name: str, url: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         no_proxy = urllib.request.ProxyHandler({})
@@ -106,9 +112,11 @@ class Demo:
     def _make_accounts(self) -> None:
         if self._credentials.exists():
             say(f"Found the demo's credentials in {self._credentials}.")
+            self._environment.update(_read(self._credentials))
             return
-        say("Making one user and two clients …")
+        say("Making one user and three clients …")
         values = self._new_credentials()
+        self._environment.update(values)
         shared = [f"--audience={name}" for name in ("orders", self._issuer)]
         scopes = ["--scope=orders:read", "--scope=orders:write"]
         self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
@@ -118,6 +126,11 @@ class Demo:
              *shared, *scopes],
             values["DEMO_SERVICE_CLIENT_SECRET"],
         )  # fmt: skip
+        self._command(
+            ["clients", "add", values["ORDERS_CLIENT_ID"], "--confidential", "--name=Orders", "--secret-stdin",
+             "--audience=billing", "--scope=billing:write"],
+            values["ORDERS_CLIENT_SECRET"],
+        )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)
         say(f"Wrote their secrets to {self._credentials}.")
 
@@ -125,13 +138,15 @@ class Demo:
         """Written down before they are used: after a crash half-way the next start goes on with the same ones."""
         draft = self._credentials.with_suffix(".env.new")
         if draft.exists():
-            return dict(line.split("=", 1) for line in draft.read_text().splitlines())
+            return _read(draft)
         values = {
             "DEMO_USERNAME": "demo",
             "DEMO_PASSWORD": secrets.token_urlsafe(18),
             "DEMO_SPA_CLIENT_ID": "demo-spa",
             "DEMO_SERVICE_CLIENT_ID": "demo-service",
             "DEMO_SERVICE_CLIENT_SECRET": f"mms_{secrets.token_urlsafe(32)}",
+            "ORDERS_CLIENT_ID": "orders",
+            "ORDERS_CLIENT_SECRET": f"mms_{secrets.token_urlsafe(32)}",
         }
         unfinished = draft.with_suffix(".tmp")
         unfinished.unlink(missing_ok=True)
@@ -153,6 +168,7 @@ class Demo:
         say(f"""
   Token service   {self._issuer}        try it in {self._issuer}/docs
   Orders example  {self._orders}        try it in {self._orders}/docs
+  Billing example http://127.0.0.1:{self._billing_port}        called by orders, in its own name
   Credentials     {self._credentials}   (user {"demo"!r}, clients 'demo-spa' and 'demo-service')
 
 Sign in, list your orders, stay signed in; paste these into another terminal:
@@ -167,6 +183,10 @@ Running. Ctrl-C stops everything, PostgreSQL included.
 """)
 
 
+def _read(file: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in file.read_text().splitlines())
+
+
 def say(message: str) -> None:
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
@@ -178,7 +198,7 @@ def _check_free(port: int) -> None:
     except OSError as error:
         raise Failure(
             f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose others: "
-            "make run MINTMARK_PORT=… ORDERS_PORT=…"
+            "make run MINTMARK_PORT=… ORDERS_PORT=… BILLING_PORT=…"
         ) from error
 
 
@@ -204,10 +224,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     data_dir = Path(os.environ.get("MINTMARK_DATA_DIR") or HERE.parent / ".mintmark").absolute()
-    port, orders_port = (
-        int(os.environ.get(name) or number) for name, number in (("MINTMARK_PORT", 8000), ("ORDERS_PORT", 8001))
-    )
-    demo = Demo(data_dir, port, orders_port)
+    known = {"MINTMARK_PORT": 8000, "ORDERS_PORT": 8001, "BILLING_PORT": 8002}
+    demo = Demo(data_dir, *(int(os.environ.get(name) or number) for name, number in known.items()))
     try:
         demo.run()
     except Stop:

@@ -37,8 +37,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     for name in ("node", os.environ.get("MINTMARK_TEST_CHROMIUM") or "/usr/bin/chromium"):
         assert shutil.which(name), f"{name} is missing. Run `make test`, which says how to get it."
     folder = tmp_path_factory.mktemp("demo")
-    port, orders_port = free_ports(2)
-    env = environment(MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port), ORDERS_PORT=str(orders_port))
+    port, orders_port, billing_port = free_ports(3)
+    env = environment(
+        MINTMARK_DATA_DIR=str(folder / "data"),
+        MINTMARK_PORT=str(port),
+        ORDERS_PORT=str(orders_port),
+        BILLING_PORT=str(billing_port),
+    )
     with running(sys.executable, "examples/demo.py", cwd=ROOT, env=env, output=folder / "said") as process:
         process.wait_until_it_says("Running.", 90)
         lines = (folder / "data" / "demo.env").read_text().splitlines()

@@ -23,7 +23,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.orders_port = free_ports(2)
+        self.port, self.orders_port, self.billing_port = free_ports(3)
 
     def localize(self, text: str) -> str:
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}").replace(
@@ -46,7 +46,10 @@ class Demo:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     found = Demo(tmp_path_factory.mktemp("readme"))
     env = environment(
-        MINTMARK_DATA_DIR=str(found.folder / ".mintmark"), MINTMARK_PORT=str(found.port), ORDERS_PORT=str(found.orders_port)
+        MINTMARK_DATA_DIR=str(found.folder / ".mintmark"),
+        MINTMARK_PORT=str(found.port),
+        ORDERS_PORT=str(found.orders_port),
+        BILLING_PORT=str(found.billing_port),
     )
     with running(
         sys.executable, str(ROOT / "examples/demo.py"), cwd=found.folder, env=env, output=found.folder / "said"

@@ -25,7 +25,7 @@ class House:
         self.clone, self.home = folder / "clone", folder / "home"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.clone)], check=True, timeout=60)
         self.home.mkdir()
-        self.port, self.orders_port = free_ports(2)
+        self.port, self.orders_port, self.billing_port = free_ports(3)
         self.output = folder / "said"
         cache = subprocess.run(
             [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False
@@ -33,6 +33,7 @@ class House:
         # Nothing of this machine is used but the interpreter that runs this, and pip's downloads, to be fair to the index.
         self.env = environment(
             HOME=str(self.home), PYTHON=sys.executable, MINTMARK_PORT=str(self.port), ORDERS_PORT=str(self.orders_port),
+            BILLING_PORT=str(self.billing_port),
             PIP_CACHE_DIR=cache.strip(),
         )  # fmt: skip
         self.env.pop("VENV", None)
@@ -182,7 +183,7 @@ def last_line(house: House, **changes: str) -> tuple[int, str]:
     return done.returncode, lines[-1] if lines else ""
 
 
-@pytest.mark.parametrize("which", ["port", "orders_port"])
+@pytest.mark.parametrize("which", ["port", "orders_port", "billing_port"])
 def test_a_taken_port_is_one_sentence(house: House, which: str) -> None:
     port = getattr(house, which)
     with socket.create_server(("127.0.0.1", port)):
@@ -267,3 +268,24 @@ def find_python_for_all() -> str:
         if done.returncode == 0:
             return candidate
     pytest.fail("No Python 3.11 with venv that an ordinary user may run: apt-get install python3 python3-venv")
+
+
+def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(house: House, demo: Running) -> None:
+    import urllib.request
+
+    _, tokens = house.sign_in()
+
+    def order() -> dict[str, object]:
+        request = urllib.request.Request(
+            f"{house.orders}/orders",
+            data=b'{"item": "tea"}',
+            headers={"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"},
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as answer:
+            placed: dict[str, object] = json.load(answer)
+        return placed
+
+    first, second = order(), order()
+    assert (1, 2) == (first["invoice"], second["invoice"])
+    headers = {"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"}
+    assert 401 == fetch(f"http://127.0.0.1:{house.billing_port}/invoices", data={}, headers=headers)[0]

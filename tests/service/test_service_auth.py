@@ -255,7 +255,10 @@ def test_a_client_may_authenticate_with_a_signed_assertion_that_is_never_the_sam
 
 def test_settings_that_cannot_work_are_refused() -> None:
     good: dict[str, Any] = {"issuer": ISSUER, "client_id": "c", "client_secret": "s"}
-    for change in ({"issuer": "http://auth.example"}, {"client_id": ""}, {"client_secret": ""}, {"private_key": SigningKey.generate()}, {"scopes": ["a b"]},
-                   {"token_url": "ftp://x"}):  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {"issuer": "http://auth.example"}, {"client_id": ""}, {"client_secret": ""}, {"private_key": SigningKey.generate()},
+        {"scopes": ["a b"]}, {"token_url": "ftp://x"},
+    ]  # fmt: skip
+    for change in changes:
         with pytest.raises(ConfigurationError):
             ServiceAuth(**(good | change))

@@ -1,19 +1,24 @@
 """Lists and creates orders. Who may do what stands at each route; how a token is verified is Mintmark's business."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated
 
+import httpx2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mintmark import Principal, ResourceServer
+from mintmark import Principal, ResourceServer, ServiceAuth, ServiceAuthError
 
+log = logging.getLogger("orders")
+
+ISSUER = os.environ.get("ORDERS_ISSUER", "http://127.0.0.1:8000")
 auth = ResourceServer(
-    issuer=os.environ.get("ORDERS_ISSUER", "http://127.0.0.1:8000"),
+    issuer=ISSUER,
     audience="orders",
     scopes={"orders:read": "Read your orders", "orders:write": "Place orders"},
     jwks_file=os.environ.get("ORDERS_JWKS_FILE"),
@@ -32,15 +37,43 @@ class NewOrder(BaseModel):
 
 
 class Order(NewOrder):
-    """What was ordered. `id` counts from 1 for each caller."""
+    """What was ordered. `id` counts from 1 for each caller; `invoice` is there when billing has written one."""
 
     id: int
+    invoice: int | None = None
 
 
 @asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    async with auth.lifespan():
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with auth.lifespan(), AsyncExitStack() as stack:
+        if url := os.environ.get("ORDERS_BILLING_URL"):
+            app.state.billing = await stack.enter_async_context(billing_client(url))
         yield
+
+
+def billing_client(url: str) -> httpx2.AsyncClient:
+    """Calls billing in this service's own name: tokens are fetched, kept and renewed by themselves."""
+    auth = ServiceAuth(
+        issuer=ISSUER,
+        client_id=os.environ["ORDERS_CLIENT_ID"],
+        client_secret=os.environ["ORDERS_CLIENT_SECRET"],
+        audience="billing",
+        scopes=["billing:write"],
+    )
+    return httpx2.AsyncClient(base_url=url, auth=auth, timeout=5)
+
+
+async def bill(client: httpx2.AsyncClient | None, customer: str, order: NewOrder) -> int | None:
+    """The number of the invoice. An order stands without one: billing may be away for a while."""
+    if client is None:
+        return None
+    try:
+        answer = await client.post("/invoices", json={"customer": customer, **order.model_dump()})
+        answer.raise_for_status()
+        return int(answer.json()["number"])
+    except (httpx2.HTTPError, ServiceAuthError, ValueError, KeyError) as error:
+        log.warning("no invoice: %s", error)
+        return None
 
 
 def make_docs(app: FastAPI) -> None:
@@ -72,14 +105,15 @@ def create_app() -> FastAPI:
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
     placed: dict[str, list[Order]] = {}
 
-    @app.get("/orders", summary="Your orders")
+    @app.get("/orders", summary="Your orders", response_model_exclude_none=True)
     async def list_orders(who: Reader) -> list[Order]:
         return placed.get(who.sub, [])
 
-    @app.post("/orders", summary="Place an order", status_code=201)
+    @app.post("/orders", summary="Place an order", status_code=201, response_model_exclude_none=True)
     async def create_order(new: NewOrder, who: Writer) -> Order:
+        invoice = await bill(getattr(app.state, "billing", None), who.sub, new)
         mine = placed.setdefault(who.sub, [])
-        order = Order(id=len(mine) + 1, **new.model_dump())
+        order = Order(id=len(mine) + 1, invoice=invoice, **new.model_dump())
         mine.append(order)
         return order
 

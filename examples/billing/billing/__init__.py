@@ -1,0 +1,1 @@
+"""A billing API that other services call in their own name."""
