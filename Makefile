@@ -5,10 +5,10 @@ PYTEST ?=
 export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format lock clean environment browser
+.PHONY: help run test bench-dependency lint types format lock clean environment browser
 
 help: ## List the doors
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-16s%s\n' "$$door" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
 
 run: environment ## Serve the token service on port 8000, the orders example on 8001 and billing on 8002
 	@exec $(VENV)/bin/python examples/demo.py
@@ -26,6 +26,9 @@ types: environment ## Strict type check
 
 format: environment ## Put the style right
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet .
+
+bench-dependency: environment ## What the dependency costs, as ratios in one run
+	@$(VENV)/bin/python benchmarks/dependency.py
 
 lock: environment ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade
