@@ -112,11 +112,11 @@ class Demo:
     def _make_accounts(self) -> None:
         if self._credentials.exists():
             say(f"Found the demo's credentials in {self._credentials}.")
-            self._environment.update(_read(self._credentials))
+            self._give_to_orders(_read(self._credentials))
             return
         say("Making one user and three clients …")
         values = self._new_credentials()
-        self._environment.update(values)
+        self._give_to_orders(values)
         shared = [f"--audience={name}" for name in ("orders", self._issuer)]
         scopes = ["--scope=orders:read", "--scope=orders:write"]
         self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
@@ -133,6 +133,10 @@ class Demo:
         )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)
         say(f"Wrote their secrets to {self._credentials}.")
+
+    def _give_to_orders(self, values: dict[str, str]) -> None:
+        # Its own credentials and no others: nobody's password belongs in the environment of a service.
+        self._environment.update((name, value) for name, value in values.items() if name.startswith("ORDERS_"))
 
     def _new_credentials(self) -> dict[str, str]:
         """Written down before they are used: after a crash half-way the next start goes on with the same ones."""

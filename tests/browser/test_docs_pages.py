@@ -63,12 +63,17 @@ def authorize(**task: Any) -> dict[str, Any]:
     return result
 
 
-def test_a_person_authorizes_in_the_token_services_docs_and_asks_who_they_are(demo: Demo) -> None:
-    fields = {
-        "oauth_username": demo.values["DEMO_USERNAME"], "oauth_password": demo.values["DEMO_PASSWORD"],
+def person(demo: Demo) -> dict[str, str]:
+    """What a person types into the form of the password flow."""
+    return {
+        "oauth_username": demo.values["DEMO_USERNAME"],
+        "oauth_password": demo.values["DEMO_PASSWORD"],
         "client_id_password": demo.values["DEMO_SPA_CLIENT_ID"],
-    }  # fmt: skip
-    result = authorize(page=f"{demo.service}/docs", flow="password", fields=fields, path="/users/me")
+    }
+
+
+def test_a_person_authorizes_in_the_token_services_docs_and_asks_who_they_are(demo: Demo) -> None:
+    result = authorize(page=f"{demo.service}/docs", flow="password", fields=person(demo), path="/users/me")
     assert "200" == result["status"].split()[0]
     assert '"username": "demo"' in result["body"]
 
@@ -84,10 +89,6 @@ def test_a_service_authorizes_in_the_token_services_docs(demo: Demo) -> None:
 
 
 def test_a_person_authorizes_in_the_orders_docs_at_the_token_service_and_lists_orders(demo: Demo) -> None:
-    fields = {
-        "oauth_username": demo.values["DEMO_USERNAME"], "oauth_password": demo.values["DEMO_PASSWORD"],
-        "client_id_password": demo.values["DEMO_SPA_CLIENT_ID"],
-    }  # fmt: skip
-    result = authorize(page=f"{demo.orders}/docs", flow="password", fields=fields, path="/orders")
+    result = authorize(page=f"{demo.orders}/docs", flow="password", fields=person(demo), path="/orders")
     assert "200" == result["status"].split()[0]
     assert result["body"].rstrip().endswith("[]")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import asyncpg
@@ -173,13 +172,3 @@ async def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 12"):
         async with embedded_postgres(folder):
             pass
-
-
-async def test_the_start_of_a_server_with_data_takes_a_moment_only(tmp_path: Path) -> None:
-    async with embedded_postgres(tmp_path / "data"):
-        pass
-    started = time.monotonic()
-    async with embedded_postgres(tmp_path / "data"):
-        pass
-    # A bound against hanging, not a measurement.
-    assert time.monotonic() - started < 30

@@ -1,7 +1,5 @@
 """An issuer in a few lines: a key, a clock, and tokens with whatever claims a test wants."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -44,11 +42,3 @@ def issuer() -> Issuer:
 @pytest.fixture
 def server(issuer: Issuer) -> ResourceServer:
     return ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW)
-
-
-Clock = Callable[[], float]
-
-
-@pytest.fixture
-def deadline() -> float:
-    return time.monotonic() + 20

@@ -27,7 +27,7 @@ async def test_without_a_database_the_service_lives_and_says_that_it_is_not_read
     assert [(503, True), (503, True)] == await requests(service)
 
 
-async def test_terminated_connections_cost_at_most_one_503_each(start_service: StartService, dsn: str) -> None:
+async def test_terminated_connections_are_a_503_at_worst_and_are_replaced(start_service: StartService, dsn: str) -> None:
     service = await start_service()
     user, client = await service.add_user(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["refresh_token"]
