@@ -66,22 +66,25 @@ class Door(SecurityBase):
 
     async def admit(self, connection: HTTPConnection, scopes: Collection[str]) -> Principal | None:
         """The same for code that is no FastAPI dependency."""
-        required, described_at = frozenset(scopes), self._reception.resource_metadata
+        described_at = self._reception.resource_metadata
         try:
             token = bearer_token(connection)
             if token is None:
                 if self._optional:
                     return None
-                raise no_credentials(required, described_at)
-            principal = await self._principal(connection, token)
-            self._check(principal, required)
+                raise no_credentials(scopes, described_at)
+            principal = self._reception.verifier.recall(token) or await self._verify(connection, token)
+            if not principal.scopes.issuperset(scopes):
+                raise InsufficientScope(scopes)
+            if not self._is_admitted(principal):
+                raise InsufficientScope((), self._admits.value)
         except KeysUnavailable as error:
             raise keys_unavailable(error) from error
         except (InvalidToken, InsufficientScope, InvalidRequest) as error:
             raise refusal(error, described_at) from error
         return principal
 
-    async def _principal(self, connection: HTTPConnection, token: str) -> Principal:
+    async def _verify(self, connection: HTTPConnection, token: str) -> Principal:
         # FastAPI calls a security dependency once for each set of scopes; the token is the same each time.
         remembered: dict[TokenVerifier, Principal] = connection.scope.setdefault(_REMEMBERED, {})
         verifier = self._reception.verifier
@@ -89,9 +92,7 @@ class Door(SecurityBase):
             remembered[verifier] = await verifier.verify(token)
         return remembered[verifier]
 
-    def _check(self, principal: Principal, required: frozenset[str]) -> None:
-        if not required <= principal.scopes:
-            raise InsufficientScope(required)
-        admitted = {Admits.ANYONE: True, Admits.USERS: principal.is_user, Admits.MACHINES: principal.is_machine}
-        if not admitted[self._admits]:
-            raise InsufficientScope((), self._admits.value)
+    def _is_admitted(self, principal: Principal) -> bool:
+        if self._admits is Admits.USERS:
+            return principal.is_user
+        return principal.is_machine if self._admits is Admits.MACHINES else True

@@ -15,6 +15,8 @@ from mintmark.token_cache import Remembered, TokenCache
 
 log = logging.getLogger("mintmark.tokens")
 
+_TOKEN_REMEMBERED = Event("token_remembered")
+
 
 @dataclass(frozen=True, slots=True)
 class TrustedIssuer:
@@ -47,14 +49,20 @@ class TokenVerifier:
         self._only = issuers[0] if len(issuers) == 1 else None
         self.cache.clear()
 
+    def recall(self, token: str) -> Principal | None:
+        """The caller, when this very token was verified before and would be again."""
+        principal = self.cache.find(token, self._clock())
+        if principal is not None:
+            self._observe(_TOKEN_REMEMBERED)
+        return principal
+
     async def verify(self, token: str) -> Principal:
         """The caller that `token` speaks for (RFC 9068, section 4).
 
         Raises InvalidToken, whatever is wrong with the token, and KeysUnavailable when nobody can tell.
         """
-        remembered = self.cache.find(token, self._clock())
+        remembered = self.recall(token)
         if remembered is not None:
-            self._observe(Event("token_remembered"))
             return remembered
         try:
             principal = await self._verify(token)
