@@ -28,7 +28,7 @@ format: environment ## Put the style right
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet .
 
 bench-dependency: environment ## What the dependency costs, as ratios in one run
-	@$(VENV)/bin/python benchmarks/dependency.py
+	@$(VENV)/bin/python -m benchmarks.dependency
 
 lock: environment ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from mintmark.errors import InsufficientScope, InvalidRequest, InvalidToken, KeysUnavailable, OAuthError
 from mintmark.scopes import format_scope
@@ -20,13 +20,13 @@ class Refusal(HTTPException):
         self.error = error
 
 
-def bearer_token(connection: HTTPConnection) -> str | None:
+def bearer_token(scope: Scope) -> str | None:
     """The token in the Authorization header, the only place where one is looked for; None when there is none.
 
     Raises InvalidRequest for two Authorization headers: whoever checks the one may be followed by whoever reads the other.
     """
-    # The ASGI list itself, whose names are in lower case: an object around it costs as much as the rest of a warm request.
-    credentials = [value for name, value in connection.scope["headers"] if name == b"authorization"]
+    # ASGI has the names in lower case. An object around the list would cost as much as the rest of a warm request.
+    credentials = [value for name, value in scope["headers"] if name == b"authorization"]
     if not credentials:
         return None
     if len(credentials) > 1:

@@ -10,6 +10,7 @@ from fastapi.openapi.models import OAuth2
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from mintmark.challenge import bearer_token, keys_unavailable, no_credentials, refusal
 from mintmark.errors import ConfigurationError, InsufficientScope, InvalidRequest, InvalidToken, KeysUnavailable
@@ -62,37 +63,37 @@ class Door(SecurityBase):
 
     async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Principal | None:
         """The caller; None only from `optional`. Raises Refusal, an HTTPException, for HTTP and WebSocket alike."""
-        return await self.admit(connection, security_scopes.scopes)
+        return await self.admit(connection.scope, security_scopes.scopes)
 
-    async def admit(self, connection: HTTPConnection, scopes: Collection[str]) -> Principal | None:
-        """The same for code that is no FastAPI dependency."""
+    async def admit(self, scope: Scope, scopes: Collection[str]) -> Principal | None:
+        """The same for code that is no FastAPI dependency. `scope` is the ASGI connection's; `scopes`, what it needs."""
         described_at = self._reception.resource_metadata
         try:
-            token = bearer_token(connection)
+            token = bearer_token(scope)
             if token is None:
                 if self._optional:
                     return None
                 raise no_credentials(scopes, described_at)
-            principal = self._reception.verifier.recall(token) or await self._verify(connection, token)
-            if not principal.scopes.issuperset(scopes):
-                raise InsufficientScope(scopes)
-            if not self._is_admitted(principal):
-                raise InsufficientScope((), self._admits.value)
+            principal = self._reception.verifier.recall(token) or await self._verify(scope, token)
+            self._check(principal, scopes)
         except KeysUnavailable as error:
             raise keys_unavailable(error) from error
         except (InvalidToken, InsufficientScope, InvalidRequest) as error:
             raise refusal(error, described_at) from error
         return principal
 
-    async def _verify(self, connection: HTTPConnection, token: str) -> Principal:
+    async def _verify(self, scope: Scope, token: str) -> Principal:
         # FastAPI calls a security dependency once for each set of scopes; the token is the same each time.
-        remembered: dict[TokenVerifier, Principal] = connection.scope.setdefault(_REMEMBERED, {})
+        remembered: dict[TokenVerifier, Principal] = scope.setdefault(_REMEMBERED, {})
         verifier = self._reception.verifier
         if verifier not in remembered:
             remembered[verifier] = await verifier.verify(token)
         return remembered[verifier]
 
-    def _is_admitted(self, principal: Principal) -> bool:
-        if self._admits is Admits.USERS:
-            return principal.is_user
-        return principal.is_machine if self._admits is Admits.MACHINES else True
+    def _check(self, principal: Principal, scopes: Collection[str]) -> None:
+        if not principal.scopes.issuperset(scopes):
+            raise InsufficientScope(scopes)
+        refused_as_machine = self._admits is Admits.USERS and not principal.is_user
+        refused_as_user = self._admits is Admits.MACHINES and not principal.is_machine
+        if refused_as_machine or refused_as_user:
+            raise InsufficientScope((), self._admits.value)

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 
-from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -23,7 +22,7 @@ class ResourceServerMiddleware:
             await self._app(scope, receive, send)
             return
         try:
-            principal = await self._door.admit(HTTPConnection(scope), self._scopes)
+            principal = await self._door.admit(scope, self._scopes)
         except Refusal as refusal:
             answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
             if scope["type"] == "websocket":
@@ -31,6 +30,6 @@ class ResourceServerMiddleware:
             else:
                 await answer(scope, receive, send)
             return
-        # A copy: the state of the lifespan is shared by all requests.
-        scope["state"] = {**scope.get("state", {}), "principal": principal}
+        # Each connection has its own shallow copy of the lifespan's state (ASGI, "Lifespan State").
+        scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)

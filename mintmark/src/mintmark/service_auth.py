@@ -26,12 +26,6 @@ from mintmark.jose import Signer, SigningKey, read_json_object
 from mintmark.metadata import metadata_urls
 from mintmark.scopes import format_scope, is_scope_token
 
-try:
-    # A client of httpx wants its own base class. It is not needed, and used where it is.
-    from httpx import Auth as _OtherAuth
-except ImportError:
-    _OtherAuth = object
-
 LARGEST = 65_536
 ASSERTION_SECONDS = 60
 FRESH = 0.8
@@ -51,7 +45,16 @@ class _Token:
     expires_at: float
 
 
-class ServiceAuth(httpx2.Auth, _OtherAuth):  # type: ignore[misc]  # httpx may be missing, and then its type is too
+def _auth_of_httpx() -> Any:
+    """The base class that a client of httpx wants to see. Where httpx is missing, nobody wants it."""
+    try:
+        from httpx import Auth
+    except ImportError:
+        return object
+    return Auth
+
+
+class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which class it is turns out when it is imported
     """Authenticates the requests of one client with tokens for one audience and one set of scopes."""
 
     requires_request_body = False
