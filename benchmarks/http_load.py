@@ -91,7 +91,8 @@ def _server(jwks: Path, url: str, secret: str) -> Iterator[tuple[str, int]]:
         address: tuple[str, int] = free.getsockname()
     command = [
         sys.executable, "-m", "uvicorn", "benchmarks.ways:create", "--factory", "--app-dir",
-        str(Path(__file__).parent.parent), "--port", str(address[1]), "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning",
+        str(Path(__file__).parent.parent), "--port", str(address[1]), "--loop", "uvloop", "--http", "httptools",
+        "--no-access-log", "--log-level", "warning",
     ]  # fmt: skip
     environment = os.environ | {"BENCHMARK_JWKS": str(jwks), "BENCHMARK_JWKS_URL": url, "BENCHMARK_SECRET": secret}
     process = subprocess.Popen(command, env=environment)
