@@ -1,6 +1,6 @@
-"""`mintmark explain`: why would a service refuse this token?
+"""`mintmark explain`: why would a service refuse this token? `mintmark doctor`: are an issuer and its services in order?
 
-Exit codes: 0 the token is good, 1 it is not, or not every check could be made, 2 wrong usage.
+Exit codes: 0 the token is good, or everything is in order; 1 it is not, or (a token) could not be checked; 2 wrong usage.
 """
 
 import argparse
@@ -9,10 +9,12 @@ import json
 import sys
 from collections.abc import Sequence
 
+from mintmark.checks import Check
+from mintmark.doctor import examine
 from mintmark.documents import check_url
 from mintmark.errors import ConfigurationError
 from mintmark.events import ignore
-from mintmark.explain import Check, Explanation, explain
+from mintmark.explain import Explanation, explain
 from mintmark.issuers import Issuer
 from mintmark.key_sets import KeySet
 
@@ -21,8 +23,13 @@ SIGNS = {True: "ok", False: "NO", None: "--"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command."""
+    """Runs a command."""
     options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def run_explain(options: argparse.Namespace) -> int:
     token = read_token(options.token if options.token not in {None, "-"} else sys.stdin.read(65_536))
     if not token:
         sys.stderr.write("No token: name it as an argument, or send it through standard input.\n")
@@ -35,6 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = asyncio.run(explain(token, issuer=options.issuer, audience=options.audience, keys=keys, leeway=options.leeway))
     sys.stdout.write(_as_json(found) if options.json else _as_text(found, coloured=sys.stdout.isatty()))
     return 0 if found.is_good else 1
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    return asyncio.run(_examine(options))
+
+
+async def _examine(options: argparse.Namespace) -> int:
+    found: list[tuple[str, Check]] = []
+    for subject, checks in examine(options.issuer, options.resource):
+        if not options.json:
+            sys.stdout.write(f"{_plain(subject)}\n")
+        async for check in checks:
+            found.append((subject, check))
+            if not options.json:
+                # At once: each may take seconds when somebody does not answer.
+                sys.stdout.write(f"  {_line(check, coloured=sys.stdout.isatty())}\n")
+                sys.stdout.flush()
+    in_order = all(check.held is not False for _, check in found)
+    if options.json:
+        members = [{"subject": subject} | _members(check) for subject, check in found]
+        sys.stdout.write(json.dumps({"in_order": in_order, "checks": members}, indent=2) + "\n")
+    else:
+        sys.stdout.write("\nEverything is in order.\n" if in_order else "\nSomething is not in order: see the lines with NO.\n")
+    return 0 if in_order else 1
 
 
 def read_token(text: str) -> str:
@@ -51,7 +82,7 @@ def _keys(issuer: str | None, jwks_file: str | None) -> KeySet | None:
 
 
 def _as_json(found: Explanation) -> str:
-    checks = [{"check": one.name, "held": one.held, "message": one.message} for one in found.checks]
+    checks = [_members(one) for one in found.checks]
     content = {"good": found.is_good, "checks": checks, "header": found.header, "claims": found.claims}
     return json.dumps(content, ensure_ascii=True, indent=2) + "\n"
 
@@ -59,22 +90,30 @@ def _as_json(found: Explanation) -> str:
 def _as_text(found: Explanation, *, coloured: bool) -> str:
     lines = [_line(check, coloured=coloured) for check in found.checks]
     if found.claims:
-        # ASCII alone: whatever a token says, it shall not steer the terminal.
         lines += ["", "header  " + json.dumps(found.header), "claims  " + json.dumps(found.claims)]
     lines += ["", "A service would accept it." if found.is_good else "A service would refuse it, or could not tell."]
     return "\n".join(lines) + "\n"
 
 
+def _members(check: Check) -> dict[str, object]:
+    return {"check": check.name, "held": check.held, "message": check.message}
+
+
 def _line(check: Check, *, coloured: bool) -> str:
     sign = f"\x1b[{COLOURS[check.held]}m{SIGNS[check.held]}\x1b[0m" if coloured else SIGNS[check.held]
-    message = check.message.encode("ascii", "backslashreplace").decode()
-    return f"{sign}  {check.name:<10} {message}"
+    return f"{sign}  {check.name:<10} {_plain(check.message)}"
+
+
+def _plain(text: str) -> str:
+    # Printable ASCII alone: whatever a token or a server says, it shall not steer the terminal.
+    return "".join(one if " " <= one <= "~" else one.encode("unicode_escape").decode() for one in text)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mintmark", description="Tools for services that Mintmark protects.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     explaining = commands.add_parser("explain", help="tell why a service would refuse a token")
+    explaining.set_defaults(run=run_explain)
     explaining.add_argument(
         "token", nargs="?", help="the token, or a header line; without it, or with -, standard input is read"
     )
@@ -83,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     explaining.add_argument("--jwks-file", help="the issuer's keys, for a machine that cannot fetch them")
     explaining.add_argument("--leeway", type=int, default=30, help="seconds that clocks may be apart (30)")
     explaining.add_argument("--json", action="store_true", help="answer in JSON")
+    examining = commands.add_parser("doctor", help="look at an issuer and at services from outside, as their clients do")
+    examining.set_defaults(run=run_doctor)
+    examining.add_argument("--issuer", required=True, help="the issuer's URL, as it stands in iss")
+    examining.add_argument("--resource", action="append", default=[], help="a protected URL of a service; may be repeated")
+    examining.add_argument("--json", action="store_true", help="answer in JSON")
     return parser
 
 

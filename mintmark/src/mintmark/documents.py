@@ -5,6 +5,7 @@ A document that decides whom we believe is not worth more patience than that, an
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -33,6 +34,30 @@ class Document:
     max_age: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came over the network: `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def max_age(self) -> int | None:
+        """Seconds for which it may be kept (RFC 9111, section 5.2.2.1)."""
+        found = _MAX_AGE.search(self.headers.get("cache-control", ""))
+        return int(found[1]) if found else None
+
+    def document(self) -> Document:
+        """The JSON object in it. Raises FetchError unless the status is 200."""
+        if self.status != 200:
+            raise FetchError(f"status {self.status}")
+        try:
+            return Document(read_json_object(self.content), self.max_age)
+        except ValueError as error:
+            raise FetchError(str(error)) from error
+
+
 def check_url(url: str, name: str) -> str:
     """`url` itself, when it is https, or http on loopback. Raises ConfigurationError, naming it `name`."""
     try:
@@ -59,16 +84,18 @@ def is_loopback(host: str) -> bool:
 
 async def fetch_document(url: str) -> Document:
     """The JSON object at `url`. Raises FetchError for whatever stands in the way."""
+    return (await fetch(url)).document()
+
+
+async def fetch(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """Whatever `url` answers, within the limits. Raises FetchError when there is no such answer."""
     try:
         host = urlsplit(check_url(url, "the address")).hostname or ""
-        async with asyncio.timeout(TIMEOUT), _client(host) as client, client.stream("GET", url) as response:
-            if response.status_code != 200:
-                raise FetchError(f"status {response.status_code}")
-            content = await _read(response)
-            return Document(read_json_object(content), _max_age(response.headers.get("cache-control", "")))
+        async with asyncio.timeout(TIMEOUT), _client(host) as client, client.stream("GET", url, headers=headers) as response:
+            return Answer(response.status_code, response.headers, await _read(response))
     except TimeoutError as error:
         raise FetchError("no answer in time") from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
         raise FetchError(str(error) or type(error).__name__) from error
 
 
@@ -85,8 +112,3 @@ async def _read(response: httpx2.Response) -> bytes:
         if len(content) > LARGEST:
             raise FetchError(f"larger than {LARGEST} bytes")
     return bytes(content)
-
-
-def _max_age(cache_control: str) -> int | None:
-    found = _MAX_AGE.search(cache_control)
-    return int(found[1]) if found else None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mintmark.checks import Check, span
 from mintmark.claims import AccessTokenClaims, read_claims
 from mintmark.errors import InvalidToken, KeysUnavailable
 from mintmark.jose import (
@@ -30,15 +31,6 @@ SHAPES = {
     "malformed_payload": "Its payload is no plain JSON object.",
     "wrong_algorithm": "Its alg is none, or no text.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One check: whether it held (None: it could not be made), and a sentence."""
-
-    name: str
-    held: bool | None
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,26 +127,16 @@ def _times(claims: AccessTokenClaims, leeway: int, now: float) -> list[Check]:
         verify_claims(claims, expected, now)
     except InvalidToken as refused:
         sentences = {
-            "expired": f"It expired {_span(now - claims.expires_at)} ago (leeway {leeway} s).",
-            "issued_in_the_future": f"It was issued {_span(claims.issued_at - now)} in the future: look at the clocks.",
-            "not_yet_valid": f"It becomes valid in {_span((claims.not_before or 0) - now)}.",
-            "lives_too_long": f"It lives {_span(claims.expires_at - claims.issued_at)}, and a day is the most by default.",
+            "expired": f"It expired {span(now - claims.expires_at)} ago (leeway {leeway} s).",
+            "issued_in_the_future": f"It was issued {span(claims.issued_at - now)} in the future: look at the clocks.",
+            "not_yet_valid": f"It becomes valid in {span((claims.not_before or 0) - now)}.",
+            "lives_too_long": f"It lives {span(claims.expires_at - claims.issued_at)}, and a day is the most by default.",
         }
         return [Check("time", False, sentences[refused.reason])]
     left = claims.expires_at - now
     return [
-        Check(
-            "time", True, f"It expires in {_span(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s."
-        )
+        Check("time", True, f"It expires in {span(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s.")
     ]
-
-
-def _span(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
-        if whole >= 2 * size or whole == size:
-            return f"{whole // size} {name}{'s' if whole // size != 1 else ''}"
-    return f"{whole} second{'s' if whole != 1 else ''}"
 
 
 def _peek(token: str, part: int) -> dict[str, Any]:

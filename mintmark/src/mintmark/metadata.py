@@ -26,7 +26,7 @@ async def discover(issuer: str) -> IssuerMetadata:
         except FetchError as error:
             reasons.append(f"{url}: {error}")
         else:
-            return _read(document.members, issuer)
+            return read_metadata(document.members, issuer)
     raise FetchError("; ".join(reasons))
 
 
@@ -40,7 +40,8 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
     )
 
 
-def _read(members: dict[str, Any], issuer: str) -> IssuerMetadata:
+def read_metadata(members: dict[str, Any], issuer: str) -> IssuerMetadata:
+    """What a resource server needs of `issuer`'s metadata. Raises FetchError."""
     # RFC 8414, section 3.3: equal to the character, or the document is another issuer's.
     if members.get("issuer") != issuer:
         raise FetchError("the metadata names another issuer")

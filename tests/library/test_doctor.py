@@ -1,0 +1,162 @@
+"""`mintmark doctor`: what it finds in an issuer and in services, over real HTTP."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from mintmark.checks import Check
+from mintmark.cli import main
+from mintmark.doctor import examine_issuer, examine_resource
+from tests.library.conftest import Issuer
+from tests.library.web import Web, publish, web
+
+pytestmark = pytest.mark.anyio
+
+
+def good_headers(seconds_ahead: float = 0) -> str:
+    return f"cache-control: public, max-age=300\r\ndate: {formatdate(time.time() + seconds_ahead, usegmt=True)}\r\n"
+
+
+def told(checks: list[Check], name: str, held: bool | None) -> str:
+    return " ".join(check.message for check in checks if check.name == name and check.held is held)
+
+
+async def of_issuer(site: Web) -> list[Check]:
+    return [check async for check in examine_issuer(site.url)]
+
+
+async def of_resource(site: Web, path: str = "/orders") -> list[Check]:
+    return [check async for check in examine_resource(site.url + path, site.url)]
+
+
+async def test_a_good_issuer_passes_every_check(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer, headers=good_headers())
+        checks = await of_issuer(site)
+    assert ["https", "metadata", "keys", "algorithms", "cache", "clock"] == [check.name for check in checks]
+    assert {True} == {check.held for check in checks[1:]}
+    assert (issuer.key.kid or "-") in told(checks, "keys", True)
+    assert "ES256" in told(checks, "algorithms", True)
+
+
+Break = Callable[[Web, Issuer], None]
+
+
+def other_issuer(site: Web, _: Issuer) -> None:
+    site.json("/.well-known/oauth-authorization-server", {"issuer": f"{site.url}/", "jwks_uri": f"{site.url}/jwks"})
+
+
+FAULTS: list[tuple[Break, str, bool | None, str]] = [
+    (other_issuer, "metadata", False, "names another issuer"),
+    (lambda site, _: site.answers.clear(), "metadata", False, "status 404"),
+    (lambda site, _: site.json("/jwks", {}, status=500), "keys", False, "status 500"),
+    (lambda site, _: site.json("/jwks", {"keys": []}), "keys", False, "no key that may verify"),
+    (lambda site, _: site.json("/jwks", {"keys": 7}), "keys", False, "no list"),
+    (lambda site, _: site.json("/jwks", b"<html>"), "keys", False, "cannot be read"),
+    (lambda site, _: site.json("/jwks", {"keys": [{"kty": "oct", "kid": "s"}]}), "keys", None, "Key 0 of the set is not used"),
+    (lambda site, one: site.json("/jwks", {"keys": [one.key.public_jwk()] * 2}), "keys", False, "Two keys have one kid"),
+    (lambda site, one: publish(site, one), "cache", None, "without max-age"),
+    (lambda site, one: publish(site, one, headers="cache-control: max-age=15\r\n"), "cache", None, "15 seconds"),
+    (lambda site, one: publish(site, one, headers="cache-control: max-age=86400\r\n"), "cache", None, "1 day"),
+    (lambda site, one: publish(site, one), "clock", None, "no Date"),
+    (lambda site, one: publish(site, one, headers="date: nonsense\r\n"), "clock", None, "no Date"),
+    (lambda site, one: publish(site, one, headers=good_headers(120)), "clock", False, "2 minutes ahead of"),
+    (lambda site, one: publish(site, one, headers=good_headers(-15)), "clock", None, "behind this one, within the leeway"),
+]
+
+
+@pytest.mark.parametrize(("change", "name", "held", "words"), FAULTS)
+async def test_each_fault_of_an_issuer_is_told(issuer: Issuer, change: Break, name: str, held: bool | None, words: str) -> None:
+    async with web() as site:
+        publish(site, issuer, headers=good_headers())
+        change(site, issuer)
+        assert words in told(await of_issuer(site), name, held)
+
+
+def protect(site: Web, *, without: str = "Bearer", bad: str = 'Bearer error="invalid_token"', status: int = 401) -> None:
+    """A resource that answers one thing without a token and another to a bad one."""
+    site.json("/orders", {}, status=status, headers=f"www-authenticate: {without}\r\n")
+    site.bad["/orders"] = site.answers["/orders"]
+    site.json("/orders", {}, status=401, headers=f"www-authenticate: {bad}\r\n")
+    site.bad["/orders"], site.answers["/orders"] = site.answers["/orders"], site.bad["/orders"]
+
+
+async def test_a_good_resource_passes_every_check() -> None:
+    async with web() as site:
+        where = f"{site.url}/.well-known/oauth-protected-resource"
+        protect(site, without=f'Bearer resource_metadata="{where}"')
+        site.json("/.well-known/oauth-protected-resource", {"resource": site.url, "authorization_servers": [site.url]})
+        checks = await of_resource(site)
+    assert ["https", "challenge", "bad token", "metadata"] == [check.name for check in checks]
+    assert {True} == {check.held for check in checks[1:]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "name", "held", "words"),
+    [
+        ({"status": 200}, "challenge", False, "answers 200"),
+        ({"without": "Basic"}, "challenge", False, "no WWW-Authenticate: Bearer"),
+        ({"without": 'Bearer error="invalid_token"'}, "challenge", None, "names an error"),
+        ({"bad": "Bearer"}, "bad token", False, "A bad token gets 401"),
+        ({}, "metadata", None, "does not describe itself"),
+        ({"without": 'Bearer resource_metadata="http://127.0.0.1:1/x"'}, "metadata", False, "cannot be read"),
+        ({"without": 'Bearer resource_metadata="http://evil.example/x"'}, "metadata", False, "https"),
+    ],
+)
+async def test_each_fault_of_a_resource_is_told(answers: dict[str, Any], name: str, held: bool | None, words: str) -> None:
+    async with web() as site:
+        protect(site, **answers)
+        assert words in told(await of_resource(site), name, held)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"authorization_servers": ["https://other.example"]}, "does not name the issuer"),
+        ({"authorization_servers": 7}, "does not name the issuer"),
+        ({"resource": "https://other.example"}, "another resource"),
+        ({"resource": None}, "another resource"),
+    ],
+)
+async def test_a_description_of_another_resource_or_issuer_is_told(content: dict[str, Any], words: str) -> None:
+    async with web() as site:
+        protect(site)
+        described = {"resource": site.url, "authorization_servers": [site.url]} | content
+        site.json("/.well-known/oauth-protected-resource", described)
+        assert words in told(await of_resource(site), "metadata", False)
+
+
+async def test_a_resource_without_keys_and_one_that_is_away_are_told(issuer: Issuer) -> None:
+    async with web() as site:
+        protect(site)
+        site.bad["/orders"] = b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"
+        assert "it has no keys" in told(await of_resource(site), "bad token", False)
+    assert "cannot be asked" in told([one async for one in examine_resource("http://127.0.0.1:1", "x")], "challenge", False)
+    assert "https" in told([one async for one in examine_issuer("http://auth.example")], "https", False)
+    assert "https" in told([one async for one in examine_resource("http://orders.example", "x")], "https", False)
+
+
+async def test_the_command_tells_in_text_or_json_and_its_code_says_whether_all_is_in_order(
+    issuer: Issuer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with web() as site:
+        publish(site, issuer, headers=good_headers())
+        protect(site)
+        resource = f"{site.url}/orders"
+        assert 0 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url, "--resource", resource])
+        said = capsys.readouterr().out
+        assert "ok  clock" in said
+        assert said.endswith("Everything is in order.\n")
+        site.answers["/orders"] = b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n"
+        assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url, "--resource", resource, "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert not found["in_order"]
+        assert {"subject", "check", "held", "message"} == set(found["checks"][0])
+        protect(site, bad='Bearer error="invalid_token\x1b[31m"', status=299)
+        assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url + "\x1b", "--resource", resource])
+        assert "\x1b" not in capsys.readouterr().out

@@ -1,0 +1,79 @@
+"""A real server on loopback that can answer, fail, lie and hang, and a clock that a test moves."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.library.conftest import NOW, Issuer
+
+
+class Web:
+    """Answers GET requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes | None] = {}
+        self.bad: dict[str, bytes | None] = {}
+        """What those get who send an Authorization header, where it is something else."""
+        self.hits: list[str] = []
+        self.url = ""
+
+    def json(self, path: str, content: Any, *, status: int = 200, headers: str = "") -> None:
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+        self.answers[path] = head.encode() + body
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await reader.readuntil(b"\r\n\r\n")
+            path = request.split(b" ")[1].decode()
+            self.hits.append(path)
+            answers = self.bad if b"\r\nauthorization:" in request.lower() and path in self.bad else self.answers
+            answer = answers.get(path, b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+            if answer is None:
+                await asyncio.sleep(60)
+            else:
+                writer.write(answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def web() -> AsyncIterator[Web]:
+    site = Web()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(site.answer(reader, writer))
+        tasks.add(task)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield site
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def publish(site: Web, *issuers: Issuer, headers: str = "") -> None:
+    """A complete issuer at the site's root."""
+    site.json(
+        "/.well-known/oauth-authorization-server",
+        {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/token"},
+    )
+    site.json("/jwks", {"keys": [issuer.key.public_jwk() for issuer in issuers]}, headers=headers)
