@@ -1,0 +1,63 @@
+"""The ready-made observer: every event is counted, and no label holds anything that a caller sent."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from mintmark import Event, InvalidToken, RemoteKeySet, ResourceServer
+from mintmark.documents import Document, FetchError
+from mintmark.events import EventName
+from mintmark.prometheus import PrometheusObserver
+from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_what_happens_is_counted_and_no_token_or_kid_is_shown(issuer: Issuer) -> None:
+    registry = CollectorRegistry()
+    server = ResourceServer(
+        issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, observer=PrometheusObserver(registry)
+    )
+    good, expired, stranger = issuer.token(), issuer.token(iat=NOW - 900, exp=NOW - 300), Issuer().token()
+    for token in (good, good, good):
+        await server.verify(token)
+    for token in (expired, expired, stranger, "canary"):
+        with pytest.raises(InvalidToken):
+            await server.verify(token)
+    assert 1 == registry.get_sample_value("mintmark_tokens_verified_total")
+    assert 2 == registry.get_sample_value("mintmark_tokens_remembered_total")
+    assert 2 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "expired"})
+    assert 1 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "unknown_key"})
+    assert 1 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "not_three_parts"})
+    shown = generate_latest(registry).decode()
+    assert not [secret for secret in (good, expired, stranger, "canary", issuer.key.kid, "6f1c") if str(secret) in shown]
+
+
+async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
+    registry = CollectorRegistry()
+    answers: Iterator[FetchError | Document] = iter([FetchError("away"), Document(issuer.jwks, None)])
+
+    async def source() -> Document:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    clock = [0.0]
+    keys = RemoteKeySet(source, clock=lambda: clock[0], observer=PrometheusObserver(registry))
+    for _ in range(2):
+        async with keys.lifespan():
+            clock[0] += 60
+    for outcome in ("ok", "failed"):
+        assert 1 == registry.get_sample_value("mintmark_key_fetch_seconds_count", {"outcome": outcome})
+
+
+def test_every_event_is_known_to_it() -> None:
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    for name in get_args(EventName):
+        before = generate_latest(registry)
+        observer(Event(name, "expired" if name == "token_refused" else "", 0.1))
+        assert before != generate_latest(registry)
