@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,18 +18,25 @@ class Web:
         self.bad: dict[str, bytes | None] = {}
         """What those get who send an Authorization header, where it is something else."""
         self.hits: list[str] = []
+        self.heads: list[str] = []
+        """The head of each request, in lower case."""
         self.url = ""
 
     def json(self, path: str, content: Any, *, status: int = 200, headers: str = "") -> None:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n{headers}\r\n"
+        head = f"HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\n{headers}\r\n"
         self.answers[path] = head.encode() + body
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
+            if length := re.search(rb"\r\ncontent-length: (\d+)", request, re.IGNORECASE):
+                # Closing with something unread would reset the connection.
+                await reader.readexactly(int(length[1]))
             path = request.split(b" ")[1].decode()
             self.hits.append(path)
+            self.heads.append(request.decode().lower())
             answers = self.bad if b"\r\nauthorization:" in request.lower() and path in self.bad else self.answers
             answer = answers.get(path, b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
             if answer is None:

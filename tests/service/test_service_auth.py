@@ -92,14 +92,14 @@ async def test_any_number_of_concurrent_callers_cause_one_token_request(network:
     assert 1 == network.asked.count("/token")
 
 
-async def test_a_token_is_kept_and_renewed_by_one_request_in_the_last_fifth_of_its_life(network: Network, secret: str) -> None:
+async def test_a_token_is_kept_until_it_expires_and_then_one_request_brings_the_next(network: Network, secret: str) -> None:
     auth = await make_auth(network, secret, token_url=f"{ISSUER}/token")
     async with network.client(auth) as http:
         await http.get("/who")
         network.service.clock.now += 200
         await http.get("/who")
         assert 1 == network.asked.count("/token")
-        network.service.clock.now += 65
+        network.service.clock.now += 105
         await asyncio.gather(*(http.get("/who") for _ in range(10)))
         assert 2 == network.asked.count("/token")
 

@@ -1,34 +1,40 @@
 """Service-to-service calls: an `auth=` for httpx2 and httpx clients, sync and async, that brings its own access token.
 
 The token is asked for (RFC 6749, section 4.4) through the caller's own client, by the first request that needs one. Others
-that come meanwhile wait for that answer. In the last fifth of a token's life one request renews it, while the others go on with
-the old one.
+that come meanwhile wait for that answer. In the last fifth of its life it is renewed in the background, through a client of our
+own: what an auth flow yields holds its request up and fails with it, and the old token is still good.
 """
 
 import asyncio
 import base64
+import logging
 import random
 import re
 import secrets
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx2
 
-from mintmark.documents import check_url
+from mintmark.documents import TIMEOUT, check_url, is_loopback
 from mintmark.errors import ConfigurationError
 from mintmark.jose import Signer, SigningKey, read_json_object
 from mintmark.metadata import metadata_urls
 from mintmark.scopes import format_scope, is_scope_token
 
+log = logging.getLogger("mintmark.service_auth")
+
 LARGEST = 65_536
 ASSERTION_SECONDS = 60
 FRESH = 0.8
+RENEWAL_PAUSE = 5.0
+"""Seconds between two attempts to renew a token that is still good."""
 LONGEST_LIFETIME = 366 * 86_400
 
 _ERROR = re.compile(r"[a-z_]{1,64}")
@@ -99,8 +105,8 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             self._form["resource"] = audience
         self._clock = clock
         self._token: _Token | None = None
-        self._renewing = False
-        """Whether somebody is asking: meanwhile the others use the old token, for as long as it is good."""
+        self._next_renewal = float("-inf")
+        self._renewals: set[asyncio.Task[None]] = set()
         self._thread_lock = threading.Lock()
         # An asyncio lock belongs to one event loop, and a test suite has many.
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
@@ -114,12 +120,14 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             token = self._usable(refused)
             if token is None:
                 with self._thread_lock:
-                    exchange = self._exchange(request, refused)
+                    exchange = self._exchange(type(request), refused)
                     question, token = _start(exchange)
                     while token is None:
                         answer = yield question
                         answer.read()
                         question, token = _go_on(exchange, answer)
+            elif self._is_to_be_renewed(token):
+                threading.Thread(target=self._renew, args=(token,), daemon=True, name="mintmark: renews a token").start()
             response = yield _authorized(request, token)
             if is_last or not _refuses_the_token(response):
                 return
@@ -131,12 +139,16 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             token = self._usable(refused)
             if token is None:
                 async with self._lock():
-                    exchange = self._exchange(request, refused)
+                    exchange = self._exchange(type(request), refused)
                     question, token = _start(exchange)
                     while token is None:
                         answer = yield question
                         await answer.aread()
                         question, token = _go_on(exchange, answer)
+            elif self._is_to_be_renewed(token):
+                renewal = asyncio.create_task(self._renew_async(token), name="mintmark: renews a token")
+                self._renewals.add(renewal)
+                renewal.add_done_callback(self._renewals.discard)
             response = yield _authorized(request, token)
             if is_last or not _refuses_the_token(response):
                 return
@@ -146,37 +158,65 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def _usable(self, refused: _Token | None) -> _Token | None:
-        """The token at hand, unless it is the one that was just refused, has expired, or is this caller's to renew."""
-        token, now = self._token, self._clock()
-        if token is None or token is refused or now >= token.expires_at:
-            return None
-        return token if now < token.renew_at or self._renewing else None
+        """The token at hand, unless it is the one that was just refused, or has expired."""
+        token = self._token
+        return None if token is None or token is refused or self._clock() >= token.expires_at else token
 
-    def _exchange(self, request: Any, refused: _Token | None) -> Generator[Any, Any, _Token]:
-        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError."""
+    def _is_to_be_renewed(self, token: _Token) -> bool:
+        """Whether this caller is the one to renew it: True once in each pause, for a token in the last fifth of its life."""
+        now = self._clock()
+        if now < token.renew_at:
+            return False
+        with self._thread_lock:
+            if now < self._next_renewal:
+                return False
+            self._next_renewal = now + RENEWAL_PAUSE
+            return True
+
+    async def _renew_async(self, old: _Token) -> None:
+        with _failing_quietly():
+            async with asyncio.timeout(TIMEOUT), httpx2.AsyncClient(**self._renewing()) as client:
+                exchange = self._exchange(httpx2.Request, old)
+                question, token = _start(exchange)
+                while token is None:
+                    question, token = _go_on(exchange, await client.send(question))
+
+    def _renew(self, old: _Token) -> None:
+        with _failing_quietly(), httpx2.Client(**self._renewing()) as client:
+            exchange = self._exchange(httpx2.Request, old)
+            question, token = _start(exchange)
+            while token is None:
+                question, token = _go_on(exchange, client.send(question))
+
+    def _renewing(self) -> dict[str, Any]:
+        # A proxy has no business on the way to loopback.
+        trust_env = not is_loopback(urlsplit(self._token_url or self._issuer).hostname or "")
+        return {"timeout": TIMEOUT, "follow_redirects": False, "trust_env": trust_env}
+
+    def _exchange(self, new_request: Callable[..., Any], refused: _Token | None) -> Generator[Any, Any, _Token]:
+        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError.
+
+        `new_request`: the request class of the client that sends them.
+        """
         token = self._usable(refused)
         if token is not None:
             return token
-        self._renewing = True
-        try:
-            if self._token_url is None:
-                self._token_url = yield from self._discover(request)
-            asked_at = self._clock()
-            answer = yield self._question(request, self._token_url)
-            self._token = _read_token(answer, asked_at)
-            return self._token
-        finally:
-            self._renewing = False
+        if self._token_url is None:
+            self._token_url = yield from self._discover(new_request)
+        asked_at = self._clock()
+        answer = yield self._question(new_request, self._token_url)
+        self._token = _read_token(answer, asked_at)
+        return self._token
 
-    def _discover(self, request: Any) -> Generator[Any, Any, str]:
+    def _discover(self, new_request: Callable[..., Any]) -> Generator[Any, Any, str]:
         for url in metadata_urls(self._issuer):
-            answer = yield type(request)("GET", url, headers={"Accept": "application/json"})
+            answer = yield new_request("GET", url, headers={"Accept": "application/json"})
             members = _members(answer)
             if answer.status_code == 200 and not _was_redirected(answer) and members.get("issuer") == self._issuer:
                 return check_url(str(members.get("token_endpoint")), "token_endpoint")
         raise ServiceAuthError(f"The metadata of {self._issuer} cannot be had, or is another issuer's.")
 
-    def _question(self, request: Any, url: str) -> Any:
+    def _question(self, new_request: Callable[..., Any], url: str) -> Any:
         form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if self._signer is not None:
             form |= self._assertion(self._signer, url)
@@ -186,7 +226,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
             credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
-        return type(request)("POST", url, content=urlencode(form).encode(), headers=headers)
+        return new_request("POST", url, content=urlencode(form).encode(), headers=headers)
 
     def _assertion(self, signer: Signer, url: str) -> dict[str, str]:
         now = int(time.time())
@@ -203,6 +243,14 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
             "client_assertion": signer.sign(claims, typ="JWT"),
         }
+
+
+@contextmanager
+def _failing_quietly() -> Iterator[None]:
+    try:
+        yield
+    except (ServiceAuthError, ConfigurationError, httpx2.HTTPError, OSError) as error:
+        log.warning("a token was not renewed, and serves until it expires: %s", str(error) or type(error).__name__)
 
 
 def _start(exchange: Generator[Any, Any, _Token]) -> tuple[Any, _Token | None]:
