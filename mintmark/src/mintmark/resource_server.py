@@ -72,7 +72,7 @@ class ResourceServer(Door):
         sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret}
         believed = _issuers(issuer, issuers, {name: value for name, value in sources.items() if value is not None})
         _check(audience, leeway, scopes)
-        self.issuers, self.audience = tuple(one.url for one in believed), audience
+        self.issuers, self.audience, self.scopes = tuple(one.url for one in believed), audience, tuple(scopes or ())
         self._leeway, self._longest_lifetime, self._clock = leeway, longest_lifetime, clock or time.time
         self._token_url_is_known = token_url is not None
         observe = careful(observer)
