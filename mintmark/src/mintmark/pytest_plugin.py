@@ -6,7 +6,7 @@ A test suite says which resource server is under test, once, in its conftest.py:
 def mintmark_auth(): return auth
 
 Then a test names the token it wants, as headers: `client.get("/orders", headers=mintmark_expired)`. Real verification, no
-server, no network. All but `mintmark_missing_scope` allow every scope that the resource server lists: each has one fault at most.
+server, no network. All but `mintmark_missing_scope` allow every scope that the resource server lists, so each has one fault.
 """
 
 from collections.abc import Callable, Iterator

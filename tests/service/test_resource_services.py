@@ -1,0 +1,167 @@
+"""Resource services beside a real token service, over real HTTP: it is stopped for a day, and its keys change under load."""
+
+import asyncio
+import importlib.util
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from mintmark import RemoteKeySet, ResourceServer
+from service.app import create_app
+from service.clients import Client
+from service.database import Database
+from service.migrations import migrate
+from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
+
+ORDERS = Path(__file__).resolve().parents[2] / "examples/orders/orders/app.py"
+
+
+class TokenServices:
+    """Whichever token service is the current one, at one address."""
+
+    def __init__(self) -> None:
+        self.current: Any = None
+        self.url = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.current(scope, receive, send)
+
+
+@asynccontextmanager
+async def at_one_address() -> AsyncIterator[TokenServices]:
+    """Until the end of the block they are served on loopback."""
+    services = TokenServices()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        services.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(services, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
+        task = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            yield services
+        finally:
+            server.should_exit = True
+            await task
+
+
+def orders_example(issuer: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The example as it stands, with a clock of the test's own."""
+    monkeypatch.setenv("ORDERS_ISSUER", issuer)
+    for name in ("ORDERS_JWKS_FILE", "ORDERS_BILLING_URL"):
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location("orders_with_a_clock", ORDERS)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(__import__("sys").modules, "orders_with_a_clock", module)
+    spec.loader.exec_module(module)
+    auth: ResourceServer = module.auth
+    auth._clock = auth._reception.verifier._clock = clock
+    for trusted in auth._reception.verifier.issuers.values():
+        assert isinstance(trusted.keys, RemoteKeySet)
+        trusted.keys._clock = clock
+    app: FastAPI = module.create_app()
+    return app
+
+
+async def ask(orders: FastAPI, token: str) -> int:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=orders), base_url="https://orders.example") as http:
+        return (await http.get("/orders", headers={"Authorization": f"Bearer {token}"})).status_code
+
+
+async def token_for(service: Service, client: Client, secret: str) -> str:
+    answer = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
+    assert 200 == answer.status_code, answer.text
+    return str(answer.json()["access_token"])
+
+
+async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_and_its_database_is_gone(
+    server_dsn: str, password_hash: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, start = Clock(), Clock().now
+    minutes = [*range(0, 24 * 60, 7), 24 * 60 - 1]
+    async with at_one_address() as services:
+        async with own_database(server_dsn) as dsn:
+            await migrate(dsn)
+            app = services.current = create_app(make_settings(dsn, issuer=services.url), clock=clock)
+            async with (
+                app.router.lifespan_context(app),
+                httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=services.url) as http,
+                (database := Database(size=1)).open(dsn),
+            ):
+                service = Service(app, http, database, clock, password_hash)
+                client = await service.add_client(secret)
+                # Tokens live for minutes. Those of the coming day are made now, by the service itself, as its clock goes.
+                tokens = []
+                for minute in minutes:
+                    clock.now = start + minute * 60
+                    tokens.append(await token_for(service, client, secret))
+                clock.now = start
+                orders = orders_example(services.url, clock, monkeypatch)
+                assert 200 == await ask(orders, tokens[0])
+        services.current = None
+    async with orders.router.lifespan_context(orders):
+        answers = Counter[int]()
+        for minute, token in zip(minutes, tokens, strict=True):
+            clock.now = start + minute * 60
+            answers[await ask(orders, token)] += 1
+        assert {200: len(minutes)} == answers
+        clock.now += 120
+        assert 503 == await ask(orders, tokens[-1])
+
+
+async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_false_401(
+    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    answers = Counter[int]()
+    algorithms: set[str] = set()
+    async with at_one_address() as services, own_database(server_dsn) as dsn:
+        await migrate(dsn)
+
+        async def begin(algorithm: str) -> Service:
+            service = await start_service(at=dsn, clock=clock, issuer=services.url, signing_algorithm=algorithm)
+            services.current = service.app
+            return service
+
+        signing = await begin("ES256")
+        client = await signing.add_client(secret)
+        # They start before the first rotation, and are never told of any.
+        resources = [orders_example(services.url, clock, monkeypatch) for _ in range(2)]
+        known = [await token_for(signing, client, secret)]
+        stopped = asyncio.Event()
+
+        async def load(orders: FastAPI) -> None:
+            while not stopped.is_set():
+                for token in tuple(known):
+                    answers[await ask(orders, token)] += 1
+                await asyncio.sleep(0)
+
+        loads = [asyncio.create_task(load(orders)) for orders in resources * 2]
+        try:
+            for number in range(20):
+                following = await begin("RS256" if number % 2 == 0 else "ES256")
+                keys = (await following.http.get("/.well-known/jwks.json")).json()["keys"]
+                assert number + 2 == len(keys)
+                algorithms |= {key["alg"] for key in keys}
+                # The next key is published, and the one before it signs for twice the 300 seconds that keys may be kept.
+                for _ in range(10):
+                    clock.now += 60
+                    known.append(await token_for(signing, client, secret))
+                    del known[:-4]
+                    await asyncio.sleep(0.01)
+                signing = following
+        finally:
+            stopped.set()
+            await asyncio.gather(*loads)
+    assert {"ES256", "RS256"} == algorithms
+    assert {200} == set(answers)
+    assert answers[200] > 20 * 10 * 4
