@@ -2,7 +2,6 @@
 
 import base64
 import json
-import random
 import string
 from typing import Any
 
@@ -223,20 +222,6 @@ async def test_times_are_judged_to_the_second(
         assert "6f1c" == (await server.verify(token)).sub
     else:
         assert word == await reason(server, token)
-
-
-async def test_mutated_tokens_are_refused_and_nothing_but_invalid_token_escapes(server: ResourceServer, issuer: Issuer) -> None:
-    chance = random.Random(7)
-    alphabet = string.ascii_letters + string.digits + "-_.=\0\n é\ud800"
-    token = issuer.token()
-    for _ in range(5000):
-        letters = list(token)
-        for _ in range(chance.randint(1, 4)):
-            place = chance.randrange(len(letters))
-            letters[place : place + chance.choice((0, 1, 1, 30))] = chance.choice(alphabet)
-        mutated = "".join(letters)
-        if mutated != token:
-            assert await reason(server, mutated)
 
 
 @pytest.mark.parametrize(
