@@ -50,6 +50,7 @@ class Demo:
             "MINTMARK_DOCS_CLIENT_ID": "demo-spa",
             "MINTMARK_LOG_FORMAT": os.environ.get("MINTMARK_LOG_FORMAT", "console"),
             "ORDERS_ISSUER": self._issuer,
+            "ORDERS_URL": f"http://127.0.0.1:{orders_port}",
             "ORDERS_BILLING_URL": f"http://127.0.0.1:{billing_port}",
             "BILLING_ISSUER": self._issuer,
         }

@@ -103,6 +103,7 @@ def problems(error: RequestValidationError) -> list[dict[str, str]]:
 def create_app() -> FastAPI:
     """The orders API. Orders live in memory: this is about who may see them."""
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
+    app.include_router(auth.metadata_routes(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
     placed: dict[str, list[Order]] = {}
 
     @app.get("/orders", summary="Your orders", response_model_exclude_none=True)
