@@ -1,6 +1,7 @@
 """Mintmark: tell, without a call to anyone, that an access token was struck by your token service."""
 
 from mintmark.claims import AccessTokenClaims
+from mintmark.client_credentials import ServiceAuthError
 from mintmark.doors import Door
 from mintmark.errors import (
     AccessDenied,
@@ -24,7 +25,7 @@ from mintmark.key_sets import KeySet, RemoteKeySet, StaticKeySet
 from mintmark.middleware import ResourceServerMiddleware
 from mintmark.principal import Principal
 from mintmark.resource_server import ResourceServer
-from mintmark.service_auth import ServiceAuth, ServiceAuthError
+from mintmark.service_auth import ServiceAuth
 
 __all__ = [
     "AccessDenied",

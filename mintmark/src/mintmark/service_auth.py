@@ -6,49 +6,26 @@ own: what an auth flow yields holds its request up and fails with it, and the ol
 """
 
 import asyncio
-import base64
 import logging
-import random
-import re
-import secrets
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import quote_plus, urlencode, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 import httpx2
 
-from mintmark.documents import TIMEOUT, check_url, is_loopback
+from mintmark.client_credentials import AccessToken, ClientCredentials, SecretMethod, ServiceAuthError
+from mintmark.documents import TIMEOUT, is_loopback
 from mintmark.errors import ConfigurationError
-from mintmark.jose import Signer, SigningKey, read_json_object
-from mintmark.metadata import metadata_urls
-from mintmark.scopes import format_scope, is_scope_token
+from mintmark.jose import SigningKey
 
 log = logging.getLogger("mintmark.service_auth")
 
-LARGEST = 65_536
-ASSERTION_SECONDS = 60
-FRESH = 0.8
 RENEWAL_PAUSE = 5.0
 """Seconds between two attempts to renew a token that is still good."""
-LONGEST_LIFETIME = 366 * 86_400
-
-_ERROR = re.compile(r"[a-z_]{1,64}")
-
-
-class ServiceAuthError(Exception):
-    """No token could be had, so no request was sent. The message says why; it holds no secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    text: str
-    renew_at: float
-    expires_at: float
 
 
 def _auth_of_httpx() -> Any:
@@ -76,7 +53,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
         audience: str | None = None,
         scopes: Collection[str] = (),
         token_url: str | None = None,
-        method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic",
+        method: SecretMethod = "client_secret_basic",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Asks nobody for anything yet. Raises ConfigurationError.
@@ -88,23 +65,20 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
         `token_url`: the token endpoint, if the issuer's metadata shall not be asked for it.
         `method`: how the secret is sent.
         """
-        self._issuer = check_url(issuer, "issuer")
-        self._token_url = None if token_url is None else check_url(token_url, "token_url")
-        if not client_id or not (client_secret or private_key):
-            raise ConfigurationError("client_id, and client_secret or private_key, must not be empty.")
-        if client_secret and private_key:
-            raise ConfigurationError("client_secret and private_key contradict each other: a client authenticates in one way.")
-        if not all(map(is_scope_token, scopes)):
-            raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
-        self._client_id, self._client_secret, self._method = client_id, client_secret or "", method
-        self._signer = None if private_key is None else Signer(private_key)
-        self._form = {"grant_type": "client_credentials"}
-        if scopes:
-            self._form["scope"] = format_scope(scopes)
-        if audience is not None:
-            self._form["resource"] = audience
+        self._credentials = ClientCredentials(
+            issuer=issuer,
+            client_id=client_id,
+            client_secret=client_secret,
+            private_key=private_key,
+            audience=audience,
+            scopes=scopes,
+            token_url=token_url,
+            method=method,
+            clock=clock,
+        )
+        self._name = f"ServiceAuth({issuer}, client_id={client_id})"
         self._clock = clock
-        self._token: _Token | None = None
+        self._token: AccessToken | None = None
         self._next_renewal = float("-inf")
         self._renewals: set[asyncio.Task[None]] = set()
         self._thread_lock = threading.Lock()
@@ -112,10 +86,10 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
         self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
-        return f"ServiceAuth({self._issuer}, client_id={self._client_id})"
+        return self._name
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
-        refused: _Token | None = None
+        refused: AccessToken | None = None
         for is_last in (False, True):
             token = self._usable(refused)
             if token is None:
@@ -134,7 +108,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             refused = token
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
-        refused: _Token | None = None
+        refused: AccessToken | None = None
         for is_last in (False, True):
             token = self._usable(refused)
             if token is None:
@@ -157,12 +131,12 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
     def _lock(self) -> asyncio.Lock:
         return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
-    def _usable(self, refused: _Token | None) -> _Token | None:
+    def _usable(self, refused: AccessToken | None) -> AccessToken | None:
         """The token at hand, unless it is the one that was just refused, or has expired."""
         token = self._token
         return None if token is None or token is refused or self._clock() >= token.expires_at else token
 
-    def _is_to_be_renewed(self, token: _Token) -> bool:
+    def _is_to_be_renewed(self, token: AccessToken) -> bool:
         """Whether this caller is the one to renew it: True once in each pause, for a token in the last fifth of its life."""
         now = self._clock()
         if now < token.renew_at:
@@ -173,7 +147,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             self._next_renewal = now + RENEWAL_PAUSE
             return True
 
-    async def _renew_async(self, old: _Token) -> None:
+    async def _renew_async(self, old: AccessToken) -> None:
         with _failing_quietly():
             async with asyncio.timeout(TIMEOUT), httpx2.AsyncClient(**self._renewing()) as client:
                 exchange = self._exchange(httpx2.Request, old)
@@ -181,7 +155,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
                 while token is None:
                     question, token = _go_on(exchange, await client.send(question))
 
-    def _renew(self, old: _Token) -> None:
+    def _renew(self, old: AccessToken) -> None:
         with _failing_quietly(), httpx2.Client(**self._renewing()) as client:
             exchange = self._exchange(httpx2.Request, old)
             question, token = _start(exchange)
@@ -190,59 +164,15 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
 
     def _renewing(self) -> dict[str, Any]:
         # A proxy has no business on the way to loopback.
-        trust_env = not is_loopback(urlsplit(self._token_url or self._issuer).hostname or "")
+        trust_env = not is_loopback(urlsplit(self._credentials.url).hostname or "")
         return {"timeout": TIMEOUT, "follow_redirects": False, "trust_env": trust_env}
 
-    def _exchange(self, new_request: Callable[..., Any], refused: _Token | None) -> Generator[Any, Any, _Token]:
-        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError.
-
-        `new_request`: the request class of the client that sends them.
-        """
+    def _exchange(self, new_request: Callable[..., Any], refused: AccessToken | None) -> Generator[Any, Any, AccessToken]:
+        # Whoever had the lock before may have brought one.
         token = self._usable(refused)
-        if token is not None:
-            return token
-        if self._token_url is None:
-            self._token_url = yield from self._discover(new_request)
-        asked_at = self._clock()
-        answer = yield self._question(new_request, self._token_url)
-        self._token = _read_token(answer, asked_at)
-        return self._token
-
-    def _discover(self, new_request: Callable[..., Any]) -> Generator[Any, Any, str]:
-        for url in metadata_urls(self._issuer):
-            answer = yield new_request("GET", url, headers={"Accept": "application/json"})
-            members = _members(answer)
-            if answer.status_code == 200 and not _was_redirected(answer) and members.get("issuer") == self._issuer:
-                return check_url(str(members.get("token_endpoint")), "token_endpoint")
-        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be had, or is another issuer's.")
-
-    def _question(self, new_request: Callable[..., Any], url: str) -> Any:
-        form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        if self._signer is not None:
-            form |= self._assertion(self._signer, url)
-        elif self._method == "client_secret_post":
-            form |= {"client_id": self._client_id, "client_secret": self._client_secret}
-        else:
-            # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
-            credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
-            headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
-        return new_request("POST", url, content=urlencode(form).encode(), headers=headers)
-
-    def _assertion(self, signer: Signer, url: str) -> dict[str, str]:
-        now = int(time.time())
-        claims = {
-            "iss": self._client_id,
-            "sub": self._client_id,
-            "aud": url,
-            "iat": now,
-            "exp": now + ASSERTION_SECONDS,
-            "jti": secrets.token_urlsafe(16),
-        }
-        return {
-            "client_id": self._client_id,
-            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": signer.sign(claims, typ="JWT"),
-        }
+        if token is None:
+            token = self._token = yield from self._credentials.exchange(new_request)
+        return token
 
 
 @contextmanager
@@ -253,7 +183,7 @@ def _failing_quietly() -> Iterator[None]:
         log.warning("a token was not renewed, and serves until it expires: %s", str(error) or type(error).__name__)
 
 
-def _start(exchange: Generator[Any, Any, _Token]) -> tuple[Any, _Token | None]:
+def _start(exchange: Generator[Any, Any, AccessToken]) -> tuple[Any, AccessToken | None]:
     """The first question of an exchange, or the token it ends with."""
     try:
         return next(exchange), None
@@ -261,14 +191,14 @@ def _start(exchange: Generator[Any, Any, _Token]) -> tuple[Any, _Token | None]:
         return None, done.value
 
 
-def _go_on(exchange: Generator[Any, Any, _Token], answer: Any) -> tuple[Any, _Token | None]:
+def _go_on(exchange: Generator[Any, Any, AccessToken], answer: Any) -> tuple[Any, AccessToken | None]:
     try:
         return exchange.send(answer), None
     except StopIteration as done:
         return None, done.value
 
 
-def _authorized(request: Any, token: _Token) -> Any:
+def _authorized(request: Any, token: AccessToken) -> Any:
     request.headers["Authorization"] = f"Bearer {token.text}"
     return request
 
@@ -277,35 +207,3 @@ def _refuses_the_token(response: Any) -> bool:
     # Only this error says that another token may help (RFC 6750, section 3.1).
     challenge: str = response.headers.get("www-authenticate", "")
     return response.status_code == 401 and 'error="invalid_token"' in challenge
-
-
-def _was_redirected(answer: Any) -> bool:
-    # The history of a response holds every answer before it, refused tokens and metadata as well.
-    return any(300 <= one.status_code < 400 for one in (answer, *answer.history))
-
-
-def _members(answer: Any) -> dict[str, Any]:
-    if len(answer.content) > LARGEST:
-        return {}
-    try:
-        return read_json_object(answer.content)
-    except ValueError:
-        return {}
-
-
-def _read_token(answer: Any, asked_at: float) -> _Token:
-    if _was_redirected(answer):
-        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials stay where they belong.")
-    members = _members(answer)
-    if answer.status_code != 200:
-        error = members.get("error")
-        said = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no OAuth error"
-        raise ServiceAuthError(f"The token endpoint answered {answer.status_code} ({said}).")
-    text, kind, lifetime = members.get("access_token"), members.get("token_type"), members.get("expires_in", 60)
-    if not isinstance(text, str) or not text.isascii() or not isinstance(kind, str) or kind.lower() != "bearer":
-        raise ServiceAuthError("The token endpoint answered 200 without a bearer token.")
-    if not isinstance(lifetime, int | float) or not 0 < lifetime < LONGEST_LIFETIME:
-        raise ServiceAuthError("The token endpoint answered with a lifetime that is none.")
-    # Jitter keeps processes that started together from renewing together.
-    renew_at = asked_at + lifetime * random.uniform(FRESH, FRESH + 0.05)  # noqa: S311 - spreads load, guards nothing
-    return _Token(text, renew_at, asked_at + lifetime)
