@@ -24,14 +24,16 @@ from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
 from service.endpoints.requests import RequestContext
+from service.endpoints.sessions import SessionEndpoints
 from service.endpoints.token import TokenEndpoint
+from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
 from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore
 from service.settings import Settings, load_settings
 from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
 from service.telemetry import configure_logging
-from service.tokens import Mint
+from service.tokens import AccessTokenReader, Mint
 from service.users import PasswordAuthenticator, PasswordHasher, UserStore
 
 FIRST_ATTEMPT_SECONDS = 10.0
@@ -74,7 +76,8 @@ class _Roof:
             redoc_url=None,
             lifespan=self._lifespan,
         )
-        grants = self._grants()
+        sessions = self._sessions()
+        grants = self._grants(sessions)
         auth = ResourceServer(
             issuer=self._issuer,
             audience=self._issuer,
@@ -83,8 +86,12 @@ class _Roof:
             clock=self._clock,
         )
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
-        app.include_router(TokenEndpoint(grants, ClientAuthentication(self._clients), self._ring, mint).routes())
+        reader = AccessTokenReader(self._ring.verifying_keys, issuer=self._issuer, clock=self._clock)
+        clients = ClientAuthentication(self._clients)
+        app.include_router(TokenEndpoint(grants, clients, self._ring, mint).routes())
+        app.include_router(TokenStatusEndpoints(clients, sessions, reader).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
+        app.include_router(SessionEndpoints(sessions, auth).routes())
         app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
         app.include_router(HealthEndpoints(self._why_not_ready).routes())
         if self._settings.docs:
@@ -93,11 +100,13 @@ class _Roof:
         self._add_middleware(app)
         return app
 
-    def _grants(self) -> dict[str, Grant]:
+    def _sessions(self) -> Sessions:
         settings = self._settings
         limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         sealer = RefreshTokenSealer(settings.refresh_keys, current_id=settings.refresh_keys.current_id)
-        sessions = Sessions(SessionStore(self._database, limits), sealer, limits, self._clock)
+        return Sessions(SessionStore(self._database, limits), sealer, limits, self._clock)
+
+    def _grants(self, sessions: Sessions) -> dict[str, Grant]:
         return {
             "password": PasswordGrant(PasswordAuthenticator(self._users, self._hasher), sessions),
             "refresh_token": RefreshTokenGrant(sessions),
@@ -109,7 +118,7 @@ class _Roof:
             app.add_middleware(
                 CORSMiddleware,
                 allow_origins=self._settings.cors_origins,
-                allow_methods=["GET", "POST"],
+                allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-Requested-With"],
                 expose_headers=["WWW-Authenticate", "Retry-After", "X-Request-ID"],
                 allow_credentials=False,

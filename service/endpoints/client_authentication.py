@@ -38,6 +38,11 @@ class ClientAuthentication:
             raise InvalidClient("This client is public and has no secret.")
         return client
 
+    async def is_enabled(self, client_id: str) -> bool:
+        """Whether there is such a client, and it is not disabled."""
+        client = await self._clients.find(client_id)
+        return client is not None and client.enabled
+
 
 def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credentials:
     """The credentials in the header or in the form. Raises InvalidRequest for both at once, InvalidClient for none."""

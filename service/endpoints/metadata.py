@@ -13,6 +13,8 @@ from service.signing_keys import KeyRing
 MAX_AGE = 300
 """Seconds that others may keep the keys."""
 
+WITH_SECRET = ["client_secret_basic", "client_secret_post"]
+
 
 class MetadataEndpoints:
     """Answers under `/.well-known/`. Everything in it comes from the settings, nothing from the request."""
@@ -24,10 +26,14 @@ class MetadataEndpoints:
         self._metadata: dict[str, Any] = {
             "issuer": issuer,
             "token_endpoint": f"{base}/token",
+            "revocation_endpoint": f"{base}/revoke",
+            "introspection_endpoint": f"{base}/introspect",
             "jwks_uri": f"{base}/.well-known/jwks.json",
             "grant_types_supported": sorted(grants),
             "response_types_supported": [],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "token_endpoint_auth_methods_supported": [*WITH_SECRET, "none"],
+            "revocation_endpoint_auth_methods_supported": [*WITH_SECRET, "none"],
+            "introspection_endpoint_auth_methods_supported": WITH_SECRET,
         }
 
     def routes(self) -> APIRouter:

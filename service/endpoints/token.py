@@ -6,33 +6,26 @@ from dataclasses import replace
 import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from mintmark.errors import (
-    InvalidClient,
     InvalidRequest,
     InvalidScope,
     InvalidTarget,
-    OAuthError,
-    TemporarilyUnavailable,
     UnauthorizedClient,
     UnsupportedGrantType,
 )
 from mintmark.scopes import parse_scope
 from service.clients import Client
-from service.endpoints.client_authentication import ClientAuthentication, read_credentials, uses_basic
+from service.endpoints.client_authentication import ClientAuthentication, read_credentials
 from service.endpoints.forms import read_form
+from service.endpoints.oauth_answers import NO_STORE, answered
 from service.endpoints.token_openapi import TOKEN_OPERATION
-from service.errors import DatabaseUnavailable, SchemaBehind
 from service.grants import Grant, GrantRequest
-from service.sessions.sessions import RefreshTokenReused
 from service.signing_keys import KeyRing
-from service.telemetry import where
 from service.tokens import Authorization, Mint, TokenResponse
 
 log = structlog.get_logger("service.token")
-
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class TokenEndpoint:
@@ -46,16 +39,12 @@ class TokenEndpoint:
         router.add_api_route("/token", self.answer, methods=["POST"], response_model=None, **TOKEN_OPERATION)
         return router
 
-    async def answer(self, request: Request) -> JSONResponse:
-        try:
-            response = await self._exchange(request)
-        except OAuthError as error:
-            return _refusal(error, challenge=uses_basic(request))
-        except (DatabaseUnavailable, SchemaBehind) as error:
-            log.warning("token request failed", reason=str(error), error_at=where(error))
-            return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+    async def answer(self, request: Request) -> Response:
+        return await answered(request, self._answer(request))
+
+    async def _answer(self, request: Request) -> JSONResponse:
         # 8. Answer.
-        return JSONResponse(response.to_json(), headers=NO_STORE)
+        return JSONResponse((await self._exchange(request)).to_json(), headers=NO_STORE)
 
     async def _exchange(self, request: Request) -> TokenResponse:
         # 0. Without a key nothing can be issued; and nobody's refresh token is used up to find that out.
@@ -117,20 +106,3 @@ def _limit(authorization: Authorization, client: Client) -> Authorization:
 def _known(parameters: Mapping[str, str], grants: Mapping[str, Grant]) -> str | None:
     grant_type = parameters.get("grant_type")
     return grant_type if grant_type in grants else None
-
-
-def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
-    """The answer of RFC 6749, section 5.2."""
-    status, headers = 400, dict(NO_STORE)
-    if isinstance(error, InvalidClient):
-        status = 401
-        if challenge:
-            headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
-    if isinstance(error, TemporarilyUnavailable):
-        status = 503
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, RefreshTokenReused):
-        log.warning("refresh token reused, session revoked", sub=error.session.user_id, sid=error.session.id)
-    else:
-        log.info("token refused", error=error.error, reason=error.description)
-    return JSONResponse({"error": error.error, "error_description": error.description}, status, headers)

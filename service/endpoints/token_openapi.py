@@ -42,6 +42,27 @@ def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+def _form(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": schema}}}}
+
+
+_TOKEN_FORM = {
+    "type": "object",
+    "required": ["token"],
+    "properties": {
+        "token": {**_TEXT, "description": "A refresh token or an access token."},
+        "token_type_hint": {**_TEXT, "description": "Not needed."},
+        "client_id": _FORM["properties"]["client_id"],  # type: ignore[index]  # a schema, whose shape is known above
+        "client_secret": _FORM["properties"]["client_secret"],  # type: ignore[index]
+    },
+}
+
+_STATUS = {
+    "type": "object",
+    "required": ["active"],
+    "properties": {"active": {"type": "boolean"}, "scope": _TEXT, "client_id": _TEXT, "sub": _TEXT, "sid": _TEXT},
+}
+
 TOKEN_OPERATION: dict[str, Any] = {
     "operation_id": "token",
     "summary": "Sign in, refresh, or get a token for a service",
@@ -52,7 +73,27 @@ TOKEN_OPERATION: dict[str, Any] = {
         401: _response("The client is not who it says.", _ERROR),
         503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
     },
-    "openapi_extra": {
-        "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _FORM}}},
-    },
+    "openapi_extra": _form(_FORM),
+}
+
+_REFUSALS = {
+    400: _response("The request is refused.", _ERROR),
+    401: _response("The client is not who it says.", _ERROR),
+    503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
+}
+
+REVOKE_OPERATION: dict[str, Any] = {
+    "operation_id": "revoke",
+    "summary": "Sign out: end the session that a token is of",
+    "description": "RFC 7009. A public client sends its `client_id` alone.",
+    "responses": {200: {"description": "The token is good for nothing, or never was."}, **_REFUSALS},
+    "openapi_extra": _form(_TOKEN_FORM),
+}
+
+INTROSPECT_OPERATION: dict[str, Any] = {
+    "operation_id": "introspect",
+    "summary": "Is this token good at this moment?",
+    "description": "RFC 7662, for clients with a secret. A refresh token is told of to its own client alone.",
+    "responses": {200: _response("Whether it is, and what it says.", _STATUS), **_REFUSALS},
+    "openapi_extra": _form(_TOKEN_FORM),
 }

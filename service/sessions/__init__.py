@@ -3,6 +3,15 @@
 from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
 from service.sessions.session import Limits, Session
 from service.sessions.sessions import Sessions
-from service.sessions.store import SessionStore
+from service.sessions.store import SessionStore, SessionSummary, StoredSession
 
-__all__ = ["Limits", "RefreshToken", "RefreshTokenSealer", "Session", "SessionStore", "Sessions"]
+__all__ = [
+    "Limits",
+    "RefreshToken",
+    "RefreshTokenSealer",
+    "Session",
+    "SessionStore",
+    "SessionSummary",
+    "Sessions",
+    "StoredSession",
+]

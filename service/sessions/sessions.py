@@ -1,13 +1,13 @@
 """Starting a session and redeeming its refresh tokens, with rules for those that are not the current one (RFC 9700, 4.14)."""
 
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from mintmark.errors import InvalidGrant, InvalidScope, InvalidTarget
 from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
 from service.sessions.session import Limits, Session
-from service.sessions.store import SessionStore, StoredSession
+from service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
 class RefreshTokenReused(InvalidGrant):
@@ -58,6 +58,44 @@ class Sessions:
             session = await self._why(token, stored, client_id, scopes, audiences, now)
         return Redeemed(session, self._sealer.seal(token.child()))
 
+    async def revoke(self, text: str, *, client_id: str) -> Session | None:
+        """Ends the session of a refresh token of this client, whichever generation it is (RFC 7009, section 2.1).
+
+        None when there was nothing to end. A token without our seal is not asked of the database.
+        """
+        try:
+            token = self._sealer.open(text)
+        except InvalidGrant:
+            return None
+        return await self._store.revoke(token.handle, self._clock(), client_id=client_id)
+
+    async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
+        """The live session whose current token this is, if it is this client's."""
+        try:
+            token = self._sealer.open(text)
+        except InvalidGrant:
+            return None
+        stored = await self._store.find(token.handle, self._clock())
+        if stored is None or not stored.is_live or stored.session.client_id != client_id:
+            return None
+        return stored if stored.generation == token.generation else None
+
+    async def end(self, session_id: str, *, user_id: str) -> bool:
+        """Ends one session of a person. Whether there was one."""
+        return await self._store.end(session_id, user_id, self._clock())
+
+    async def end_others(self, user_id: str, *, kept: str) -> None:
+        """Ends all sessions of a person but one."""
+        await self._store.end_others(user_id, kept, self._clock())
+
+    async def is_live(self, session_id: str) -> bool:
+        """Whether it has not ended, in whatever way."""
+        return await self._store.is_live(session_id, self._clock())
+
+    async def of(self, user_id: str) -> Sequence[SessionSummary]:
+        """The live sessions of a person, the one used last first."""
+        return await self._store.list(user_id, self._clock())
+
     async def _why(
         self, token: RefreshToken, stored: StoredSession | None, client_id: str,
         scopes: Collection[str], audiences: Collection[str], now: float,
@@ -67,7 +105,7 @@ class Sessions:
         if stored is None or stored.session.client_id != client_id or not stored.is_live:
             raise InvalidGrant("The refresh token is not valid.")
         if token.generation < stored.generation and not self._is_retry(token, stored, now):
-            await self._store.revoke(token.handle, now)
+            await self._store.revoke(token.handle, now, client_id=client_id)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):
             raise InvalidScope("The scope is wider than the one that was granted.")

@@ -1,6 +1,6 @@
 """Sessions in the database. Whoever rotates or ends one writes its row, so PostgreSQL puts them in an order."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -8,6 +8,18 @@ import asyncpg
 from service.database import Database, moment
 from service.sessions.refresh_token import RefreshToken
 from service.sessions.session import Limits, Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """A live session as the person it belongs to sees it. Times are seconds since the epoch."""
+
+    id: str
+    client_id: str
+    client_name: str
+    started_at: float
+    last_used_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +34,7 @@ class StoredSession:
 
 
 class SessionStore:
-    """Starts, rotates, finds and revokes sessions; each method is one statement."""
+    """Starts, rotates, finds, lists and ends sessions; each method is one statement."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database, self._limits = database, limits
@@ -87,11 +99,60 @@ class SessionStore:
         generation, rotated_at, is_live = row["generation"], row["rotated_at"], row["is_live"]
         return StoredSession(session=_session(row), generation=generation, rotated_at=rotated_at, is_live=is_live)
 
-    _REVOKE = "UPDATE sessions SET revoked_at = $2 WHERE handle = $1 AND revoked_at IS NULL"
+    _REVOKE = """
+        UPDATE sessions SET revoked_at = $2
+         WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
+        RETURNING id, user_id, client_id, scopes, audiences
+    """
 
-    async def revoke(self, handle: bytes, now: float) -> None:
-        """Ends the session: none of its refresh tokens brings anything once this returns."""
-        await self._database.execute(self._REVOKE, handle, moment(now))
+    async def revoke(self, handle: bytes, now: float, *, client_id: str) -> Session | None:
+        """Ends the session if it is this client's: none of its refresh tokens brings anything once this returns.
+
+        The session; None if there was nothing to end.
+        """
+        row = await self._database.fetch_row(self._REVOKE, handle, moment(now), client_id)
+        return None if row is None else _session(row)
+
+    _END = "UPDATE sessions SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL RETURNING id"
+
+    async def end(self, session_id: str, user_id: str, now: float) -> bool:
+        """Ends one session of a person. Whether there was one."""
+        return await self._database.fetch_value(self._END, session_id, user_id, moment(now)) is not None
+
+    _END_OTHERS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL"
+
+    async def end_others(self, user_id: str, kept: str, now: float) -> None:
+        """Ends all sessions of a person but one."""
+        await self._database.execute(self._END_OTHERS, user_id, kept, moment(now))
+
+    _IS_LIVE = """
+        SELECT s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled
+          FROM sessions AS s JOIN users AS u ON u.id = s.user_id JOIN clients AS c ON c.client_id = s.client_id
+         WHERE s.id = $1
+    """
+
+    async def is_live(self, session_id: str, now: float) -> bool:
+        """Whether its refresh token would bring anything."""
+        return await self._database.fetch_value(self._IS_LIVE, session_id, moment(now)) is True
+
+    _LIST = """
+        SELECT s.id, s.client_id, c.name, extract(epoch FROM s.created_at)::float8 AS started_at,
+               extract(epoch FROM s.rotated_at)::float8 AS last_used_at,
+               extract(epoch FROM s.idle_expires_at)::float8 AS expires_at
+          FROM sessions AS s JOIN clients AS c ON c.client_id = s.client_id
+         WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled
+         ORDER BY s.rotated_at DESC, s.id
+    """
+
+    async def list(self, user_id: str, now: float) -> Sequence[SessionSummary]:
+        """The live sessions of a person, the one used last first."""
+        return [
+            SessionSummary(
+                id=str(row["id"]), client_id=row["client_id"], client_name=row["name"], started_at=row["started_at"],
+                last_used_at=row["last_used_at"], expires_at=row["expires_at"],
+            )
+            for row in await self._database.fetch_all(self._LIST, user_id, moment(now))
+        ]  # fmt: skip
 
 
 def _session(row: asyncpg.Record) -> Session:

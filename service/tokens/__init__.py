@@ -1,6 +1,7 @@
-"""The mint: the only place where access tokens are made."""
+"""The mint: the only place where access tokens are made; and what reads them again."""
 
 from service.tokens.authorization import Authorization, TokenResponse
 from service.tokens.mint import Mint
+from service.tokens.reader import AccessTokenReader
 
-__all__ = ["Authorization", "Mint", "TokenResponse"]
+__all__ = ["AccessTokenReader", "Authorization", "Mint", "TokenResponse"]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 PUBLIC = {
     "/token", "/livez", "/readyz", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server",
-    "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
+    "/revoke", "/introspect", "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ async def test_every_route_is_listed_as_public_or_protected_by_the_dependency(se
     protected = {
         path for path, route in paths.items() if any(isinstance(one.call, Door) for one in route.dependant.dependencies)
     }
-    assert {"/users/me"} == protected
+    assert {"/users/me", "/users/me/sessions", "/users/me/sessions/{session_id}", "/logout"} == protected
     assert set(paths) - protected <= PUBLIC
     assert paths
 

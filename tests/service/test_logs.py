@@ -103,7 +103,7 @@ async def test_sign_in_refresh_failure_and_reuse_are_each_logged_with_who_and_wh
     service.clock.now += 1
     await service.refresh(client, first)
     events = [line for line in lines_of(capfd.readouterr().err) if line["event"] != "request"]
-    assert ["token issued", "token refused", "token issued", "refresh token reused, session revoked"] == [
+    assert ["token issued", "request refused", "token issued", "refresh token reused, session revoked"] == [
         line["event"] for line in events
     ]
     for line in events:

@@ -1,0 +1,44 @@
+"""How the endpoints that clients authenticate at answer, and how they refuse (RFC 6749, section 5.2)."""
+
+from collections.abc import Awaitable
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from mintmark.errors import InvalidClient, OAuthError, TemporarilyUnavailable
+from service.endpoints.client_authentication import uses_basic
+from service.errors import DatabaseUnavailable, SchemaBehind
+from service.sessions.sessions import RefreshTokenReused
+from service.telemetry import where
+
+log = structlog.get_logger("service.token")
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+async def answered(request: Request, work: Awaitable[Response]) -> Response:
+    """What `work` answers, or the refusal for what it raises. A database that is away is 503, never a 200 that is not true."""
+    try:
+        return await work
+    except OAuthError as error:
+        return _refusal(error, challenge=uses_basic(request))
+    except (DatabaseUnavailable, SchemaBehind) as error:
+        log.warning("request failed", reason=str(error), error_at=where(error))
+        return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+
+
+def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
+    status, headers = 400, dict(NO_STORE)
+    if isinstance(error, InvalidClient):
+        status = 401
+        if challenge:
+            headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
+    if isinstance(error, TemporarilyUnavailable):
+        status = 503
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RefreshTokenReused):
+        log.warning("refresh token reused, session revoked", sub=error.session.user_id, sid=error.session.id)
+    else:
+        log.info("request refused", error=error.error, reason=error.description)
+    return JSONResponse({"error": error.error, "error_description": error.description}, status, headers)
