@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mintmark.errors import InvalidGrant, InvalidScope, InvalidTarget
 from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
 from service.sessions.session import Limits, Session
+from service.sessions.state_machine import Verdict, decide
 from service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
@@ -101,20 +102,27 @@ class Sessions:
         scopes: Collection[str], audiences: Collection[str], now: float,
     ) -> Session:  # fmt: skip
         """The session after all, when this is a retry of the last rotation; else the reason why not."""
-        # Another client's token: the answer is the same as for no token, and the session is not the caller's to end.
-        if stored is None or stored.session.client_id != client_id or not stored.is_live:
+        verdict = Verdict.REFUSE if stored is None else self._decide(token, stored, client_id, now)
+        if stored is None or verdict is Verdict.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
-        if token.generation < stored.generation and not self._is_retry(token, stored, now):
+        if verdict is Verdict.REVOKE:
             await self._store.revoke(token.handle, now, client_id=client_id)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):
             raise InvalidScope("The scope is wider than the one that was granted.")
         if not set(stored.session.audiences).issuperset(audiences):
             raise InvalidTarget
-        if not self._is_retry(token, stored, now):
+        if verdict is Verdict.ROTATE:
+            # The statement found nothing to rotate, and now there is: its person or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
         return stored.session
 
-    def _is_retry(self, token: RefreshToken, stored: StoredSession, now: float) -> bool:
-        is_parent = token.generation == stored.generation - 1
-        return is_parent and now - stored.rotated_at <= self._limits.grace
+    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> Verdict:
+        return decide(
+            token.generation,
+            current=stored.generation,
+            is_live=stored.is_live,
+            is_own=stored.session.client_id == client_id,
+            seconds_since_rotation=now - stored.rotated_at,
+            grace=self._limits.grace,
+        )
