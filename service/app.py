@@ -29,12 +29,12 @@ from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
-from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore
+from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore, keep_pruning
 from service.settings import Settings, load_settings
 from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
 from service.telemetry import configure_logging
 from service.tokens import AccessTokenReader, Mint
-from service.users import PasswordAuthenticator, PasswordHasher, UserStore
+from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
 
 FIRST_ATTEMPT_SECONDS = 10.0
 
@@ -62,6 +62,8 @@ class _Roof:
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._ring = KeyRing()
         self._users = UserStore(self._database)
+        self._limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+        self._session_store = SessionStore(self._database, self._limits)
         self._hasher = PasswordHasher(workers=settings.hash_workers, queue=settings.hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
@@ -91,7 +93,7 @@ class _Roof:
         app.include_router(TokenEndpoint(grants, clients, self._ring, mint).routes())
         app.include_router(TokenStatusEndpoints(clients, sessions, reader).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
-        app.include_router(SessionEndpoints(sessions, auth).routes())
+        app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
         app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
         app.include_router(HealthEndpoints(self._why_not_ready).routes())
         if self._settings.docs:
@@ -101,10 +103,13 @@ class _Roof:
         return app
 
     def _sessions(self) -> Sessions:
-        settings = self._settings
-        limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
-        sealer = RefreshTokenSealer(settings.refresh_keys, current_id=settings.refresh_keys.current_id)
-        return Sessions(SessionStore(self._database, limits), sealer, limits, self._clock)
+        refresh_keys = self._settings.refresh_keys
+        sealer = RefreshTokenSealer(refresh_keys, current_id=refresh_keys.current_id)
+        return Sessions(self._session_store, sealer, self._limits, self._clock)
+
+    def _password_change(self) -> PasswordChange:
+        rules = PasswordRules(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)
+        return PasswordChange(self._users, self._hasher, rules, self._clock)
 
     def _grants(self, sessions: Sessions) -> dict[str, Grant]:
         return {
@@ -118,7 +123,7 @@ class _Roof:
             app.add_middleware(
                 CORSMiddleware,
                 allow_origins=self._settings.cors_origins,
-                allow_methods=["GET", "POST", "DELETE"],
+                allow_methods=["GET", "POST", "PUT", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-Requested-With"],
                 expose_headers=["WWW-Authenticate", "Retry-After", "X-Request-ID"],
                 allow_credentials=False,
@@ -141,16 +146,20 @@ class _Roof:
     async def _serving(self, dsn: str) -> AsyncIterator[None]:
         async with self._database.open(dsn):
             upkeep = self._upkeep(dsn)
-            task = asyncio.create_task(upkeep.run(), name="keeps the signing keys")
+            tasks = (
+                asyncio.create_task(upkeep.run(), name="keeps the signing keys"),
+                asyncio.create_task(keep_pruning(self._session_store, self._clock), name="prunes sessions"),
+            )
             try:
                 # A moment of patience, so that what can be ready is ready from the first request on.
                 with suppress(TimeoutError):
                     await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
                 yield
             finally:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
 
     def _upkeep(self, dsn: str) -> KeyUpkeep:
         # In production a migration is somebody's decision: `mintmark-service migrate`.

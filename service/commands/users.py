@@ -10,7 +10,7 @@ import typer
 
 from service.commands.output import open_for_command, read_secret_line, say, say_json, say_table
 from service.settings import Settings, load_settings
-from service.users import PasswordHasher, PasswordRules, User, UserStore, prepare_username
+from service.users import CONTEXT_WORDS, PasswordHasher, PasswordRules, User, UserStore, prepare_username
 
 app = typer.Typer(help="People who sign in with a name and a password.", no_args_is_help=True)
 
@@ -27,7 +27,7 @@ def add(
     settings = load_settings()
     name = prepare_username(username)
     password = read_secret_line("password") if password_stdin else secrets.token_urlsafe(18)
-    rules = PasswordRules(min_length=settings.password_min_length, context_words=("mintmark",))
+    rules = PasswordRules(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
     user = asyncio.run(_add(settings, name, rules.check(password, username=name)))
     shown = {} if password_stdin else {"password": password}
     if as_json:

@@ -1,4 +1,4 @@
-"""Where am I signed in, and sign out there: the sessions of the person who asks."""
+"""Where am I signed in, and sign out there: the sessions of the person who asks, and the password that starts them."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,13 +7,18 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import Response
 
 from mintmark import Principal, ResourceServer
 from mintmark.challenge import refusal
-from mintmark.errors import InvalidToken
+from mintmark.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
 from service.endpoints.answers import error_answer
+from service.endpoints.forms import read_form
+from service.endpoints.token_openapi import PASSWORD_FORM
+from service.errors import Invalid
 from service.sessions import Sessions
+from service.users import PasswordChange, WrongPassword
 
 log = structlog.get_logger("service.sessions")
 
@@ -30,13 +35,15 @@ class SessionOfMine(BaseModel):
     last_used_at: datetime
     expires_at: datetime
     """Unless it is used before."""
+    started_from: str | None
+    """The address of whoever signed in, as this service saw it."""
 
 
 class SessionEndpoints:
-    """Answers `/logout` and `/users/me/sessions`."""
+    """Answers `/logout`, `/users/me/sessions` and `/users/me/password`."""
 
-    def __init__(self, sessions: Sessions, auth: ResourceServer) -> None:
-        self._sessions, self._auth = sessions, auth
+    def __init__(self, sessions: Sessions, passwords: PasswordChange, auth: ResourceServer) -> None:
+        self._sessions, self._passwords, self._auth = sessions, passwords, auth
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["sessions"])
@@ -60,12 +67,37 @@ class SessionEndpoints:
             log.info("other sessions ended", sub=who.sub)
             return Response(status_code=204)
 
+        async def change_password(request: Request, who: person) -> Response:
+            return await self._change_password(request, who)
+
         mine = "/users/me/sessions"
         router.add_api_route("/logout", logout, methods=["POST"], status_code=204, summary="Sign out here")
         router.add_api_route(mine, list_sessions, methods=["GET"], summary="Where am I signed in?")
         router.add_api_route(mine, end_others, methods=["DELETE"], status_code=204, summary="Sign out everywhere else")
         router.add_api_route(mine + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign out there")
+        router.add_api_route(
+            "/users/me/password", change_password, methods=["PUT"], status_code=204, openapi_extra=PASSWORD_FORM,
+            summary="Change my password, and sign out everywhere else",
+        )  # fmt: skip
         return router
+
+    async def _change_password(self, request: Request, who: Principal) -> Response:
+        kept = await self._live_session_of(who)
+        try:
+            form = await read_form(request)
+            current, new = form.get("current_password", ""), form.get("new_password", "")
+            await self._passwords.change(who.sub, current=current, new=new, kept_session=kept)
+        except InvalidRequest as error:
+            return error_answer(400, error.error, error.description)
+        except WrongPassword:
+            log.info("password not changed", sub=who.sub, reason="the current one is wrong")
+            return error_answer(403, "wrong_password", "The current password is another one.")
+        except Invalid as error:
+            return error_answer(422, "invalid_password", str(error))
+        except TemporarilyUnavailable as error:
+            return error_answer(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
+        log.info("password changed, other sessions ended", sub=who.sub, sid=kept)
+        return Response(status_code=204)
 
     async def _list(self, who: Principal) -> list[SessionOfMine]:
         current = await self._live_session_of(who)
@@ -78,6 +110,7 @@ class SessionEndpoints:
                 started_at=datetime.fromtimestamp(session.started_at, UTC),
                 last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
                 expires_at=datetime.fromtimestamp(session.expires_at, UTC),
+                started_from=session.started_from,
             )
             for session in await self._sessions.of(who.sub)
         ]

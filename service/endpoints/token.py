@@ -65,7 +65,7 @@ class TokenEndpoint:
         if grant_type not in client.grants:
             raise UnauthorizedClient
         # 5. Scope and audience policy.
-        wanted = _policy(client, parameters)
+        wanted = _policy(client, parameters, None if request.client is None else request.client.host)
         # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
@@ -74,7 +74,7 @@ class TokenEndpoint:
         return response
 
 
-def _policy(client: Client, parameters: Mapping[str, str]) -> GrantRequest:
+def _policy(client: Client, parameters: Mapping[str, str], peer: str | None) -> GrantRequest:
     requested = parse_scope(parameters.get("scope", ""))
     scopes = requested & client.scopes if requested else client.scopes
     if requested and not scopes:
@@ -90,6 +90,7 @@ def _policy(client: Client, parameters: Mapping[str, str]) -> GrantRequest:
         scopes=scopes,
         requested_audiences=audiences,
         audiences=audiences or client.default_audiences,
+        peer=peer,
     )
 
 

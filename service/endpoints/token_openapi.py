@@ -63,6 +63,14 @@ _STATUS = {
     "properties": {"active": {"type": "boolean"}, "scope": _TEXT, "client_id": _TEXT, "sub": _TEXT, "sid": _TEXT},
 }
 
+PASSWORD_FORM = _form(
+    {
+        "type": "object",
+        "required": ["current_password", "new_password"],
+        "properties": {name: {**_TEXT, "format": "password"} for name in ("current_password", "new_password")},
+    }
+)
+
 TOKEN_OPERATION: dict[str, Any] = {
     "operation_id": "token",
     "summary": "Sign in, refresh, or get a token for a service",

@@ -21,7 +21,12 @@ class PasswordGrant:
             raise InvalidGrant("The username or the password is wrong.")
         client: Client = request.client
         started = await self._sessions.start(
-            user_id=user.id, client_id=client.client_id, scopes=request.scopes, audiences=request.audiences
+            user_id=user.id,
+            password_version=user.password_version,
+            client_id=client.client_id,
+            scopes=request.scopes,
+            audiences=request.audiences,
+            started_from=request.peer,
         )
         return Authorization(
             subject=user.id,

@@ -23,6 +23,8 @@ class GrantRequest:
     """The `resource` (RFC 8707), which is one of the client's audiences; empty when none was given."""
     audiences: tuple[str, ...]
     """The same, or else the client's default."""
+    peer: str | None
+    """The address the request comes from."""
 
     def required(self, name: str) -> str:
         """The parameter. Raises InvalidRequest when it is missing."""

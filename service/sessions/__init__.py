@@ -1,5 +1,6 @@
 """One sign-in of one person on one device: one row, whose refresh token is a sealed counter."""
 
+from service.sessions.pruning import keep_pruning, prune
 from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
 from service.sessions.session import Limits, Session
 from service.sessions.sessions import Sessions
@@ -14,4 +15,6 @@ __all__ = [
     "SessionSummary",
     "Sessions",
     "StoredSession",
+    "keep_pruning",
+    "prune",
 ]

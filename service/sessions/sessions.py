@@ -36,11 +36,17 @@ class Sessions:
         """`clock`: seconds since the epoch."""
         self._store, self._sealer, self._limits, self._clock = store, sealer, limits, clock
 
-    async def start(self, *, user_id: str, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...]) -> Redeemed:
-        """A new session. Raises InvalidGrant if its person or client was disabled meanwhile."""
+    async def start(
+        self, *, user_id: str, password_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
+        started_from: str | None = None,
+    ) -> Redeemed:  # fmt: skip
+        """A new session. Raises InvalidGrant if its person or client was disabled meanwhile, or the password changed."""
         token = self._sealer.new()
         session = Session(id=str(uuid.uuid4()), user_id=user_id, client_id=client_id, scopes=scopes, audiences=audiences)
-        if not await self._store.start(token, session, self._clock()):
+        started = await self._store.start(
+            token, session, self._clock(), password_version=password_version, started_from=started_from
+        )
+        if not started:
             raise InvalidGrant
         return Redeemed(session, self._sealer.seal(token))
 

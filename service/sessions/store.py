@@ -20,6 +20,8 @@ class SessionSummary:
     started_at: float
     last_used_at: float
     expires_at: float
+    started_from: str | None
+    """The address of whoever signed in, as this service saw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +43,23 @@ class SessionStore:
 
     # The locks on the person and the client make whoever disables one of them wait for this row, and then end it.
     _START = """
-        WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled FOR SHARE),
+        WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled AND password_version = $10 FOR SHARE),
              client AS (SELECT client_id FROM clients WHERE client_id = $4 AND enabled FOR SHARE)
         INSERT INTO sessions (handle, id, user_id, client_id, scopes, audiences,
-                              created_at, rotated_at, idle_expires_at, expires_at)
-        SELECT $1, $2, person.id, client.client_id, $5, $6, $7, $7, least($8::timestamptz, $9), $9
+                              created_at, rotated_at, idle_expires_at, expires_at, started_from)
+        SELECT $1, $2, person.id, client.client_id, $5, $6, $7, $7, least($8::timestamptz, $9), $9, $11
           FROM person, client
         RETURNING id
     """
 
-    async def start(self, token: RefreshToken, session: Session, now: float) -> bool:
-        """Whether the session now exists: not if its person or client was disabled meanwhile. `now`: seconds."""
+    async def start(
+        self, token: RefreshToken, session: Session, now: float, *, password_version: int, started_from: str | None
+    ) -> bool:
+        """Whether the session now exists: not if its person or client was disabled meanwhile, or the password changed."""
         idle_end, end = moment(now + self._limits.idle), moment(now + self._limits.absolute)
         started = await self._database.fetch_value(
             self._START, token.handle, session.id, session.user_id, session.client_id, sorted(session.scopes),
-            list(session.audiences), moment(now), idle_end, end,
+            list(session.audiences), moment(now), idle_end, end, password_version, started_from,
         )  # fmt: skip
         return started is not None
 
@@ -138,7 +142,7 @@ class SessionStore:
     _LIST = """
         SELECT s.id, s.client_id, c.name, extract(epoch FROM s.created_at)::float8 AS started_at,
                extract(epoch FROM s.rotated_at)::float8 AS last_used_at,
-               extract(epoch FROM s.idle_expires_at)::float8 AS expires_at
+               extract(epoch FROM s.idle_expires_at)::float8 AS expires_at, s.started_from
           FROM sessions AS s JOIN clients AS c ON c.client_id = s.client_id
          WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled
          ORDER BY s.rotated_at DESC, s.id
@@ -149,10 +153,20 @@ class SessionStore:
         return [
             SessionSummary(
                 id=str(row["id"]), client_id=row["client_id"], client_name=row["name"], started_at=row["started_at"],
-                last_used_at=row["last_used_at"], expires_at=row["expires_at"],
+                last_used_at=row["last_used_at"], expires_at=row["expires_at"], started_from=row["started_from"],
             )
             for row in await self._database.fetch_all(self._LIST, user_id, moment(now))
         ]  # fmt: skip
+
+    _PRUNE = """
+        DELETE FROM sessions WHERE handle IN (
+            SELECT handle FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+        RETURNING handle
+    """
+
+    async def prune(self, before: float, *, most: int) -> int:
+        """Deletes sessions that could not live after `before` (seconds), `most` of them at most. How many."""
+        return len(await self._database.fetch_all(self._PRUNE, moment(before), most))
 
 
 def _session(row: asyncpg.Record) -> Session:

@@ -8,6 +8,7 @@ from service.errors import Invalid
 from service.users.names import prepare_password
 
 SHORTEST_CONTEXT_WORD = 4
+CONTEXT_WORDS = ("mintmark",)
 
 
 class PasswordRules:

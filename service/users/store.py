@@ -10,19 +10,19 @@ from service.users.user import User
 
 
 class UserStore:
-    """Finds, adds, lists and disables people."""
+    """Finds, adds and lists people, changes their passwords, disables and enables them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    _FIND_BY_NAME = "SELECT id, username, password_hash, enabled FROM users WHERE username = $1"
+    _FIND_BY_NAME = "SELECT id, username, password_hash, enabled, password_version FROM users WHERE username = $1"
 
     async def find_by_name(self, username: str) -> User | None:
         """`username` as `prepare_username` makes it."""
         row = await self._database.fetch_row(self._FIND_BY_NAME, username)
         return None if row is None else _user(row)
 
-    _FIND = "SELECT id, username, password_hash, enabled FROM users WHERE id = $1"
+    _FIND = "SELECT id, username, password_hash, enabled, password_version FROM users WHERE id = $1"
 
     async def find(self, user_id: str) -> User | None:
         row = await self._database.fetch_row(self._FIND, user_id)
@@ -41,7 +41,7 @@ class UserStore:
         if await self._database.fetch_value(self._INSERT, *values) is None:
             raise AlreadyExists(f"A user {user.username} exists already.")
 
-    _LIST = "SELECT id, username, password_hash, enabled FROM users ORDER BY username"
+    _LIST = "SELECT id, username, password_hash, enabled, password_version FROM users ORDER BY username"
 
     async def list(self) -> Sequence[User]:
         return [_user(row) for row in await self._database.fetch_all(self._LIST)]
@@ -51,6 +51,31 @@ class UserStore:
     async def replace_hash(self, user: User, new_hash: str) -> None:
         """A newer hash of the same password. A password that was changed meanwhile stays as it is."""
         await self._database.execute(self._REPLACE_HASH, user.id, user.password_hash, new_hash)
+
+    _REPLACE = """
+        UPDATE users SET password_hash = $3, password_version = password_version + 1
+         WHERE id = $1 AND password_version = $2
+        RETURNING id
+    """
+    _END_OTHER_SESSIONS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL"
+
+    async def change_password(self, user: User, new_hash: str, *, kept_session: str, now: float) -> bool:
+        """A new password, and no other live session than the one that is kept, once this returns.
+
+        False, and nothing changed, when the password was changed since `user` was read.
+        """
+        async with self._database.transaction() as connection:
+            # First the user: a session that is being started holds this row until it exists, and is then ended below.
+            if await connection.fetchval(self._REPLACE, user.id, user.password_version, new_hash) is None:
+                return False
+            await connection.execute(self._END_OTHER_SESSIONS, user.id, kept_session, moment(now))
+            return True
+
+    _ENABLE = "UPDATE users SET enabled = true WHERE id = $1"
+
+    async def enable(self, user_id: str) -> None:
+        """They may sign in again. Sessions that were ended stay ended."""
+        await self._database.execute(self._ENABLE, user_id)
 
     _DISABLE = "UPDATE users SET enabled = false WHERE id = $1"
     _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL"
@@ -64,4 +89,10 @@ class UserStore:
 
 
 def _user(row: asyncpg.Record) -> User:
-    return User(id=str(row["id"]), username=row["username"], password_hash=row["password_hash"], enabled=row["enabled"])
+    return User(
+        id=str(row["id"]),
+        username=row["username"],
+        password_hash=row["password_hash"],
+        enabled=row["enabled"],
+        password_version=row["password_version"],
+    )

@@ -12,6 +12,8 @@ class User:
     """As `prepare_username` makes it."""
     password_hash: str
     enabled: bool = True
+    password_version: int = 0
+    """Counts the changes of the password: a sign-in with the one before starts no session."""
 
     def __repr__(self) -> str:
         return f"User(id={self.id})"

@@ -9,8 +9,9 @@ import httpx2
 import pytest
 
 from service.clients import Client
+from service.sessions import Limits, SessionStore, prune
 from service.users import User, UserStore
-from tests.service.conftest import ISSUER, Service, StartService
+from tests.service.conftest import ISSUER, PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
 
@@ -125,7 +126,7 @@ async def test_a_refresh_token_is_told_of_to_its_own_client_alone(service: Servi
     grants = frozenset({"password", "refresh_token"})
     own, asking = await service.add_client(secret, grants=grants), await service.add_client(secret)
     user = await service.add_user()
-    form = {"grant_type": "password", "username": user.username, "password": "seven green parrots in a boat"}
+    form = {"grant_type": "password", "username": user.username, "password": PASSWORD}
     token = (await service.http.post("/token", data=form, auth=(own.client_id, secret))).json()["refresh_token"]
     assert (await introspect(service, own, secret, token))["active"]
     assert DEAD == await introspect(service, asking, secret, token)
@@ -203,6 +204,74 @@ async def test_all_sessions_but_this_one_are_ended_at_once(service: Service) -> 
     assert 204 == (await here.ask("DELETE", "/users/me/sessions")).status_code
     assert all([await other.is_over() for other in others])
     assert not await here.is_over()
+
+
+NEW = "nine blue herons on a barge"
+
+
+async def change_password(one: SignedIn, **form: str) -> httpx2.Response:
+    known = {"current_password": PASSWORD, "new_password": NEW}
+    return await one.service.http.put("/users/me/password", data=known | form, headers=one.bearer)
+
+
+async def test_changing_the_password_ends_the_nine_other_sessions_and_no_old_password_starts_one(service: Service) -> None:
+    here = await sign_in(service)
+    others = [await sign_in(service, here.user) for _ in range(9)]
+    assert 204 == (await change_password(here)).status_code
+    assert all([await other.is_over() for other in others])
+    assert not await here.is_over()
+    assert 400 == (await service.sign_in(here.client, here.user)).status_code
+    assert 200 == (await service.sign_in(here.client, here.user, NEW)).status_code
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({"current_password": "wrong"}, (403, "wrong_password")), ({"current_password": ""}, (403, "wrong_password")),
+        ({"new_password": "short"}, (422, "invalid_password")), ({"new_password": ""}, (422, "invalid_password")),
+        ({"new_password": "a\0b" + NEW}, (400, "invalid_request")), ({"new_password": "x" * 40_000}, (400, "invalid_request")),
+        ({"new_password": "aaaaaaaaaaaaaaaaaaaa"}, (422, "invalid_password")),
+    ],
+)  # fmt: skip
+async def test_a_password_that_is_not_changed_changes_nothing(
+    service: Service, form: dict[str, str], expected: tuple[int, str]
+) -> None:
+    here = await sign_in(service)
+    there = await sign_in(service, here.user)
+    answer = await change_password(here, **form)
+    assert expected == (answer.status_code, answer.json()["error"])
+    assert not await there.is_over()
+    assert 200 == (await service.sign_in(here.client, here.user)).status_code
+
+
+async def test_a_sign_in_beside_a_change_of_the_password_starts_no_session_that_outlives_it(service: Service) -> None:
+    for _ in range(10):
+        here = await sign_in(service)
+        signing_in = [asyncio.create_task(service.sign_in(here.client, here.user)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert 204 == (await change_password(here)).status_code
+        for answer in await asyncio.gather(*signing_in):
+            if answer.status_code == 200:
+                late = SignedIn(service, here.client, here.user, "", answer.json()["refresh_token"])
+                assert await late.is_over()
+
+
+async def test_a_session_tells_where_it_was_started_from(service: Service) -> None:
+    here = await sign_in(service)
+    assert ["127.0.0.1"] == [one["started_from"] for one in (await here.ask("GET", "/users/me/sessions")).json()]
+
+
+async def test_sessions_that_are_over_for_a_day_are_pruned_in_batches_and_live_ones_stay(start_service: StartService) -> None:
+    service = await start_service(session_ttl=3600, session_idle_ttl=3600)
+    over = [await sign_in(service) for _ in range(3)]
+    store = SessionStore(service.database, Limits(grace=30, idle=3600, absolute=3600))
+    assert 0 == await prune(store, service.clock(), pause=0)
+    service.clock.now += 3600 + 86_400 + 1
+    live = await sign_in(service)
+    assert [2, 1, 0] == [await store.prune(service.clock() - 86_400, most=2) for _ in range(3)]
+    assert 0 == await prune(store, service.clock(), pause=0)
+    assert not await live.is_over()
+    assert all([await one.is_over() for one in over])
 
 
 async def test_a_machine_has_no_sessions(service: Service, secret: str) -> None:

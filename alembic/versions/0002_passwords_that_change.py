@@ -1,0 +1,19 @@
+"""Passwords that change, and where a session was started from."""
+
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    # Counts changes, so that a sign-in with the password from before cannot start a session after the change.
+    op.execute("ALTER TABLE users ADD COLUMN password_version integer NOT NULL DEFAULT 0")
+    op.execute("ALTER TABLE sessions ADD COLUMN started_from text")
+
+
+def downgrade() -> None:
+    op.execute("ALTER TABLE sessions DROP COLUMN started_from")
+    op.execute("ALTER TABLE users DROP COLUMN password_version")

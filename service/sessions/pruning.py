@@ -1,0 +1,36 @@
+"""Takes sessions that are over out of the table, a few at a time, so that it does not grow and nobody waits for it."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from service.errors import DatabaseUnavailable, SchemaBehind
+from service.sessions.store import SessionStore
+
+BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 300.0
+KEPT_SECONDS = 86_400.0
+"""Ended sessions stay for a day beyond their end, for whoever looks into what happened."""
+
+log = structlog.get_logger("service.sessions")
+
+
+async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS) -> int:
+    """Deletes what could not live any more a day ago. How many sessions."""
+    deleted = 0
+    while batch := await store.prune(now - KEPT_SECONDS, most=BATCH):
+        deleted += batch
+        await asyncio.sleep(pause)
+    return deleted
+
+
+async def keep_pruning(store: SessionStore, clock: Callable[[], float]) -> None:
+    """Until it is cancelled."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        try:
+            deleted = await prune(store, clock())
+        except (DatabaseUnavailable, SchemaBehind):
+            continue
+        if deleted:
+            log.info("sessions pruned", deleted=deleted)
