@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from service.commands.output import open_for_command, read_secret_line, say, say_json, say_table
+from service.errors import Invalid
 from service.settings import Settings, load_settings
 from service.users import CONTEXT_WORDS, PasswordHasher, PasswordRules, User, UserStore, prepare_username
 
@@ -49,6 +50,69 @@ def list_users(as_json: AsJson = False) -> None:
         say_table(
             ("username", "subject", "enabled"), rows, empty="There are no users. Add one with: mintmark-service users add"
         )
+
+
+@app.command()
+def passwd(
+    username: Annotated[str, typer.Argument(help="Whose password.")],
+    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
+) -> None:
+    """Give a person a new password, and end all their sessions. Without --password-stdin a random one, shown this once."""
+    settings = load_settings()
+    name = prepare_username(username)
+    password = read_secret_line("password") if password_stdin else secrets.token_urlsafe(18)
+    rules = PasswordRules(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
+    asyncio.run(_replace_password(settings, name, rules.check(password, username=name)))
+    say(f"{name} has a new password, and is signed out everywhere.")
+    if not password_stdin:
+        say(f"Password, shown this once: {password}")
+
+
+@app.command()
+def disable(username: Annotated[str, typer.Argument(help="Who shall not sign in any more.")]) -> None:
+    """Disable a person: no sign-in from now on, and all their sessions end."""
+    name = prepare_username(username)
+    asyncio.run(_set_enabled(load_settings(), name, enabled=False))
+    say(f"{name} is disabled, and signed out everywhere.")
+
+
+@app.command()
+def enable(username: Annotated[str, typer.Argument(help="Who may sign in again.")]) -> None:
+    """Enable a person again. Sessions that were ended stay ended."""
+    name = prepare_username(username)
+    asyncio.run(_set_enabled(load_settings(), name, enabled=True))
+    say(f"{name} may sign in again.")
+
+
+async def find_user(store: UserStore, username: str) -> User:
+    """Raises Invalid."""
+    user = await store.find_by_name(username)
+    if user is None:
+        raise Invalid(f"There is no user {username}. See: mintmark-service users list")
+    return user
+
+
+async def _replace_password(settings: Settings, username: str, password: str) -> None:
+    hasher = PasswordHasher(workers=1, queue=1)
+    try:
+        new_hash = await hasher.hash(password)
+        async with open_for_command(settings) as database:
+            store = UserStore(database)
+            user = await find_user(store, username)
+            if not await store.change_password(user, new_hash, kept_session=None, now=time.time()):
+                raise Invalid(f"The password of {username} was changed by somebody else at the same moment. Try again.")
+    finally:
+        hasher.close()
+
+
+async def _set_enabled(settings: Settings, username: str, *, enabled: bool) -> None:
+    async with open_for_command(settings) as database:
+        store = UserStore(database)
+        user = await find_user(store, username)
+        if enabled:
+            await store.enable(user.id)
+        else:
+            await store.disable(user.id, time.time())
 
 
 async def _add(settings: Settings, username: str, password: str) -> User:

@@ -57,10 +57,12 @@ class UserStore:
          WHERE id = $1 AND password_version = $2
         RETURNING id
     """
-    _END_OTHER_SESSIONS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL"
+    _END_OTHER_SESSIONS = (
+        "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL"
+    )
 
-    async def change_password(self, user: User, new_hash: str, *, kept_session: str, now: float) -> bool:
-        """A new password, and no other live session than the one that is kept, once this returns.
+    async def change_password(self, user: User, new_hash: str, *, kept_session: str | None, now: float) -> bool:
+        """A new password, and no other live session than the one that is kept (None: none), once this returns.
 
         False, and nothing changed, when the password was changed since `user` was read.
         """

@@ -151,6 +151,50 @@ def test_serve_answers_and_ends_cleanly_when_told_to(commands: Commands, tmp_pat
         assert "Traceback" not in process.said
 
 
+def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: Commands, tmp_path: Path) -> None:
+    site = f"http://127.0.0.1:{commands.port}"
+    for arguments in (("clients", "add", "spa", "--public"), ("users", "add", "dora", "--password-stdin")):
+        assert 0 == commands.run(*arguments, stdin=f"{PASSWORD}\n").returncode
+    form = {"grant_type": "password", "client_id": "spa", "username": "dora"}
+
+    def sign_in(password: str = PASSWORD) -> tuple[int, dict[str, str]]:
+        status, body, _ = fetch(f"{site}/token", data=form | {"password": password})
+        return status, json.loads(body)
+
+    def refresh(tokens: dict[str, str]) -> int:
+        data = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": tokens["refresh_token"]}
+        return fetch(f"{site}/token", data=data)[0]
+
+    with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
+        process.wait_for(f"{site}/readyz")
+        first, second = sign_in()[1], sign_in()[1]
+        listed = json.loads(commands.run("sessions", "list", "Dora", "--json").stdout)
+        assert [("spa", "127.0.0.1")] * 2 == [(one["client_id"], one["started_from"]) for one in listed]
+        assert listed[0]["id"] in commands.run("sessions", "list", "dora").stdout
+        # The one used last comes first.
+        assert 0 == commands.run("sessions", "end", "dora", listed[0]["id"]).returncode
+        assert [200, 400] == [refresh(first), refresh(second)]
+        again = commands.run("sessions", "end", "dora", listed[0]["id"])
+        assert (2, 1) == (again.returncode, len(again.stderr.splitlines()))
+        changed = commands.run("users", "passwd", "dora")
+        assert 0 == changed.returncode, changed.stderr
+        new = changed.stdout.splitlines()[-1].removeprefix("Password, shown this once: ")
+        assert "dora is signed in nowhere.\n" == commands.run("sessions", "list", "dora").stdout
+        assert [400, 200] == [sign_in()[0], sign_in(new)[0]]
+        assert 0 == commands.run("users", "disable", "dora").returncode
+        assert 400 == sign_in(new)[0]
+        assert 0 == commands.run("users", "enable", "dora").returncode
+        assert 200 == sign_in(new)[0]
+        assert "Deleted 0 sessions.\n" == commands.run("sessions", "prune").stdout
+        for refused_arguments in (
+            ("users", "passwd", "nobody"),
+            ("users", "disable", "nobody"),
+            ("sessions", "list", "nobody"),
+        ):
+            refused = commands.run(*refused_arguments)
+            assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no user nobody."))
+
+
 @pytest.mark.parametrize("pause", [0.4, 0.8, 1.2])
 def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path, pause: float) -> None:
     import time
@@ -175,5 +219,5 @@ def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: P
 
 def test_help_lists_the_commands(commands: Commands) -> None:
     said = commands.run("--help").stdout
-    for name in ("serve", "migrate", "users", "clients"):
+    for name in ("serve", "migrate", "users", "clients", "sessions"):
         assert name in said
