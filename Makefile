@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench-dependency lint types format lock clean environment browser
+.PHONY: help run test test-long bench-dependency lint types format lock clean environment browser
 
 help: ## List the doors
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
@@ -15,6 +15,9 @@ run: environment ## Serve the token service on port 8000, the orders example on 
 
 test: environment browser lint types ## Everything that CI runs: style, types, contracts, tests
 	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
+
+test-long: environment ## The tests that take minutes; each prints its figures
+	@$(VENV)/bin/python -m pytest -m long -s $(PYTEST)
 
 lint: environment ## Style and import contracts
 	@$(VENV)/bin/ruff check --quiet .
