@@ -24,6 +24,7 @@ from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
 from service.endpoints.requests import RequestContext
+from service.endpoints.revocations import RevocationEndpoint
 from service.endpoints.sessions import SessionEndpoints
 from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
@@ -33,7 +34,7 @@ from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore,
 from service.settings import Settings, load_settings
 from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
 from service.telemetry import configure_logging
-from service.tokens import AccessTokenReader, Mint
+from service.tokens import AccessTokenReader, Mint, RevocationLists
 from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
 
 FIRST_ATTEMPT_SECONDS = 10.0
@@ -89,12 +90,16 @@ class _Roof:
         )
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
         reader = AccessTokenReader(self._ring.verifying_keys, issuer=self._issuer, clock=self._clock)
+        lists = RevocationLists(
+            self._session_store, self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock
+        )
         clients = ClientAuthentication(self._clients)
         app.include_router(TokenEndpoint(grants, clients, self._ring, mint).routes())
         app.include_router(TokenStatusEndpoints(clients, sessions, reader).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
         app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
+        app.include_router(RevocationEndpoint(lists).routes())
         app.include_router(HealthEndpoints(self._why_not_ready).routes())
         if self._settings.docs:
             app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())

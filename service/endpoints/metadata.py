@@ -28,6 +28,7 @@ class MetadataEndpoints:
             "token_endpoint": f"{base}/token",
             "revocation_endpoint": f"{base}/revoke",
             "introspection_endpoint": f"{base}/introspect",
+            "revocations_uri": f"{base}/revocations",
             "jwks_uri": f"{base}/.well-known/jwks.json",
             "grant_types_supported": sorted(grants),
             "response_types_supported": [],

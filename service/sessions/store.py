@@ -158,6 +158,12 @@ class SessionStore:
             for row in await self._database.fetch_all(self._LIST, user_id, moment(now))
         ]  # fmt: skip
 
+    _ENDED = "SELECT id, extract(epoch FROM revoked_at)::float8 AS ended_at FROM sessions WHERE revoked_at > $1"
+
+    async def ended_since(self, since: float) -> dict[str, float]:
+        """The ids of sessions that were ended after `since`, and when. Seconds since the epoch."""
+        return {str(row["id"]): row["ended_at"] for row in await self._database.fetch_all(self._ENDED, moment(since))}
+
     _PRUNE = """
         DELETE FROM sessions WHERE handle IN (
             SELECT handle FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)

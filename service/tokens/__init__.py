@@ -3,5 +3,6 @@
 from service.tokens.authorization import Authorization, TokenResponse
 from service.tokens.mint import Mint
 from service.tokens.reader import AccessTokenReader
+from service.tokens.revocation_list import RevocationLists
 
-__all__ = ["AccessTokenReader", "Authorization", "Mint", "TokenResponse"]
+__all__ = ["AccessTokenReader", "Authorization", "Mint", "RevocationLists", "TokenResponse"]

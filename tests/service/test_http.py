@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 PUBLIC = {
     "/token", "/livez", "/readyz", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server",
-    "/revoke", "/introspect",
+    "/revoke", "/introspect", "/revocations",
     "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
 }  # fmt: skip
 

@@ -22,6 +22,7 @@ auth = ResourceServer(
     audience="orders",
     scopes={"orders:read": "Read your orders", "orders:write": "Place orders"},
     jwks_file=os.environ.get("ORDERS_JWKS_FILE"),
+    revocations=True,
 )
 Reader = Annotated[Principal, auth.requires("orders:read")]
 Writer = Annotated[Principal, auth.requires("orders:write")]

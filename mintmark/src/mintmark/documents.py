@@ -87,28 +87,34 @@ async def fetch_document(url: str) -> Document:
     return (await fetch(url)).document()
 
 
-async def fetch(url: str, headers: Mapping[str, str] | None = None) -> Answer:
+async def fetch(
+    url: str, headers: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT, largest: int = LARGEST
+) -> Answer:
     """Whatever `url` answers, within the limits. Raises FetchError when there is no such answer."""
     try:
         host = urlsplit(check_url(url, "the address")).hostname or ""
-        async with asyncio.timeout(TIMEOUT), _client(host) as client, client.stream("GET", url, headers=headers) as response:
-            return Answer(response.status_code, response.headers, await _read(response))
+        async with (
+            asyncio.timeout(seconds),
+            _client(host, seconds) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            return Answer(response.status_code, response.headers, await _read(response, largest))
     except TimeoutError as error:
         raise FetchError("no answer in time") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
         raise FetchError(str(error) or type(error).__name__) from error
 
 
-def _client(host: str) -> httpx2.AsyncClient:
+def _client(host: str, seconds: float) -> httpx2.AsyncClient:
     # A compressed answer could unpack to any size, so none is asked for. A proxy has no business on the way to loopback.
     headers = {"accept": "application/json", "accept-encoding": "identity"}
-    return httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=TIMEOUT, trust_env=not is_loopback(host))
+    return httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=seconds, trust_env=not is_loopback(host))
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read(response: httpx2.Response, largest: int) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
-        if len(content) > LARGEST:
-            raise FetchError(f"larger than {LARGEST} bytes")
+        if len(content) > largest:
+            raise FetchError(f"larger than {largest} bytes")
     return bytes(content)

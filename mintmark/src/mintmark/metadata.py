@@ -15,6 +15,8 @@ class IssuerMetadata:
     issuer: str
     jwks_uri: str
     token_endpoint: str | None
+    revocations_uri: str | None = None
+    """Where the sessions that were ended are listed: Mintmark's own, beside `jwks_uri`."""
 
 
 async def discover(issuer: str) -> IssuerMetadata:
@@ -45,11 +47,16 @@ def read_metadata(members: dict[str, Any], issuer: str) -> IssuerMetadata:
     # RFC 8414, section 3.3: equal to the character, or the document is another issuer's.
     if members.get("issuer") != issuer:
         raise FetchError("the metadata names another issuer")
-    jwks_uri, token_endpoint = members.get("jwks_uri"), members.get("token_endpoint")
+    jwks_uri = members.get("jwks_uri")
     if not isinstance(jwks_uri, str):
         raise FetchError("the metadata has no jwks_uri")
     try:
         check_url(jwks_uri, "jwks_uri")
     except ConfigurationError as error:
         raise FetchError(str(error)) from error
-    return IssuerMetadata(issuer, jwks_uri, token_endpoint if isinstance(token_endpoint, str) else None)
+    return IssuerMetadata(issuer, jwks_uri, _text(members, "token_endpoint"), _text(members, "revocations_uri"))
+
+
+def _text(members: dict[str, Any], name: str) -> str | None:
+    value = members.get(name)
+    return value if isinstance(value, str) else None

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
@@ -25,6 +25,7 @@ from mintmark.key_sets import KeySet, RemoteKeySet
 from mintmark.metadata import IssuerMetadata
 from mintmark.principal import Principal
 from mintmark.protected_resource import describe, metadata_url
+from mintmark.revocations import Revocations
 from mintmark.scopes import is_scope_token
 from mintmark.testing import Tokens
 from mintmark.token_verifier import TokenVerifier, TrustedIssuer
@@ -52,6 +53,8 @@ class ResourceServer(Door):
         leeway: int = 30,
         longest_lifetime: int = 86_400,
         token_cache: int = 16_384,
+        revocations: bool = False,
+        revocations_fail: Literal["open", "closed"] = "open",
         observer: Observer | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -66,6 +69,8 @@ class ResourceServer(Door):
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `longest_lifetime`: seconds from `iat` to `exp`.
         `token_cache`: verified tokens that are remembered, some 2 KB each; 0 verifies each token each time.
+        `revocations`: follow the issuer's list of ended sessions in the background (needs `lifespan`), and refuse their tokens.
+        `revocations_fail`: when that list cannot be had for a minute: `open` believes tokens, `closed` answers 503.
         `observer`: hears of every event (see `Event`), in the request's own thread: it must be quick.
         `clock`: for tests; seconds, used for tokens and for keys.
         """
@@ -76,12 +81,11 @@ class ResourceServer(Door):
         self._leeway, self._longest_lifetime, self._clock = leeway, longest_lifetime, clock or time.time
         self._token_url_is_known = token_url is not None
         observe = careful(observer)
-        trusted = [
-            TrustedIssuer(
-                one.keys(clock=clock, observer=observe, on_metadata=self._show_token_endpoint), self._expectations(one.url)
-            )
-            for one in believed
-        ]
+        trusted = []
+        for one in believed:
+            keys = one.keys(clock=clock, observer=observe, on_metadata=self._show_token_endpoint)
+            follower = Revocations(one.url, keys, clock=self._clock, fails_closed=revocations_fail == "closed")
+            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower if revocations else None))
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=token_cache, observer=observe)
         scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
         reception = Reception(verifier, scheme, None if scopes is None else frozenset(scopes))
@@ -122,6 +126,8 @@ class ResourceServer(Door):
             for trusted in self._reception.verifier.issuers.values():
                 if isinstance(trusted.keys, RemoteKeySet):
                     await stack.enter_async_context(trusted.keys.lifespan())
+                if trusted.revocations is not None:
+                    await stack.enter_async_context(trusted.revocations.lifespan())
             yield
 
     def metadata_routes(self, resource: str) -> APIRouter:

@@ -11,6 +11,7 @@ from mintmark.events import Event, Observer, careful
 from mintmark.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
 from mintmark.key_sets import KeySet
 from mintmark.principal import Principal
+from mintmark.revocations import Revocations
 from mintmark.token_cache import Remembered, TokenCache
 
 log = logging.getLogger("mintmark.tokens")
@@ -24,6 +25,8 @@ class TrustedIssuer:
 
     keys: KeySet
     expected: Expectations
+    revocations: Revocations | None = None
+    """Its ended sessions; None: their tokens are good until they expire."""
 
 
 class TokenVerifier:
@@ -46,15 +49,29 @@ class TokenVerifier:
     def trust(self, issuers: Sequence[TrustedIssuer]) -> None:
         """Believes these issuers from now on, and no others."""
         self.issuers = {trusted.expected.issuer: trusted for trusted in issuers}
+        self._follows = any(trusted.revocations for trusted in issuers)
         self._only = issuers[0] if len(issuers) == 1 else None
         self.cache.clear()
 
     def recall(self, token: str) -> Principal | None:
         """The caller, when this very token was verified before and would be again."""
         principal = self.cache.find(token, self._clock())
-        if principal is not None:
-            self._observe(_TOKEN_REMEMBERED)
+        if principal is None or (self._follows and not self._is_live(principal)):
+            return None
+        self._observe(_TOKEN_REMEMBERED)
         return principal
+
+    def _is_live(self, principal: Principal) -> bool:
+        try:
+            self._check_session(principal)
+        except (InvalidToken, KeysUnavailable):
+            return False
+        return True
+
+    def _check_session(self, principal: Principal) -> None:
+        revocations = self.issuers[principal.issuer].revocations
+        if revocations is not None:
+            revocations.check(principal.session_id)
 
     async def verify(self, token: str) -> Principal:
         """The caller that `token` speaks for (RFC 9068, section 4).
@@ -85,6 +102,7 @@ class TokenVerifier:
         claims = read_claims(members)
         verify_claims(claims, issuer.expected, self._clock())
         principal = Principal.of(claims, members)
+        self._check_session(principal)
         self.cache.remember(token, _remembered(principal, claims, issuer, key, jws.header.key_id))
         return principal
 

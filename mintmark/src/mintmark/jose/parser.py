@@ -46,17 +46,19 @@ class Parser:
     """Parses compact tokens, and remembers the headers it has read: all tokens of one key share theirs.
 
     `types`: the values of `typ` that are accepted, in lower case; None accepts any, for a JWS that is not an access token.
+    `longest`: characters.
     """
 
     most_remembered = 64
 
-    def __init__(self, *, types: Collection[str] | None = ACCESS_TOKEN_TYPES) -> None:
+    def __init__(self, *, types: Collection[str] | None = ACCESS_TOKEN_TYPES, longest: int = LONGEST_TOKEN) -> None:
+        self._longest = longest
         self._types = None if types is None else frozenset(types)
         self._headers: dict[str, Header] = {}
 
     def parse(self, token: str) -> CompactJWS:
         """The parts of `token`. Raises InvalidToken."""
-        if len(token) > LONGEST_TOKEN:
+        if len(token) > self._longest:
             raise InvalidToken("too_long")
         if not token.isascii():
             raise InvalidToken("not_ascii")

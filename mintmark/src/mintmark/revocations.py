@@ -1,0 +1,118 @@
+"""Follows an issuer's list of ended sessions, so that their access tokens are refused before they expire.
+
+The list is signed with the issuer's keys, asked for in the background, and held in memory: no request waits for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+from mintmark.documents import TIMEOUT, Answer, FetchError, check_url, fetch
+from mintmark.errors import InvalidToken, KeysUnavailable
+from mintmark.jose import Parser, read_payload
+from mintmark.key_sets import KeySet
+from mintmark.metadata import discover
+
+log = logging.getLogger("mintmark.revocations")
+
+MEDIA_TYPE = "revocations+jwt"
+WAIT_SECONDS = 5
+"""How long the issuer may hold a question back while nothing changes."""
+LONGEST_PAUSE = 15.0
+STALE_SECONDS = 60.0
+"""Without an answer for this long, the list is no longer believed to be whole."""
+OLDEST = 300
+"""Seconds since a list was signed: an older one is a copy that somebody has kept."""
+LARGEST = 8_000_000
+
+
+class Revocations:
+    """The ended sessions of one issuer, as far as they have been heard of."""
+
+    def __init__(self, issuer: str, keys: KeySet, *, clock: Callable[[], float], fails_closed: bool) -> None:
+        """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, sessions are KeysUnavailable."""
+        self._issuer, self._keys, self._clock, self._fails_closed = issuer, keys, clock, fails_closed
+        self._parser = Parser(types=(MEDIA_TYPE,), longest=LARGEST)
+        self._uri: str | None = None
+        self._ended: Mapping[str, int] = {}
+        self._tag = ""
+        self._heard_at: float | None = None
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the issuer was heard of last; None before the first time."""
+        return None if self._heard_at is None else max(0.0, self._clock() - self._heard_at)
+
+    def check(self, session_id: str | None) -> None:
+        """Raises InvalidToken for a session that has ended, KeysUnavailable when the list is stale and that matters."""
+        if session_id is None:
+            return
+        if session_id in self._ended:
+            raise InvalidToken("revoked")
+        if self._fails_closed and (self.age is None or self.age > STALE_SECONDS):
+            raise KeysUnavailable("the issuer's list of ended sessions cannot be fetched")
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Follows the list inside the block. A failure never stops the start."""
+        first = asyncio.create_task(self._hear(wait=0))
+        await asyncio.wait({first}, timeout=TIMEOUT)
+        follower = asyncio.create_task(self._follow(), name="mintmark: follows revocations")
+        try:
+            yield
+        finally:
+            for task in (first, follower):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+    async def _follow(self) -> None:
+        pause = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            # What nobody holds back is not asked for again at once.
+            heard = await self._hear(wait=WAIT_SECONDS)
+            pause = 0.2 if heard else min(LONGEST_PAUSE, max(1.0, pause * 2))
+
+    async def _hear(self, *, wait: int) -> bool:
+        """Whether an answer came that could be believed."""
+        try:
+            headers = {"If-None-Match": self._tag} if self._tag else {}
+            answer = await fetch(f"{await self._find()}?wait={wait}", headers, seconds=wait + TIMEOUT, largest=LARGEST)
+            if answer.status != 304 or not self._tag:
+                await self._accept(answer)
+        except Exception as error:
+            # Nothing that a network can do may end this: the next attempt is a new one.
+            self._uri = None
+            reason = error.reason if isinstance(error, InvalidToken) else str(error)
+            log.warning("the list of ended sessions could not be fetched: %s", reason or type(error).__name__)
+            return False
+        self._heard_at = self._clock()
+        return True
+
+    async def _find(self) -> str:
+        if self._uri is None:
+            self._uri = (await discover(self._issuer)).revocations_uri
+        if self._uri is None:
+            raise FetchError("the issuer's metadata has no revocations_uri")
+        return check_url(self._uri, "revocations_uri")
+
+    async def _accept(self, answer: Answer) -> None:
+        if answer.status != 200:
+            raise FetchError(f"status {answer.status}")
+        jws = self._parser.parse(answer.content.decode("latin-1"))
+        kid = jws.header.key_id
+        if kid is None:
+            raise InvalidToken("missing_kid")
+        key = self._keys.find(kid) or await self._keys.fetch(kid)
+        members = read_payload(key.verify(jws))
+        issued_at, ended = members.get("iat"), members.get("sids")
+        if members.get("iss") != self._issuer:
+            raise InvalidToken("wrong_issuer")
+        if not isinstance(issued_at, int) or abs(self._clock() - issued_at) > OLDEST:
+            raise InvalidToken("expired")
+        if not isinstance(ended, dict) or not all(isinstance(until, int) for until in ended.values()):
+            raise InvalidToken("malformed_sids")
+        # Replaced as a whole: the issuer leaves out what has expired, so this grows with nothing but its own list.
+        self._ended, self._tag = ended, answer.headers.get("etag", "")

@@ -1,0 +1,46 @@
+"""The list of ended sessions, which anyone may read: ids of sessions are no secrets, and open no door."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from mintmark.errors import TemporarilyUnavailable
+from service.endpoints.answers import error_answer
+from service.tokens import RevocationLists
+
+LONGEST_WAIT = 10
+LOOK_SECONDS = 0.5
+MEDIA_TYPE = "application/revocations+jwt"
+
+
+class RevocationEndpoint:
+    """Answers `GET /revocations`."""
+
+    def __init__(self, lists: RevocationLists) -> None:
+        self._lists = lists
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["metadata"])
+        router.add_api_route(
+            "/revocations", self.answer, response_class=Response, summary="The sessions that were ended, signed"
+        )
+        return router
+
+    async def answer(self, request: Request, wait: Annotated[int, Query(ge=0, le=LONGEST_WAIT)] = 0) -> Response:
+        """With `If-None-Match` and `wait`, the answer is held back for so many seconds while nothing changes."""
+        try:
+            current = await self._lists.current()
+            ends_at = asyncio.get_running_loop().time() + wait
+            known = request.headers.get("if-none-match")
+            while current.tag == known and asyncio.get_running_loop().time() < ends_at:
+                await asyncio.sleep(LOOK_SECONDS)
+                current = await self._lists.current()
+        except TemporarilyUnavailable as error:
+            return error_answer(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
+        headers = {"ETag": current.tag, "Cache-Control": "no-store" if wait else "public, max-age=1"}
+        if current.tag == known:
+            return Response(status_code=304, headers=headers)
+        return Response(current.text, media_type=MEDIA_TYPE, headers=headers)

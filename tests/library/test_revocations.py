@@ -1,0 +1,134 @@
+"""Following an issuer's list of ended sessions over real HTTP: whom it refuses, what it does not believe, and outages."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from mintmark import InvalidToken, KeysUnavailable, ResourceServer
+from mintmark.revocations import Revocations
+from tests.library.conftest import AUDIENCE, NOW, Issuer
+from tests.library.web import Clock, Web, publish, web
+
+pytestmark = pytest.mark.anyio
+
+WAITING = "/revocations?wait=5"
+
+
+def offer(site: Web, issuer: Issuer, tag: str = '"1"', typ: str = "revocations+jwt", **changes: Any) -> None:
+    members = {"iss": site.url, "iat": NOW, "sids": {}} | changes
+    text = issuer.signer.sign(members, typ=typ).encode()
+    for wait in (0, 5):
+        site.json(f"/revocations?wait={wait}", text, headers=f"etag: {tag}\r\n")
+
+
+@asynccontextmanager
+async def following(site: Web, issuer: Issuer, **settings: Any) -> AsyncIterator[tuple[ResourceServer, Clock, Revocations]]:
+    publish(site, issuer)
+    members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocations_uri": f"{site.url}/revocations"}
+    site.json("/.well-known/oauth-authorization-server", members)
+    clock = Clock()
+    server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, revocations=True, **settings)
+    revocations = server._reception.verifier.issuers[site.url].revocations
+    assert revocations is not None
+    async with server.lifespan():
+        yield server, clock, revocations
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_token_of_an_ended_session_is_refused_also_when_it_was_remembered(issuer: Issuer) -> None:
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer) as (server, _, revocations):
+            token, other = issuer.token(iss=site.url, sid="one"), issuer.token(iss=site.url, sid="two")
+            machine = issuer.token(iss=site.url, sid=..., sub_profile="service")
+            for one in (token, other, machine):
+                await server.verify(one)
+            offer(site, issuer, tag='"2"', sids={"one": NOW + 600})
+            await until(lambda: "one" in revocations._ended)
+            with pytest.raises(InvalidToken) as refused:
+                await server.verify(token)
+            assert "revoked" == refused.value.reason
+            assert ["6f1c", "6f1c"] == [(await server.verify(one)).sub for one in (other, machine)]
+            offer(site, issuer, tag='"3"')
+            await until(lambda: not revocations._ended)
+            assert "6f1c" == (await server.verify(token)).sub
+
+
+async def test_a_list_that_has_not_changed_is_not_sent_again(issuer: Issuer) -> None:
+    async with web() as site:
+        offer(site, issuer, sids={"one": NOW + 600})
+        async with following(site, issuer) as (_, _, revocations):
+            await until(lambda: revocations.age is not None)
+            site.answers[WAITING] = b"HTTP/1.1 304 X\r\nconnection: close\r\n\r\n"
+            seen = len(site.hits)
+            await until(lambda: site.hits[seen:].count(WAITING) >= 2)
+            assert 'if-none-match: "1"' in site.heads[-1]
+            assert {"one": NOW + 600} == revocations._ended
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["another key", "another type", "another issuer", "old", "no sids", "sids of another form", "no JWS", "500", "a redirect"],
+)
+async def test_a_list_that_is_not_the_issuers_own_is_not_believed_and_the_old_one_stays(issuer: Issuer, how: str) -> None:
+    async with web() as site:
+        offer(site, issuer, sids={"one": NOW + 600})
+        async with following(site, issuer) as (server, _, revocations):
+            await until(lambda: revocations.age is not None)
+            bad: dict[str, Callable[[], object]] = {
+                "another key": lambda: offer(site, Issuer()),
+                "another type": lambda: offer(site, issuer, typ="at+jwt"),
+                "another issuer": lambda: offer(site, issuer, iss="https://other.example"),
+                "old": lambda: offer(site, issuer, iat=NOW - 301),
+                "no sids": lambda: offer(site, issuer, sids=None),
+                "sids of another form": lambda: offer(site, issuer, sids={"one": "soon"}),
+                "no JWS": lambda: site.json(WAITING, b"<html>"),
+                "500": lambda: site.json(WAITING, {}, status=500),
+                "a redirect": lambda: site.json(WAITING, {}, status=302, headers=f"location: {site.url}/elsewhere\r\n"),
+            }
+            bad[how]()
+            seen = site.hits.count(WAITING)
+            await until(lambda: site.hits.count(WAITING) > seen)
+            await asyncio.sleep(0.1)
+            assert {"one": NOW + 600} == revocations._ended
+            with pytest.raises(InvalidToken):
+                await server.verify(issuer.token(iss=site.url, sid="one"))
+            assert "/elsewhere" not in site.hits
+
+
+@pytest.mark.parametrize("fails", ["open", "closed"])
+async def test_a_list_that_cannot_be_had_for_a_minute_fails_open_or_closed_as_configured(issuer: Issuer, fails: str) -> None:
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer, revocations_fail=fails) as (server, clock, revocations):
+            await until(lambda: revocations.age is not None)
+            site.json(WAITING, {}, status=500)
+            seen = site.hits.count(WAITING)
+            await until(lambda: site.hits.count(WAITING) > seen + 1)
+            token, machine = issuer.token(iss=site.url), issuer.token(iss=site.url, sid=..., sub_profile="service")
+            clock.now += 59
+            await server.verify(token)
+            clock.now += 2
+            assert 61 == revocations.age
+            await server.verify(machine)
+            if fails == "open":
+                await server.verify(token)
+            else:
+                with pytest.raises(KeysUnavailable):
+                    await server.verify(token)
+
+
+async def test_an_issuer_without_a_list_is_believed_when_it_fails_open(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock(), revocations=True)
+        async with server.lifespan():
+            assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub

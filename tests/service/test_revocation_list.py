@@ -1,0 +1,103 @@
+"""The service's list of ended sessions, and how fast it reaches a service that verifies by itself."""
+
+import asyncio
+import json
+import sys
+import time
+
+import pytest
+from fastapi import FastAPI
+
+from mintmark.jose import Parser, VerifyingKey, read_payload
+from service.users import UserStore
+from tests.service.conftest import ISSUER, Service, StartService
+from tests.service.test_ending_sessions import sign_in
+from tests.service.test_resource_services import ask, at_one_address, orders_example
+
+pytestmark = pytest.mark.anyio
+
+
+async def listed(service: Service) -> dict[str, int]:
+    """The sessions in the list, its signature checked."""
+    await asyncio.sleep(0.5)
+    answer = await service.http.get("/revocations")
+    assert (200, "application/revocations+jwt") == (answer.status_code, answer.headers["content-type"])
+    jws = Parser(types=("revocations+jwt",), longest=1_000_000).parse(answer.text)
+    keys = [VerifyingKey.from_jwk(jwk) for jwk in (await service.http.get("/.well-known/jwks.json")).json()["keys"]]
+    (key,) = (key for key in keys if key.kid == jws.header.key_id)
+    members = read_payload(key.verify(jws))
+    assert ISSUER == members["iss"]
+    sids: dict[str, int] = members["sids"]
+    return sids
+
+
+def session_of(access: str) -> str:
+    return str(read_payload(Parser().parse(access).payload)["sid"])
+
+
+async def test_an_ended_session_is_listed_until_its_last_access_token_has_expired(service: Service) -> None:
+    one, other = await sign_in(service), await sign_in(service)
+    assert not {session_of(one.access), session_of(other.access)} & set(await listed(service))
+    await one.ask("POST", "/logout")
+    sids = await listed(service)
+    assert session_of(one.access) in sids
+    assert session_of(other.access) not in sids
+    # Five minutes of life, and the 300 seconds of leeway that a resource server may give at most.
+    assert int(service.clock()) + 600 == sids[session_of(one.access)]
+    service.clock.now += 599
+    assert session_of(one.access) in await listed(service)
+    service.clock.now += 2
+    assert session_of(one.access) not in await listed(service)
+
+
+async def test_a_list_that_is_known_is_304_at_once_or_after_the_wait(service: Service) -> None:
+    answer = await service.http.get("/revocations")
+    known = {"If-None-Match": answer.headers["etag"]}
+    assert "public, max-age=1" == answer.headers["cache-control"]
+    assert 304 == (await service.http.get("/revocations", headers=known)).status_code
+    one = await sign_in(service)
+    waiting = asyncio.create_task(service.http.get("/revocations?wait=8", headers=known))
+    await asyncio.sleep(0.1)
+    await one.ask("POST", "/logout")
+    answer = await waiting
+    assert (200, True) == (answer.status_code, answer.headers["etag"] != known["If-None-Match"])
+    for wait in ("-1", "11", "x"):
+        assert 422 == (await service.http.get(f"/revocations?wait={wait}")).status_code
+
+
+async def test_without_a_database_the_list_is_503(start_service: StartService) -> None:
+    service = await start_service(at="postgresql://nobody@127.0.0.1:1/none")
+    answer = await service.http.get("/revocations")
+    assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
+
+
+async def followed(orders: FastAPI, token: str, since: float) -> float:
+    """Seconds until the orders example refuses a token."""
+    async with asyncio.timeout(10):
+        while 401 != await ask(orders, token):
+            await asyncio.sleep(0.01)
+    return time.monotonic() - since
+
+
+# A test is no stopwatch: it bounds the time, and prints the figure that docs/sessions.md shows.
+async def test_an_ended_session_is_soon_refused_by_every_following_service(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at_one_address() as services:
+        service = await start_service(issuer=services.url)
+        services.current = service.app
+        audiences = ("orders", services.url)
+        client = await service.add_client(audiences=audiences, default_audiences=audiences)
+        orders = [orders_example(services.url, service.clock, monkeypatch) for _ in range(2)]
+        figures = []
+        async with orders[0].router.lifespan_context(orders[0]), orders[1].router.lifespan_context(orders[1]):
+            for how in ("logout", "disable") * 2:
+                one = await sign_in(service, client=client)
+                assert [200, 200] == [await ask(app, one.access) for app in orders]
+                if how == "logout":
+                    assert 204 == (await one.ask("POST", "/logout")).status_code
+                else:
+                    await UserStore(service.database).disable(one.user.id, service.clock())
+                ended = time.monotonic()
+                figures += await asyncio.gather(*(followed(app, one.access, ended) for app in orders))
+    sys.stdout.write(json.dumps({"slowest_seconds": round(max(figures), 2), "of": len(figures)}) + "\n")
