@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from service.errors import DatabaseUnavailable
 from service.sessions import SessionStore
 from service.signing_keys import KeyRing
 
@@ -36,16 +37,27 @@ class RevocationLists:
         self._list: RevocationList | None = None
         self._asked_at = self._signed_at = float("-inf")
         self._asking = asyncio.Lock()
+        self._failed_at = float("-inf")
 
     async def current(self) -> RevocationList:
         """The list, half a second old at most. Raises DatabaseUnavailable, TemporarilyUnavailable."""
         async with self._asking:
             started = time.monotonic()
+            if started - self._failed_at < FRESH_SECONDS:
+                # Those who have waited here shall not wait for the same database one after another.
+                raise DatabaseUnavailable("it did not answer a moment ago")
             if self._list is None or started - self._asked_at >= FRESH_SECONDS:
-                self._list = await self._ask(started)
+                self._list = await self._ask_or_note_failure(started)
                 # From the beginning of the question: what ended while it was under way may be missing.
                 self._asked_at = started
             return self._list
+
+    async def _ask_or_note_failure(self, started: float) -> RevocationList:
+        try:
+            return await self._ask(started)
+        except DatabaseUnavailable:
+            self._failed_at = time.monotonic()
+            raise
 
     async def _ask(self, started: float) -> RevocationList:
         now = self._clock()

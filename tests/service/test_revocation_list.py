@@ -12,6 +12,7 @@ from mintmark.jose import Parser, VerifyingKey, read_payload
 from service.users import UserStore
 from tests.service.conftest import ISSUER, Service, StartService
 from tests.service.test_ending_sessions import sign_in
+from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,14 @@ async def test_without_a_database_the_list_is_503(start_service: StartService) -
     service = await start_service(at="postgresql://nobody@127.0.0.1:1/none")
     answer = await service.http.get("/revocations")
     assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
+
+
+async def test_many_who_ask_while_the_database_hangs_wait_for_it_once(start_service: StartService) -> None:
+    async with black_hole() as port:
+        service = await start_service(at=f"postgresql://nobody@127.0.0.1:{port}/none")
+        async with asyncio.timeout(20):
+            answers = await asyncio.gather(*(service.http.get("/revocations") for _ in range(30)))
+    assert {503} == {answer.status_code for answer in answers}
 
 
 async def followed(orders: FastAPI, token: str, since: float) -> float:
