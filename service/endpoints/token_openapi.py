@@ -4,6 +4,11 @@ from typing import Any
 
 _TEXT = {"type": "string"}
 
+_CLIENT = {
+    "client_id": {**_TEXT, "description": "The client, unless it authenticates with HTTP Basic."},
+    "client_secret": {**_TEXT, "format": "password", "description": "A confidential client's secret."},
+}
+
 _FORM = {
     "type": "object",
     "required": ["grant_type"],
@@ -14,8 +19,7 @@ _FORM = {
         "refresh_token": {**_TEXT, "description": "For `refresh_token`."},
         "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
         "resource": {**_TEXT, "description": "The audience the token is for (RFC 8707). Without it, the client's default."},
-        "client_id": {**_TEXT, "description": "The client, unless it authenticates with HTTP Basic."},
-        "client_secret": {**_TEXT, "format": "password", "description": "A confidential client's secret."},
+        **_CLIENT,
     },
 }
 
@@ -52,8 +56,7 @@ _TOKEN_FORM = {
     "properties": {
         "token": {**_TEXT, "description": "A refresh token or an access token."},
         "token_type_hint": {**_TEXT, "description": "Not needed."},
-        "client_id": _FORM["properties"]["client_id"],  # type: ignore[index]  # a schema, whose shape is known above
-        "client_secret": _FORM["properties"]["client_secret"],  # type: ignore[index]
+        **_CLIENT,
     },
 }
 

@@ -162,8 +162,6 @@ def test_another_service_is_called_with_a_token_of_our_own(client: TestClient) -
 @pytest.mark.parametrize("door", [auth, auth.user, auth.machine, auth.optional], ids=["any", "user", "machine", "optional"])
 def test_a_principal_may_be_put_in_place_of_any_door(client: TestClient, door: Any) -> None:
     paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.machine): "/job", id(auth.optional): "/maybe"}
-    with auth.testing() as tokens:
-        client.get("/caller", headers=tokens.user())
     app.dependency_overrides[door] = lambda: Principal(
         sub="anyone", client_id="c", scopes=frozenset(), audience=("orders",), issuer="i", session_id=None, expires_at=0,
         is_user=True, is_machine=False, claims={},
