@@ -63,8 +63,8 @@ class _Roof:
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._ring = KeyRing()
         self._users = UserStore(self._database)
-        self._limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
-        self._session_store = SessionStore(self._database, self._limits)
+        limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+        self._session_store = SessionStore(self._database, limits)
         self._hasher = PasswordHasher(workers=settings.hash_workers, queue=settings.hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
@@ -110,7 +110,7 @@ class _Roof:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         sealer = RefreshTokenSealer(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._limits, self._clock)
+        return Sessions(self._session_store, sealer, self._clock)
 
     def _password_change(self) -> PasswordChange:
         rules = PasswordRules(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from mintmark.documents import is_loopback
 from mintmark.jose import ALGORITHMS
 from service.errors import SettingsError
+from service.origins import is_origin
 from service.secret_keys import SecretKeys, development_secrets
 
 PREFIX = "MINTMARK_"
@@ -68,7 +69,7 @@ class Settings(DatabaseSettings):
     refresh_token_keys: SecretStr | None = None
     refresh_token_keys_file: Path | None = None
     signing_algorithm: str = "ES256"
-    access_token_ttl: Annotated[int, Field(ge=30, le=HOUR)] = 5 * MINUTE
+    access_token_ttl: Annotated[int, Field(ge=5, le=HOUR)] = 5 * MINUTE
     refresh_grace: Annotated[int, Field(ge=0, le=120)] = 30
     session_idle_ttl: Annotated[int, Field(ge=MINUTE, le=366 * DAY)] = 14 * DAY
     session_ttl: Annotated[int, Field(ge=MINUTE, le=366 * DAY)] = 90 * DAY
@@ -87,8 +88,7 @@ class Settings(DatabaseSettings):
     @classmethod
     def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin or "*" in origin:
+            if not is_origin(origin):
                 raise ValueError("each must be an origin like https://app.example.com, without path, and * is refused")
         return origins
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 from mintmark.scopes import is_scope_token
 from service.errors import Invalid
+from service.origins import is_origin
 
 SECRET_PREFIX = "mms_"  # noqa: S105 - tells secret scanners what they found
 GRANTS = ("password", "refresh_token", "client_credentials")
 MOST_SECRETS = 2
 MOST_ENTRIES = 64
+LONGEST_GRACE, MINUTE, YEAR = 120, 60, 366 * 86_400
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
 _NEVER = bytes(32)
@@ -36,6 +38,16 @@ class Client:
     secret_hashes: tuple[bytes, ...] = ()
     """SHA-256. Two may be live, so that a secret can be changed without a gap."""
     enabled: bool = True
+    refresh_grace: int | None = None
+    """Seconds for which the refresh token before the current one still brings the current one. None: as the service is set."""
+    session_idle_ttl: int | None = None
+    """Seconds without a refresh after which a session ends. None: as the service is set."""
+    session_ttl: int | None = None
+    """Seconds after which a session ends whatever happens. None: as the service is set."""
+    refresh_cookie: bool = False
+    """Its refresh tokens travel in a cookie that no script can read, and never in a body."""
+    origins: tuple[str, ...] = ()
+    """The origins that its pages come from; the cookie is taken from no other."""
     subject: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The `sub` of the tokens it gets for itself. A UUID, so that no client can take a person's name."""
 
@@ -55,6 +67,19 @@ class Client:
             (self.default_audiences, "A client has at least one default audience."),
             (set(self.default_audiences) <= set(self.audiences), "A default audience must be one of the audiences."),
             (len(self.secret_hashes) <= MOST_SECRETS * self.confidential, "A confidential client has two secrets at most."),
+            (_fits(self.refresh_grace, 0, LONGEST_GRACE), f"A grace period is 0 to {LONGEST_GRACE} seconds."),
+            (_fits(self.session_idle_ttl, MINUTE, YEAR), f"A session may be idle for {MINUTE} to {YEAR} seconds."),
+            (_fits(self.session_ttl, MINUTE, YEAR), f"A session lasts {MINUTE} to {YEAR} seconds."),
+            (
+                (self.session_idle_ttl or 0) <= (self.session_ttl or YEAR),
+                "A session cannot be idle for longer than it lasts.",
+            ),
+            (len(self.origins) <= MOST_ENTRIES, f"A client has at most {MOST_ENTRIES} origins."),
+            (all(map(is_origin, self.origins)), "An origin looks like https://app.example.com: no path, and no *."),
+            (
+                not self.refresh_cookie or (not self.confidential and "refresh_token" in self.grants and self.origins),
+                "Refresh tokens in a cookie are for a public client with the grant refresh_token and the origins of its pages.",
+            ),
         ):
             if not is_right:
                 raise Invalid(message)
@@ -78,3 +103,7 @@ def secret_hash(secret: str) -> bytes:
 
 def _is_audience(audience: str) -> bool:
     return 0 < len(audience) <= 200 and audience.isprintable() and " " not in audience
+
+
+def _fits(value: int | None, least: int, most: int) -> bool:
+    return value is None or least <= value <= most

@@ -16,7 +16,8 @@ class ClientStore:
         self._database = database
 
     _FIND = """
-        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled
+        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled,
+               refresh_grace, session_idle_ttl, session_ttl, refresh_cookie, origins
           FROM clients
          WHERE client_id = $1
     """
@@ -27,8 +28,9 @@ class ClientStore:
 
     _INSERT = """
         INSERT INTO clients (client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences,
-                             default_audiences, enabled, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                             default_audiences, enabled, created_at, refresh_grace, session_idle_ttl, session_ttl,
+                             refresh_cookie, origins)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
         ON CONFLICT (client_id) DO NOTHING
         RETURNING client_id
     """
@@ -38,13 +40,15 @@ class ClientStore:
         added = await self._database.fetch_value(
             self._INSERT, client.client_id, client.subject, client.name, client.confidential, list(client.secret_hashes),
             sorted(client.grants), sorted(client.scopes), list(client.audiences), list(client.default_audiences),
-            client.enabled, moment(now),
+            client.enabled, moment(now), client.refresh_grace, client.session_idle_ttl, client.session_ttl,
+            client.refresh_cookie, list(client.origins),
         )  # fmt: skip
         if added is None:
             raise AlreadyExists(f"A client {client.client_id} exists already.")
 
     _LIST = """
-        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled
+        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled,
+               refresh_grace, session_idle_ttl, session_ttl, refresh_cookie, origins
           FROM clients
          ORDER BY client_id
     """
@@ -65,4 +69,9 @@ def _client(row: asyncpg.Record) -> Client:
         audiences=tuple(row["audiences"]),
         default_audiences=tuple(row["default_audiences"]),
         enabled=row["enabled"],
+        refresh_grace=row["refresh_grace"],
+        session_idle_ttl=row["session_idle_ttl"],
+        session_ttl=row["session_ttl"],
+        refresh_cookie=row["refresh_cookie"],
+        origins=tuple(row["origins"]),
     )

@@ -29,6 +29,11 @@ def add(
     scope: Annotated[Many, typer.Option(help="A scope it may have; may be repeated.")] = None,
     audience: Annotated[Many, typer.Option(help="A resource server it may have tokens for; may be repeated.")] = None,
     default_audience: Annotated[Many, typer.Option(help="Those it gets without asking; all audiences if left out.")] = None,
+    refresh_grace: Annotated[int | None, typer.Option(help="Seconds in which the last refresh token still counts.")] = None,
+    session_idle_ttl: Annotated[int | None, typer.Option(help="Seconds without a refresh that end a session.")] = None,
+    session_ttl: Annotated[int | None, typer.Option(help="Seconds after which a session ends.")] = None,
+    refresh_cookie: Annotated[bool, typer.Option("--refresh-cookie", help="Refresh tokens in a cookie alone; an SPA.")] = False,
+    origin: Annotated[Many, typer.Option(help="An origin that its pages come from; may be repeated.")] = None,
     secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the secret from standard input.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +52,14 @@ def add(
         audiences=audiences,
         default_audiences=tuple(default_audience or audiences),
         secret_hashes=(secret_hash(secret),) if secret else (),
+        refresh_grace=refresh_grace,
+        session_idle_ttl=session_idle_ttl,
+        session_ttl=session_ttl,
+        refresh_cookie=refresh_cookie,
+        origins=tuple(origin or []),
     )
+    if session_idle_ttl is not None and session_idle_ttl <= settings.access_token_ttl:
+        raise Invalid(f"A session must outlive an access token: more than {settings.access_token_ttl} seconds of idleness.")
     asyncio.run(_add(settings, client))
     shown = {"client_secret": secret} if secret and not secret_stdin else {}
     if as_json:
@@ -92,6 +104,11 @@ def _row(client: Client) -> dict[str, Any]:
         "scopes": sorted(client.scopes),
         "audiences": list(client.audiences),
         "default_audiences": list(client.default_audiences),
+        "refresh_grace": client.refresh_grace,
+        "session_idle_ttl": client.session_idle_ttl,
+        "session_ttl": client.session_ttl,
+        "refresh_cookie": client.refresh_cookie,
+        "origins": list(client.origins),
         "enabled": client.enabled,
     }
 

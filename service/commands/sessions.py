@@ -51,7 +51,7 @@ def end(
 
 @app.command()
 def prune() -> None:
-    """Delete sessions that have been over for a day. The service does it by itself every five minutes."""
+    """Delete sessions that have been over for a day. The service does it by itself every hour."""
     deleted = asyncio.run(_prune(load_settings()))
     say(f"Deleted {deleted} session{'' if deleted == 1 else 's'}.")
 

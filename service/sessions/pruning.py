@@ -8,7 +8,7 @@ import structlog
 from service.errors import DatabaseUnavailable, SchemaBehind
 from service.sessions.store import SessionStore
 
-BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 300.0
+BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 3600.0
 KEPT_SECONDS = 86_400.0
 """Ended sessions stay for a day beyond their end, for whoever looks into what happened."""
 
@@ -16,10 +16,12 @@ log = structlog.get_logger("service.sessions")
 
 
 async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS) -> int:
-    """Deletes what could not live any more a day ago. How many sessions."""
+    """Walks the table once, and deletes what was revoked, idle for too long or too old a day ago. How many sessions."""
+    walked: bytes | None = b""
     deleted = 0
-    while batch := await store.prune(now - KEPT_SECONDS, most=BATCH):
-        deleted += batch
+    while walked is not None:
+        walked, more = await store.prune(now - KEPT_SECONDS, after=walked, most=BATCH)
+        deleted += more
         await asyncio.sleep(pause)
     return deleted
 

@@ -17,7 +17,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """All in seconds."""
+    """How long a session lasts, in seconds, unless its client has limits of its own."""
 
     grace: int
     """How long the token before the current one still brings the current one, for whoever lost the answer."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mintmark.errors import InvalidGrant, InvalidScope, InvalidTarget
 from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
-from service.sessions.session import Limits, Session
+from service.sessions.session import Session
 from service.sessions.state_machine import Verdict, decide
 from service.sessions.store import SessionStore, SessionSummary, StoredSession
 
@@ -32,9 +32,9 @@ class Redeemed:
 class Sessions:
     """Sessions as the grants see them."""
 
-    def __init__(self, store: SessionStore, sealer: RefreshTokenSealer, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, sealer: RefreshTokenSealer, clock: Callable[[], float]) -> None:
         """`clock`: seconds since the epoch."""
-        self._store, self._sealer, self._limits, self._clock = store, sealer, limits, clock
+        self._store, self._sealer, self._clock = store, sealer, clock
 
     async def start(
         self, *, user_id: str, password_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
@@ -130,5 +130,5 @@ class Sessions:
             is_live=stored.is_live,
             is_own=stored.session.client_id == client_id,
             seconds_since_rotation=now - stored.rotated_at,
-            grace=self._limits.grace,
+            grace=stored.grace,
         )

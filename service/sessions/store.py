@@ -31,6 +31,8 @@ class StoredSession:
     session: Session
     generation: int
     rotated_at: float
+    grace: int
+    """Seconds in which the token before the current one still brings the current one."""
     is_live: bool
     """Not revoked, not expired, and neither its person nor its client disabled."""
 
@@ -44,10 +46,13 @@ class SessionStore:
     # The locks on the person and the client make whoever disables one of them wait for this row, and then end it.
     _START = """
         WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled AND password_version = $10 FOR SHARE),
-             client AS (SELECT client_id FROM clients WHERE client_id = $4 AND enabled FOR SHARE)
+             client AS (SELECT client_id, coalesce(session_idle_ttl, $8) * interval '1 second' AS idle,
+                               coalesce(session_ttl, $9) * interval '1 second' AS absolute
+                          FROM clients WHERE client_id = $4 AND enabled FOR SHARE)
         INSERT INTO sessions (handle, id, user_id, client_id, scopes, audiences,
                               created_at, rotated_at, idle_expires_at, expires_at, started_from)
-        SELECT $1, $2, person.id, client.client_id, $5, $6, $7, $7, least($8::timestamptz, $9), $9, $11
+        SELECT $1, $2, person.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
+               $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11
           FROM person, client
         RETURNING id
     """
@@ -56,17 +61,17 @@ class SessionStore:
         self, token: RefreshToken, session: Session, now: float, *, password_version: int, started_from: str | None
     ) -> bool:
         """Whether the session now exists: not if its person or client was disabled meanwhile, or the password changed."""
-        idle_end, end = moment(now + self._limits.idle), moment(now + self._limits.absolute)
         started = await self._database.fetch_value(
             self._START, token.handle, session.id, session.user_id, session.client_id, sorted(session.scopes),
-            list(session.audiences), moment(now), idle_end, end, password_version, started_from,
+            list(session.audiences), moment(now), self._limits.idle, self._limits.absolute, password_version, started_from,
         )  # fmt: skip
         return started is not None
 
     # One statement decides: of any number that come with one generation, one finds it, and the others find the next.
     _ROTATE = """
         UPDATE sessions AS s
-           SET generation = s.generation + 1, rotated_at = $4, idle_expires_at = least($5::timestamptz, s.expires_at)
+           SET generation = s.generation + 1, rotated_at = $4,
+               idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
           FROM users AS u, clients AS c
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
@@ -83,7 +88,7 @@ class SessionStore:
         None as well if the session has ended, or has not all of `scopes` and `audiences`.
         """
         row = await self._database.fetch_row(
-            self._ROTATE, token.handle, token.generation, client_id, moment(now), moment(now + self._limits.idle),
+            self._ROTATE, token.handle, token.generation, client_id, moment(now), self._limits.idle,
             list(scopes), list(audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
@@ -91,17 +96,20 @@ class SessionStore:
     _FIND = """
         SELECT s.id, s.user_id, s.client_id, s.scopes, s.audiences, s.generation,
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
+               coalesce(c.refresh_grace, $3) AS grace,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled AS is_live
           FROM sessions AS s JOIN users AS u ON u.id = s.user_id JOIN clients AS c ON c.client_id = s.client_id
          WHERE s.handle = $1
     """
 
     async def find(self, handle: bytes, now: float) -> StoredSession | None:
-        row = await self._database.fetch_row(self._FIND, handle, moment(now))
+        row = await self._database.fetch_row(self._FIND, handle, moment(now), self._limits.grace)
         if row is None:
             return None
-        generation, rotated_at, is_live = row["generation"], row["rotated_at"], row["is_live"]
-        return StoredSession(session=_session(row), generation=generation, rotated_at=rotated_at, is_live=is_live)
+        return StoredSession(
+            session=_session(row), generation=row["generation"], rotated_at=row["rotated_at"], grace=row["grace"],
+            is_live=row["is_live"],
+        )  # fmt: skip
 
     _REVOKE = """
         UPDATE sessions SET revoked_at = $2
@@ -164,15 +172,22 @@ class SessionStore:
         """The ids of sessions that were ended after `since`, and when. Seconds since the epoch."""
         return {str(row["id"]): row["ended_at"] for row in await self._database.fetch_all(self._ENDED, moment(since))}
 
+    # What is over is found by walking the primary key: an index on the times would have to be written by every refresh.
     _PRUNE = """
-        DELETE FROM sessions WHERE handle IN (
-            SELECT handle FROM sessions WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-        RETURNING handle
+        WITH walked AS (SELECT handle, idle_expires_at, revoked_at FROM sessions WHERE handle > $1 ORDER BY handle LIMIT $3),
+             deleted AS (DELETE FROM sessions
+                          WHERE handle IN (SELECT handle FROM walked WHERE idle_expires_at < $2 OR revoked_at < $2)
+                         RETURNING handle)
+        SELECT (SELECT handle FROM walked ORDER BY handle DESC LIMIT 1) AS last, (SELECT count(*) FROM deleted) AS deleted
     """
 
-    async def prune(self, before: float, *, most: int) -> int:
-        """Deletes sessions that could not live after `before` (seconds), `most` of them at most. How many."""
-        return len(await self._database.fetch_all(self._PRUNE, moment(before), most))
+    async def prune(self, before: float, *, after: bytes, most: int) -> tuple[bytes | None, int]:
+        """Looks at `most` sessions with a handle `after` this one, and deletes those that were over `before` (seconds).
+
+        The last handle it looked at, None at the end of the table; and how many were deleted.
+        """
+        row = await self._database.fetch_row(self._PRUNE, after, moment(before), most)
+        return (None, 0) if row is None else (row["last"], row["deleted"])
 
 
 def _session(row: asyncpg.Record) -> Session:

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 
 from service.clients import Client
-from service.sessions import Limits, SessionStore, prune
 from service.users import User, UserStore
 from tests.service.conftest import ISSUER, PASSWORD, Service, StartService
 
@@ -259,19 +258,6 @@ async def test_a_sign_in_beside_a_change_of_the_password_starts_no_session_that_
 async def test_a_session_tells_where_it_was_started_from(service: Service) -> None:
     here = await sign_in(service)
     assert ["127.0.0.1"] == [one["started_from"] for one in (await here.ask("GET", "/users/me/sessions")).json()]
-
-
-async def test_sessions_that_are_over_for_a_day_are_pruned_in_batches_and_live_ones_stay(start_service: StartService) -> None:
-    service = await start_service(session_ttl=3600, session_idle_ttl=3600)
-    over = [await sign_in(service) for _ in range(3)]
-    store = SessionStore(service.database, Limits(grace=30, idle=3600, absolute=3600))
-    assert 0 == await prune(store, service.clock(), pause=0)
-    service.clock.now += 3600 + 86_400 + 1
-    live = await sign_in(service)
-    assert [2, 1, 0] == [await store.prune(service.clock() - 86_400, most=2) for _ in range(3)]
-    assert 0 == await prune(store, service.clock(), pause=0)
-    assert not await live.is_over()
-    assert all([await one.is_over() for one in over])
 
 
 async def test_a_machine_has_no_sessions(service: Service, secret: str) -> None:

@@ -1,0 +1,49 @@
+"""Sessions that are over leave the table."""
+
+import pytest
+
+from mintmark.jose import decode_base64url, read_json_object
+from service.sessions import Limits, SessionStore, prune
+from tests.service.conftest import Service
+from tests.service.test_ending_sessions import SignedIn, sign_in
+
+pytestmark = pytest.mark.anyio
+
+
+def sid_of(one: SignedIn) -> str:
+    return str(read_json_object(decode_base64url(one.access.split(".")[1]))["sid"])
+
+
+async def test_sessions_that_are_over_for_a_day_are_pruned_in_batches_and_live_ones_stay(service: Service) -> None:
+    """Over in each of the three ways: too old, idle for too long, ended by somebody."""
+    old = await sign_in(service, client=await service.add_client(session_ttl=3600))
+    idle = await sign_in(service, client=await service.add_client(session_idle_ttl=3600))
+    ended, live = await sign_in(service), await sign_in(service)
+    await ended.ask("POST", "/logout")
+    ids = [sid_of(one) for one in (old, idle, ended, live)]
+    store = SessionStore(service.database, Limits(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
+
+    async def left() -> list[bool]:
+        rows = await service.database.fetch_all("SELECT id FROM sessions WHERE id = ANY($1::uuid[])", ids)
+        return [session_id in {str(row["id"]) for row in rows} for session_id in ids]
+
+    await prune(store, service.clock() + 86_399, pause=0)
+    assert [True, True, True, True] == await left()
+    await prune(store, service.clock() + 86_401, pause=0)
+    assert [True, True, False, True] == await left()
+    await prune(store, service.clock() + 3600 + 86_401, pause=0)
+    assert [False, False, False, True] == await left()
+    assert not await live.is_over()
+
+
+async def test_pruning_walks_the_whole_table_a_few_sessions_at_a_time(service: Service) -> None:
+    for _ in range(3):
+        await sign_in(service)
+    store = SessionStore(service.database, Limits(grace=30, idle=3600, absolute=3600))
+    there = await service.database.fetch_value("SELECT count(*) FROM sessions")
+    looked, last = [b""], (await store.prune(0, after=b"", most=2))[0]
+    while last is not None:
+        looked.append(last)
+        last = (await store.prune(0, after=last, most=2))[0]
+    assert -(-there // 2) == len(looked) - 1
+    assert sorted(looked) == looked
