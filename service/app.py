@@ -30,6 +30,7 @@ from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
+from service.revocations import RevocationStore
 from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore, keep_pruning
 from service.settings import Settings, load_settings
 from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
@@ -91,11 +92,15 @@ class _Roof:
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
         reader = AccessTokenReader(self._ring.verifying_keys, issuer=self._issuer, clock=self._clock)
         lists = RevocationLists(
-            self._session_store, self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock
+            RevocationStore(self._database),
+            self._ring,
+            issuer=self._issuer,
+            lifetime=self._settings.access_token_ttl,
+            clock=self._clock,
         )
         clients = ClientAuthentication(self._clients)
         app.include_router(TokenEndpoint(grants, clients, self._ring, mint).routes())
-        app.include_router(TokenStatusEndpoints(clients, sessions, reader).routes())
+        app.include_router(TokenStatusEndpoints(clients, sessions, reader, lists).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
         app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())

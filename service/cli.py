@@ -18,7 +18,7 @@ import uvloop
 
 from service import migrations
 from service.app import create_app
-from service.commands import clients, sessions, users
+from service.commands import clients, sessions, tokens, users
 from service.commands.output import fail
 from service.database import database_url
 from service.embedded_postgres import EmbeddedPostgresError
@@ -49,6 +49,7 @@ app = typer.Typer(
 app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(tokens.app, name="tokens")
 
 
 @app.command()

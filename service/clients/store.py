@@ -10,7 +10,7 @@ from service.errors import AlreadyExists
 
 
 class ClientStore:
-    """Finds, adds and lists clients."""
+    """Finds, adds and lists clients, disables and enables them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,6 +55,24 @@ class ClientStore:
 
     async def list(self) -> Sequence[Client]:
         return [_client(row) for row in await self._database.fetch_all(self._LIST)]
+
+    _ENABLE = "UPDATE clients SET enabled = true WHERE client_id = $1 RETURNING client_id"
+
+    async def enable(self, client_id: str) -> bool:
+        """It may have tokens again. Sessions that were ended stay ended. Whether there is such a client."""
+        return await self._database.fetch_value(self._ENABLE, client_id) is not None
+
+    _DISABLE = "UPDATE clients SET enabled = false, tokens_not_before = $2 WHERE client_id = $1 RETURNING client_id"
+    _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL"
+
+    async def disable(self, client_id: str, now: float) -> bool:
+        """No token from now on, and no live session once this returns. `now`: seconds. Whether there is such a client."""
+        async with self._database.transaction() as connection:
+            # First the client: a session that is being started holds this row until it exists, and is then ended below.
+            if await connection.fetchval(self._DISABLE, client_id, moment(now)) is None:
+                return False
+            await connection.execute(self._END_SESSIONS, client_id, moment(now))
+            return True
 
 
 def _client(row: asyncpg.Record) -> Client:

@@ -81,6 +81,20 @@ def list_clients(as_json: AsJson = False) -> None:
         say_table(columns, rows, empty="There are no clients. Add one with: mintmark-service clients add")
 
 
+@app.command()
+def disable(client_id: Annotated[str, typer.Argument(help="Which client shall have no tokens any more.")]) -> None:
+    """Disable a client: no token from now on, all sessions through it end, and services that follow refuse what it has."""
+    _set_enabled(client_id, enabled=False)
+    say(f"{client_id} is disabled, and everybody is signed out of it.")
+
+
+@app.command()
+def enable(client_id: Annotated[str, typer.Argument(help="Which client may have tokens again.")]) -> None:
+    """Enable a client again. Sessions that were ended stay ended."""
+    _set_enabled(client_id, enabled=True)
+    say(f"{client_id} may have tokens again.")
+
+
 def _secret(*, confidential: bool, from_stdin: bool) -> str | None:
     if not confidential:
         if from_stdin:
@@ -116,6 +130,16 @@ def _row(client: Client) -> dict[str, Any]:
 async def _add(settings: Settings, client: Client) -> None:
     async with open_for_command(settings) as database:
         await ClientStore(database).add(client, time.time())
+
+
+def _set_enabled(client_id: str, *, enabled: bool) -> None:
+    async def run(settings: Settings) -> bool:
+        async with open_for_command(settings) as database:
+            store = ClientStore(database)
+            return await (store.enable(client_id) if enabled else store.disable(client_id, time.time()))
+
+    if not asyncio.run(run(load_settings())):
+        raise Invalid(f"There is no client {client_id}. See: mintmark-service clients list")
 
 
 async def _list(settings: Settings) -> list[Client]:

@@ -1,7 +1,7 @@
 """Where am I signed in, and sign out there: the sessions of the person who asks, and the password that starts them."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 import structlog
@@ -17,18 +17,20 @@ from service.endpoints.answers import error_answer
 from service.endpoints.forms import read_form
 from service.endpoints.token_openapi import PASSWORD_FORM
 from service.errors import Invalid
-from service.sessions import Sessions
+from service.sessions import Sessions, SessionSummary
 from service.users import PasswordChange, WrongPassword
 
 log = structlog.get_logger("service.sessions")
 
 
-class SessionOfMine(BaseModel):
+ADMIN_SCOPE = "sessions:admin"
+"""For services that act for whoever runs this: they see and end anybody's sessions. A person's token never suffices."""
+
+
+class SessionOfSomebody(BaseModel):
     """One sign-in on one device."""
 
     id: str
-    current: bool
-    """The one that this request comes from."""
     client_id: str
     client_name: str
     started_at: datetime
@@ -38,9 +40,29 @@ class SessionOfMine(BaseModel):
     started_from: str | None
     """The address of whoever signed in, as this service saw it."""
 
+    @classmethod
+    def of(cls, session: SessionSummary, **more: object) -> Self:
+        return cls(
+            id=session.id,
+            client_id=session.client_id,
+            client_name=session.client_name,
+            started_at=datetime.fromtimestamp(session.started_at, UTC),
+            last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
+            expires_at=datetime.fromtimestamp(session.expires_at, UTC),
+            started_from=session.started_from,
+            **more,
+        )
+
+
+class SessionOfMine(SessionOfSomebody):
+    """One of the sessions of whoever asks."""
+
+    current: bool
+    """The one that this request comes from."""
+
 
 class SessionEndpoints:
-    """Answers `/logout`, `/users/me/sessions` and `/users/me/password`."""
+    """Answers `/logout`, `/users/me/sessions`, `/users/{id}/sessions` and `/users/me/password`."""
 
     def __init__(self, sessions: Sessions, passwords: PasswordChange, auth: ResourceServer) -> None:
         self._sessions, self._passwords, self._auth = sessions, passwords, auth
@@ -79,7 +101,32 @@ class SessionEndpoints:
             "/users/me/password", change_password, methods=["PUT"], status_code=204, openapi_extra=PASSWORD_FORM,
             summary="Change my password, and sign out everywhere else",
         )  # fmt: skip
+        self._add_routes_for_administrators(router)
         return router
+
+    def _add_routes_for_administrators(self, router: APIRouter) -> None:
+        administrator = Annotated[Principal, self._auth.machine.requires(ADMIN_SCOPE)]
+
+        async def list_sessions(user_id: UUID, _: administrator) -> list[SessionOfSomebody]:
+            return [SessionOfSomebody.of(session) for session in await self._sessions.of(str(user_id))]
+
+        async def end_session(user_id: UUID, session_id: UUID, who: administrator) -> Response:
+            if await self._sessions.end(str(session_id), user_id=str(user_id)):
+                log.info("session ended", sub=str(user_id), sid=str(session_id), by=f"administrator {who.client_id}")
+                return Response(status_code=204)
+            return error_answer(404, "not_found", "This person has no session with this id, or it has ended already.")
+
+        async def end_all(user_id: UUID, who: administrator) -> Response:
+            await self._sessions.end_others(str(user_id), kept=None)
+            log.info("all sessions ended", sub=str(user_id), by=f"administrator {who.client_id}")
+            return Response(status_code=204)
+
+        theirs = "/users/{user_id}/sessions"
+        router.add_api_route(theirs, list_sessions, methods=["GET"], summary="Where is this person signed in?")
+        router.add_api_route(theirs, end_all, methods=["DELETE"], status_code=204, summary="Sign this person out everywhere")
+        router.add_api_route(
+            theirs + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign this person out there"
+        )
 
     async def _change_password(self, request: Request, who: Principal) -> Response:
         kept = await self._live_session_of(who)
@@ -101,19 +148,7 @@ class SessionEndpoints:
 
     async def _list(self, who: Principal) -> list[SessionOfMine]:
         current = await self._live_session_of(who)
-        return [
-            SessionOfMine(
-                id=session.id,
-                current=session.id == current,
-                client_id=session.client_id,
-                client_name=session.client_name,
-                started_at=datetime.fromtimestamp(session.started_at, UTC),
-                last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
-                expires_at=datetime.fromtimestamp(session.expires_at, UTC),
-                started_from=session.started_from,
-            )
-            for session in await self._sessions.of(who.sub)
-        ]
+        return [SessionOfMine.of(session, current=session.id == current) for session in await self._sessions.of(who.sub)]
 
     async def _end(self, session_id: str, who: Principal, *, by: str) -> bool:
         ended = await self._sessions.end(session_id, user_id=who.sub)

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from mintmark import Principal
 from mintmark.claims import AccessTokenClaims
 from mintmark.errors import InvalidClient, InvalidRequest, InvalidToken
 from mintmark.scopes import format_scope
@@ -16,7 +17,7 @@ from service.endpoints.forms import read_form
 from service.endpoints.oauth_answers import NO_STORE, answered
 from service.endpoints.token_openapi import INTROSPECT_OPERATION, REVOKE_OPERATION
 from service.sessions import Sessions
-from service.tokens import AccessTokenReader
+from service.tokens import AccessTokenReader, RevocationLists
 
 log = structlog.get_logger("service.token")
 
@@ -26,8 +27,10 @@ DEAD = {"active": False}
 class TokenStatusEndpoints:
     """Answers `POST /revoke` and `POST /introspect`."""
 
-    def __init__(self, clients: ClientAuthentication, sessions: Sessions, reader: AccessTokenReader) -> None:
-        self._clients, self._sessions, self._reader = clients, sessions, reader
+    def __init__(
+        self, clients: ClientAuthentication, sessions: Sessions, reader: AccessTokenReader, revocations: RevocationLists
+    ) -> None:
+        self._clients, self._sessions, self._reader, self._revocations = clients, sessions, reader, revocations
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -80,7 +83,10 @@ class TokenStatusEndpoints:
         return {"active": True, "token_type": "Bearer", **claims.to_claims()}
 
     async def _is_live(self, claims: AccessTokenClaims) -> bool:
+        if (await self._revocations.current()).revoked.has(Principal.of(claims, {})):
+            return False
         if claims.session_id is not None:
+            # The list may be half a second old; the session's row is not.
             return await self._sessions.is_live(claims.session_id)
         return await self._clients.is_enabled(claims.client_id)
 

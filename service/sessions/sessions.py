@@ -91,8 +91,8 @@ class Sessions:
         """Ends one session of a person. Whether there was one."""
         return await self._store.end(session_id, user_id, self._clock())
 
-    async def end_others(self, user_id: str, *, kept: str) -> None:
-        """Ends all sessions of a person but one."""
+    async def end_others(self, user_id: str, *, kept: str | None) -> None:
+        """Ends all sessions of a person but one; None: all."""
         await self._store.end_others(user_id, kept, self._clock())
 
     async def is_live(self, session_id: str) -> bool:

@@ -131,10 +131,10 @@ class SessionStore:
         """Ends one session of a person. Whether there was one."""
         return await self._database.fetch_value(self._END, session_id, user_id, moment(now)) is not None
 
-    _END_OTHERS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL"
+    _END_OTHERS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL"
 
-    async def end_others(self, user_id: str, kept: str, now: float) -> None:
-        """Ends all sessions of a person but one."""
+    async def end_others(self, user_id: str, kept: str | None, now: float) -> None:
+        """Ends all sessions of a person but one; None: all."""
         await self._database.execute(self._END_OTHERS, user_id, kept, moment(now))
 
     _IS_LIVE = """
@@ -165,12 +165,6 @@ class SessionStore:
             )
             for row in await self._database.fetch_all(self._LIST, user_id, moment(now))
         ]  # fmt: skip
-
-    _ENDED = "SELECT id, extract(epoch FROM revoked_at)::float8 AS ended_at FROM sessions WHERE revoked_at > $1"
-
-    async def ended_since(self, since: float) -> dict[str, float]:
-        """The ids of sessions that were ended after `since`, and when. Seconds since the epoch."""
-        return {str(row["id"]): row["ended_at"] for row in await self._database.fetch_all(self._ENDED, moment(since))}
 
     # What is over is found by walking the primary key: an index on the times would have to be written by every refresh.
     _PRUNE = """

@@ -1,4 +1,4 @@
-"""The signed list of ended sessions whose access tokens may still be alive, for services that verify by themselves."""
+"""The signed list of what was revoked while its access tokens may still be alive, for services that verify by themselves."""
 
 import asyncio
 import hashlib
@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from mintmark.revocations import Revoked
 from service.errors import DatabaseUnavailable
-from service.sessions import SessionStore
+from service.revocations import Revocations, RevocationStore
 from service.signing_keys import KeyRing
 
 TYPE = "revocations+jwt"
@@ -21,16 +23,19 @@ LONGEST_LEEWAY = 300
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """A signed list, and the tag that changes when its sessions do."""
+    """A signed list, the tag that changes when what is on it does, and what a follower makes of it."""
 
     text: str
     tag: str
+    revoked: Revoked
 
 
 class RevocationLists:
     """Keeps the current list in memory."""
 
-    def __init__(self, store: SessionStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: RevocationStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]
+    ) -> None:
         """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
         self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
         self._matters = lifetime + LONGEST_LEEWAY
@@ -61,10 +66,25 @@ class RevocationLists:
 
     async def _ask(self, started: float) -> RevocationList:
         now = self._clock()
-        ended = await self._store.ended_since(now - self._matters)
-        sids = {session_id: int(ended_at) + self._matters for session_id, ended_at in sorted(ended.items())}
-        tag = f'"{hashlib.sha256(json.dumps(sids).encode()).hexdigest()[:32]}"'
+        members = self._members(await self._store.since(now - self._matters))
+        tag = f'"{hashlib.sha256(json.dumps(members).encode()).hexdigest()[:32]}"'
         if self._list is not None and self._list.tag == tag and started - self._signed_at < SIGNED_AGAIN_SECONDS:
             return self._list
         self._signed_at = started
-        return RevocationList(self._ring.signer.sign({"iss": self._issuer, "iat": int(now), "sids": sids}, typ=TYPE), tag)
+        text = self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
+        return RevocationList(text, tag, Revoked.of(members))
+
+    def _members(self, revoked: Revocations) -> dict[str, Any]:
+        """`sids`: when the last access token of each session has expired. The others: the last second of issue that is refused.
+
+        All in whole seconds, as the times in access tokens are.
+        """
+        members: dict[str, Any] = {
+            "sids": {session: int(ended) + self._matters for session, ended in sorted(revoked.sessions.items())}
+        }
+        for name, times in (("users", revoked.users), ("clients", revoked.clients)):
+            if times:
+                members[name] = {subject: int(revoked_at) for subject, revoked_at in sorted(times.items())}
+        if revoked.everyone is not None:
+            members["everyone"] = int(revoked.everyone)
+        return members

@@ -79,14 +79,14 @@ class UserStore:
         """They may sign in again. Sessions that were ended stay ended."""
         await self._database.execute(self._ENABLE, user_id)
 
-    _DISABLE = "UPDATE users SET enabled = false WHERE id = $1"
+    _DISABLE = "UPDATE users SET enabled = false, tokens_not_before = $2 WHERE id = $1"
     _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL"
 
     async def disable(self, user_id: str, now: float) -> None:
         """No sign-in from now on, and no live session once this returns."""
         async with self._database.transaction() as connection:
             # First the user: a session that is being started holds this row until it exists, and is then ended below.
-            await connection.execute(self._DISABLE, user_id)
+            await connection.execute(self._DISABLE, user_id, moment(now))
             await connection.execute(self._END_SESSIONS, user_id, moment(now))
 
 

@@ -163,8 +163,8 @@ def test_another_service_is_called_with_a_token_of_our_own(client: TestClient) -
 def test_a_principal_may_be_put_in_place_of_any_door(client: TestClient, door: Any) -> None:
     paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.machine): "/job", id(auth.optional): "/maybe"}
     app.dependency_overrides[door] = lambda: Principal(
-        sub="anyone", client_id="c", scopes=frozenset(), audience=("orders",), issuer="i", session_id=None, expires_at=0,
-        is_user=True, is_machine=False, claims={},
+        sub="anyone", client_id="c", scopes=frozenset(), audience=("orders",), issuer="i", session_id=None, issued_at=0,
+        expires_at=0, is_user=True, is_machine=False, claims={},
     )  # fmt: skip
     app.dependency_overrides[auth] = app.dependency_overrides[door]
     try:

@@ -52,14 +52,47 @@ async def test_a_token_of_an_ended_session_is_refused_also_when_it_was_remembere
             for one in (token, other, machine):
                 await server.verify(one)
             offer(site, issuer, tag='"2"', sids={"one": NOW + 600})
-            await until(lambda: "one" in revocations._ended)
+            await until(lambda: "one" in revocations._revoked.sids)
             with pytest.raises(InvalidToken) as refused:
                 await server.verify(token)
             assert "revoked" == refused.value.reason
             assert ["6f1c", "6f1c"] == [(await server.verify(one)).sub for one in (other, machine)]
             offer(site, issuer, tag='"3"')
-            await until(lambda: not revocations._ended)
+            await until(lambda: not revocations._revoked.sids)
             assert "6f1c" == (await server.verify(token)).sub
+
+
+@pytest.mark.parametrize("whose", ["users", "clients", "everyone"])
+async def test_tokens_issued_up_to_a_moment_are_refused_for_a_person_a_client_or_everyone(issuer: Issuer, whose: str) -> None:
+    """Whole seconds: a token of the very second of the revocation may be from before it."""
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer) as (server, _, revocations):
+            old, same, new = (issuer.token(iss=site.url, iat=NOW + past, jti=str(past)) for past in (-60, -10, -9))
+            machine = issuer.token(iss=site.url, iat=NOW - 60, sid=..., sub="m", client_id="m", sub_profile="service")
+            for one in (old, same, new, machine):
+                await server.verify(one)
+            whom: dict[str, Any] = {"users": {"6f1c": NOW - 10}, "clients": {"spa": NOW - 10}, "everyone": NOW - 10}
+            offer(site, issuer, tag='"2"', **{whose: whom[whose]})
+            await until(lambda: revocations._tag == '"2"')
+            for one in (old, same, machine) if whose == "everyone" else (old, same):
+                with pytest.raises(InvalidToken):
+                    await server.verify(one)
+            for one in (new,) if whose == "everyone" else (new, machine):
+                await server.verify(one)
+
+
+async def test_a_server_tells_how_old_the_list_is_that_it_follows(issuer: Issuer) -> None:
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer) as (server, clock, _):
+            await until(lambda: server.revocations_age is not None)
+            site.json(WAITING, {}, status=500)
+            seen = site.hits.count(WAITING)
+            await until(lambda: site.hits.count(WAITING) > seen + 1)
+            clock.now += 7
+            assert 7 == server.revocations_age
+    assert ResourceServer(issuer=site.url, audience=AUDIENCE).revocations_age is None
 
 
 async def test_a_list_that_has_not_changed_is_not_sent_again(issuer: Issuer) -> None:
@@ -71,13 +104,25 @@ async def test_a_list_that_has_not_changed_is_not_sent_again(issuer: Issuer) -> 
             seen = len(site.hits)
             await until(lambda: site.hits[seen:].count(WAITING) >= 2)
             assert 'if-none-match: "1"' in site.heads[-1]
-            assert {"one": NOW + 600} == revocations._ended
+            assert {"one": NOW + 600} == revocations._revoked.sids
 
 
 @pytest.mark.parametrize(
     "how",
-    ["another key", "another type", "another issuer", "old", "no sids", "sids of another form", "no JWS", "500", "a redirect"],
-)
+    [
+        "another key",
+        "another type",
+        "another issuer",
+        "old",
+        "no sids",
+        "sids of another form",
+        "users of another form",
+        "a fraction for everyone",
+        "no JWS",
+        "500",
+        "a redirect",
+    ],
+)  # fmt: skip
 async def test_a_list_that_is_not_the_issuers_own_is_not_believed_and_the_old_one_stays(issuer: Issuer, how: str) -> None:
     async with web() as site:
         offer(site, issuer, sids={"one": NOW + 600})
@@ -90,6 +135,8 @@ async def test_a_list_that_is_not_the_issuers_own_is_not_believed_and_the_old_on
                 "old": lambda: offer(site, issuer, iat=NOW - 301),
                 "no sids": lambda: offer(site, issuer, sids=None),
                 "sids of another form": lambda: offer(site, issuer, sids={"one": "soon"}),
+                "users of another form": lambda: offer(site, issuer, users=[1]),
+                "a fraction for everyone": lambda: offer(site, issuer, everyone=1.5),
                 "no JWS": lambda: site.json(WAITING, b"<html>"),
                 "500": lambda: site.json(WAITING, {}, status=500),
                 "a redirect": lambda: site.json(WAITING, {}, status=302, headers=f"location: {site.url}/elsewhere\r\n"),
@@ -98,7 +145,7 @@ async def test_a_list_that_is_not_the_issuers_own_is_not_believed_and_the_old_on
             seen = site.hits.count(WAITING)
             await until(lambda: site.hits.count(WAITING) > seen)
             await asyncio.sleep(0.1)
-            assert {"one": NOW + 600} == revocations._ended
+            assert {"one": NOW + 600} == revocations._revoked.sids
             with pytest.raises(InvalidToken):
                 await server.verify(issuer.token(iss=site.url, sid="one"))
             assert "/elsewhere" not in site.hits
@@ -118,12 +165,12 @@ async def test_a_list_that_cannot_be_had_for_a_minute_fails_open_or_closed_as_co
             await server.verify(token)
             clock.now += 2
             assert 61 == revocations.age
-            await server.verify(machine)
-            if fails == "open":
-                await server.verify(token)
-            else:
-                with pytest.raises(KeysUnavailable):
-                    await server.verify(token)
+            for one in (token, machine):
+                if fails == "open":
+                    await server.verify(one)
+                else:
+                    with pytest.raises(KeysUnavailable):
+                        await server.verify(one)
 
 
 async def test_an_issuer_without_a_list_is_believed_when_it_fails_open(issuer: Issuer) -> None:

@@ -4,22 +4,26 @@ import asyncio
 import json
 import sys
 import time
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 
 from mintmark.jose import Parser, VerifyingKey, read_payload
+from service.clients import ClientStore
+from service.migrations import migrate
+from service.revocations import RevocationStore
 from service.users import UserStore
-from tests.service.conftest import ISSUER, Service, StartService
-from tests.service.test_ending_sessions import sign_in
+from tests.service.conftest import ISSUER, Service, StartService, own_database
+from tests.service.test_ending_sessions import introspect, sign_in
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
 
 pytestmark = pytest.mark.anyio
 
 
-async def listed(service: Service) -> dict[str, int]:
-    """The sessions in the list, its signature checked."""
+async def members_of_the_list(service: Service) -> dict[str, Any]:
+    """What is in the list, its signature checked."""
     await asyncio.sleep(0.5)
     answer = await service.http.get("/revocations")
     assert (200, "application/revocations+jwt") == (answer.status_code, answer.headers["content-type"])
@@ -28,7 +32,12 @@ async def listed(service: Service) -> dict[str, int]:
     (key,) = (key for key in keys if key.kid == jws.header.key_id)
     members = read_payload(key.verify(jws))
     assert ISSUER == members["iss"]
-    sids: dict[str, int] = members["sids"]
+    return members
+
+
+async def listed(service: Service) -> dict[str, int]:
+    """The sessions in the list."""
+    sids: dict[str, int] = (await members_of_the_list(service))["sids"]
     return sids
 
 
@@ -78,6 +87,49 @@ async def test_many_who_ask_while_the_database_hangs_wait_for_it_once(start_serv
         async with asyncio.timeout(20):
             answers = await asyncio.gather(*(service.http.get("/revocations") for _ in range(30)))
     assert {503} == {answer.status_code for answer in answers}
+
+
+async def test_people_clients_and_everyone_are_listed_with_the_moment_up_to_which_their_tokens_are_dead(
+    start_service: StartService, server_dsn: str
+) -> None:
+    async with own_database(server_dsn) as dsn:
+        await migrate(dsn)
+        service = await start_service(at=dsn)
+        one, other = await sign_in(service), await sign_in(service)
+        assert {"iss", "iat", "sids"} == set(await members_of_the_list(service))
+        now = int(service.clock())
+        await UserStore(service.database).disable(one.user.id, service.clock())
+        assert await ClientStore(service.database).disable(other.client.client_id, service.clock())
+        await RevocationStore(service.database).revoke_all(service.clock())
+        members = await members_of_the_list(service)
+        assert ({one.user.id: now}, {other.client.client_id: now}, now) == (
+            members["users"], members["clients"], members["everyone"],
+        )  # fmt: skip
+        assert {session_of(one.access), session_of(other.access)} == set(members["sids"])
+        service.clock.now += 601
+        assert {"sids": {}} == {name: value for name, value in (await members_of_the_list(service)).items() if name[0] != "i"}
+
+
+async def test_a_client_that_was_disabled_has_no_live_token_of_any_kind(service: Service, secret: str) -> None:
+    client = await service.add_client(secret, grants=frozenset({"password", "refresh_token", "client_credentials"}))
+    asks = await service.add_client(secret)
+    form = {"client_id": client.client_id, "client_secret": secret}
+    machine = (await service.token(grant_type="client_credentials", **form)).json()["access_token"]
+    user = await service.add_user()
+    person = (await service.sign_in(client, user, client_secret=secret)).json()
+    tokens = (machine, person["access_token"])
+    assert [True, True] == [(await introspect(service, asks, secret, token))["active"] for token in tokens]
+    store = ClientStore(service.database)
+    assert await store.disable(client.client_id, service.clock())
+    # And back at once: what was issued before stays dead.
+    assert await store.enable(client.client_id)
+    await asyncio.sleep(0.5)
+    assert [{"active": False}] * 2 == [await introspect(service, asks, secret, token) for token in tokens]
+    service.clock.now += 1
+    refused = await service.refresh(client, person["refresh_token"], client_secret=secret)
+    assert (400, "invalid_grant") == (refused.status_code, refused.json()["error"])
+    assert 200 == (await service.token(grant_type="client_credentials", **form)).status_code
+    assert not await store.disable("nobody", service.clock())
 
 
 async def followed(orders: FastAPI, token: str, since: float) -> float:

@@ -19,8 +19,9 @@ class Principal:
     issuer: str
     session_id: str | None
     """One sign-in of one person on one device; None for a machine."""
+    issued_at: int
+    """Seconds since the epoch, as `expires_at` is."""
     expires_at: int
-    """Seconds since the epoch."""
     is_user: bool
     """A person signed in. Neither this nor `is_machine` holds when the token does not say."""
     is_machine: bool
@@ -38,6 +39,7 @@ class Principal:
             audience=token.audience,
             issuer=token.issuer,
             session_id=token.session_id,
+            issued_at=token.issued_at,
             expires_at=token.expires_at,
             is_user=token.subject_profile == "user",
             is_machine=token.subject_profile == "service",

@@ -69,7 +69,7 @@ class ResourceServer(Door):
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `longest_lifetime`: seconds from `iat` to `exp`.
         `token_cache`: verified tokens that are remembered, some 2 KB each; 0 verifies each token each time.
-        `revocations`: follow the issuer's list of ended sessions in the background (needs `lifespan`), and refuse their tokens.
+        `revocations`: follow the issuer's list of revocations in the background (needs `lifespan`), and refuse what is on it.
         `revocations_fail`: when that list cannot be had for a minute: `open` believes tokens, `closed` answers 503.
         `observer`: hears of every event (see `Event`), in the request's own thread: it must be quick.
         `clock`: for tests; seconds, used for tokens and for keys.
@@ -114,6 +114,16 @@ class ResourceServer(Door):
                 raise ConfigurationError(f"{prefix}LEEWAY must be a number of seconds.")
             found["leeway"] = int(found["leeway"])
         return cls(**(found | settings))
+
+    @property
+    def revocations_age(self) -> float | None:
+        """Seconds since the lists of revocations were heard of, the stalest of several issuers'.
+
+        None before the first time, and without `revocations=True`.
+        """
+        followed = [trusted.revocations.age for trusted in self._reception.verifier.issuers.values() if trusted.revocations]
+        ages = [age for age in followed if age is not None]
+        return max(ages) if ages and len(ages) == len(followed) else None
 
     async def verify(self, token: str) -> Principal:
         """The caller that `token` speaks for. Raises InvalidToken or KeysUnavailable; needs no web framework."""

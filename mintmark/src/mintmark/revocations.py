@@ -1,4 +1,4 @@
-"""Follows an issuer's list of ended sessions, so that their access tokens are refused before they expire.
+"""Follows an issuer's list of what was revoked, so that its access tokens are refused before they expire.
 
 The list is signed with the issuer's keys, asked for in the background, and held in memory: no request waits for it.
 """
@@ -7,12 +7,15 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from mintmark.documents import TIMEOUT, Answer, FetchError, check_url, fetch
 from mintmark.errors import InvalidToken, KeysUnavailable
 from mintmark.jose import Parser, read_payload
 from mintmark.key_sets import KeySet
 from mintmark.metadata import discover
+from mintmark.principal import Principal
 
 log = logging.getLogger("mintmark.revocations")
 
@@ -25,17 +28,45 @@ STALE_SECONDS = 60.0
 OLDEST = 300
 """Seconds since a list was signed: an older one is a copy that somebody has kept."""
 LARGEST = 8_000_000
+NEVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """One list: the sessions that have ended, and the last second of issue that is refused, of a person, a client, everyone."""
+
+    sids: Mapping[str, int] = field(default_factory=dict)
+    users: Mapping[str, int] = field(default_factory=dict)
+    clients: Mapping[str, int] = field(default_factory=dict)
+    everyone: int = NEVER
+
+    @classmethod
+    def of(cls, members: Mapping[str, Any]) -> "Revoked":
+        """Raises InvalidToken for what has not the form of a list."""
+        times = {name: members.get(name, {}) for name in ("sids", "users", "clients")}
+        for name, known in times.items():
+            if not isinstance(known, dict) or not all(type(time) is int for time in known.values()):
+                raise InvalidToken(f"malformed_{name}")
+        everyone = members.get("everyone", NEVER)
+        if "sids" not in members or type(everyone) is not int:
+            raise InvalidToken("malformed_sids" if "sids" not in members else "malformed_everyone")
+        return cls(**times, everyone=everyone)
+
+    def has(self, token: Principal) -> bool:
+        """Whether the token was revoked before it expired."""
+        last = max(self.everyone, self.users.get(token.sub, NEVER), self.clients.get(token.client_id, NEVER))
+        return token.session_id in self.sids or token.issued_at <= last
 
 
 class Revocations:
-    """The ended sessions of one issuer, as far as they have been heard of."""
+    """What one issuer has revoked, as far as it has been heard of."""
 
     def __init__(self, issuer: str, keys: KeySet, *, clock: Callable[[], float], fails_closed: bool) -> None:
-        """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, sessions are KeysUnavailable."""
+        """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, every token is KeysUnavailable."""
         self._issuer, self._keys, self._clock, self._fails_closed = issuer, keys, clock, fails_closed
         self._parser = Parser(types=(MEDIA_TYPE,), longest=LARGEST)
         self._uri: str | None = None
-        self._ended: Mapping[str, int] = {}
+        self._revoked = Revoked()
         self._tag = ""
         self._heard_at: float | None = None
 
@@ -44,14 +75,12 @@ class Revocations:
         """Seconds since the issuer was heard of last; None before the first time."""
         return None if self._heard_at is None else max(0.0, self._clock() - self._heard_at)
 
-    def check(self, session_id: str | None) -> None:
-        """Raises InvalidToken for a session that has ended, KeysUnavailable when the list is stale and that matters."""
-        if session_id is None:
-            return
-        if session_id in self._ended:
+    def check(self, token: Principal) -> None:
+        """Raises InvalidToken for a token that was revoked, KeysUnavailable when the list is stale and that matters."""
+        if self._revoked.has(token):
             raise InvalidToken("revoked")
         if self._fails_closed and (self.age is None or self.age > STALE_SECONDS):
-            raise KeysUnavailable("the issuer's list of ended sessions cannot be fetched")
+            raise KeysUnavailable("the issuer's list of revocations cannot be fetched")
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
@@ -86,7 +115,7 @@ class Revocations:
             # Nothing that a network can do may end this: the next attempt is a new one.
             self._uri = None
             reason = error.reason if isinstance(error, InvalidToken) else str(error)
-            log.warning("the list of ended sessions could not be fetched: %s", reason or type(error).__name__)
+            log.warning("the list of revocations could not be fetched: %s", reason or type(error).__name__)
             return False
         self._heard_at = self._clock()
         return True
@@ -107,12 +136,10 @@ class Revocations:
             raise InvalidToken("missing_kid")
         key = self._keys.find(kid) or await self._keys.fetch(kid)
         members = read_payload(key.verify(jws))
-        issued_at, ended = members.get("iat"), members.get("sids")
         if members.get("iss") != self._issuer:
             raise InvalidToken("wrong_issuer")
-        if not isinstance(issued_at, int) or abs(self._clock() - issued_at) > OLDEST:
+        issued_at = members.get("iat")
+        if type(issued_at) is not int or abs(self._clock() - issued_at) > OLDEST:
             raise InvalidToken("expired")
-        if not isinstance(ended, dict) or not all(isinstance(until, int) for until in ended.values()):
-            raise InvalidToken("malformed_sids")
         # Replaced as a whole: the issuer leaves out what has expired, so this grows with nothing but its own list.
-        self._ended, self._tag = ended, answer.headers.get("etag", "")
+        self._revoked, self._tag = Revoked.of(members), answer.headers.get("etag", "")

@@ -26,7 +26,7 @@ class TrustedIssuer:
     keys: KeySet
     expected: Expectations
     revocations: Revocations | None = None
-    """Its ended sessions; None: their tokens are good until they expire."""
+    """What it has revoked; None: all tokens are good until they expire."""
 
 
 class TokenVerifier:
@@ -63,15 +63,15 @@ class TokenVerifier:
 
     def _is_live(self, principal: Principal) -> bool:
         try:
-            self._check_session(principal)
+            self._check_revocations(principal)
         except (InvalidToken, KeysUnavailable):
             return False
         return True
 
-    def _check_session(self, principal: Principal) -> None:
+    def _check_revocations(self, principal: Principal) -> None:
         revocations = self.issuers[principal.issuer].revocations
         if revocations is not None:
-            revocations.check(principal.session_id)
+            revocations.check(principal)
 
     async def verify(self, token: str) -> Principal:
         """The caller that `token` speaks for (RFC 9068, section 4).
@@ -102,7 +102,7 @@ class TokenVerifier:
         claims = read_claims(members)
         verify_claims(claims, issuer.expected, self._clock())
         principal = Principal.of(claims, members)
-        self._check_session(principal)
+        self._check_revocations(principal)
         self.cache.remember(token, _remembered(principal, claims, issuer, key, jws.header.key_id))
         return principal
 
