@@ -195,6 +195,30 @@ def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: 
             assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no user nobody."))
 
 
+def test_whoever_runs_the_service_disables_a_client_and_revokes_everyones_tokens(commands: Commands) -> None:
+    assert 0 == commands.run("clients", "add", "worker", "--confidential").returncode
+    for arguments, enabled in ((("clients", "disable"), False), (("clients", "enable"), True)):
+        assert 0 == commands.run(*arguments, "worker").returncode
+        listed = json.loads(commands.run("clients", "list", "--json").stdout)
+        assert [enabled] == [client["enabled"] for client in listed if client["client_id"] == "worker"]
+        refused = commands.run(*arguments, "nobody")
+        assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no client nobody."))
+    assert 0 == commands.run("tokens", "revoke", "--everyone").returncode
+    refused = commands.run("tokens", "revoke")
+    assert (2, True) == (refused.returncode, refused.stderr.startswith("Say whose: --everyone."))
+
+
+def test_a_client_has_lifetimes_of_its_own_and_senseless_ones_are_refused(commands: Commands) -> None:
+    lifetimes = ("--refresh-grace=0", "--session-idle-ttl=600", "--session-ttl=3600")
+    added = commands.run("clients", "add", "kiosk", "--public", *lifetimes, "--json")
+    assert 0 == added.returncode, added.stderr
+    client = json.loads(added.stdout)
+    assert (0, 600, 3600) == (client["refresh_grace"], client["session_idle_ttl"], client["session_ttl"])
+    for wrong in ("--refresh-grace=121", "--session-idle-ttl=60", "--session-ttl=1", "--origin=https://x.example/path"):
+        refused = commands.run("clients", "add", "other", "--public", wrong)
+        assert (2, 1) == (refused.returncode, len(refused.stderr.splitlines())), wrong
+
+
 @pytest.mark.parametrize("pause", [0.4, 0.8, 1.2])
 def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path, pause: float) -> None:
     import time
@@ -219,5 +243,5 @@ def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: P
 
 def test_help_lists_the_commands(commands: Commands) -> None:
     said = commands.run("--help").stdout
-    for name in ("serve", "migrate", "users", "clients", "sessions"):
+    for name in ("serve", "migrate", "users", "clients", "sessions", "tokens"):
         assert name in said
