@@ -1,0 +1,146 @@
+"""Some server processes on one database, each of which may be killed at any moment, and people who are signed in already."""
+
+import base64
+import secrets
+import signal
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+
+from service.secret_keys import SecretKeys
+from service.sessions import RefreshToken, RefreshTokenSealer
+from tests.doors.conftest import ROOT, Running, environment, free_ports, running
+
+SERVE = (str(Path(sys.executable).with_name("mintmark-service")), "serve")
+SERVE_BY_ITS_OWN_CLOCK = (sys.executable, "-m", "tests.faults.own_clock")
+AUDIENCES = ["orders", "https://auth.example"]
+CLIENTS = {"spa": None, "hasty": 1, "strict": 0}
+"""Grace periods by client id; None: as the service is set, 30 seconds."""
+
+
+def new_secret() -> str:
+    return f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+class Server:
+    """One server process; another takes its place on the same port after it was killed."""
+
+    def __init__(self, port: int, folder: Path, env: Mapping[str, str], command: Sequence[str]) -> None:
+        self.port, self._folder, self._command = port, folder, command
+        self._env = dict(env) | {"MINTMARK_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        self._output = folder / f"server-{port}"
+        self._stack = ExitStack()
+
+    def start(self) -> None:
+        self.running: Running = self._stack.enter_context(
+            running(*self._command, cwd=self._folder, env=self._env, output=self._output)
+        )
+
+    def wait_until_ready(self) -> None:
+        self.running.wait_for(f"http://127.0.0.1:{self.port}/readyz")
+
+    def kill(self) -> None:
+        """SIGKILL, to the process that this object has started."""
+        self.running.process.send_signal(signal.SIGKILL)
+        self.running.process.wait()
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    @property
+    def said(self) -> str:
+        return self._output.read_text(errors="replace")
+
+
+class Site:
+    """Servers, their database and the key that their refresh tokens are sealed with."""
+
+    def __init__(self, folder: Path, dsn: str, count: int, command: Sequence[str], settings: Mapping[str, str]) -> None:
+        refresh_keys = new_secret()
+        env = environment(
+            MINTMARK_ENVIRONMENT="development", MINTMARK_ISSUER="https://auth.example", MINTMARK_DATABASE_URL=dsn,
+            MINTMARK_KEY_ENCRYPTION_KEYS=new_secret(), MINTMARK_REFRESH_TOKEN_KEYS=refresh_keys,
+            MINTMARK_LOG_LEVEL="WARNING", MINTMARK_DATA_DIR=str(folder / "none"),
+        )  # fmt: skip
+        self.env = env | dict(settings)
+        self.sealer = RefreshTokenSealer(SecretKeys.parse(refresh_keys, "key"), current_id=1)
+        self.servers = [Server(port, folder, self.env, command) for port in free_ports(count)]
+
+    @property
+    def ports(self) -> list[int]:
+        return [server.port for server in self.servers]
+
+
+@contextmanager
+def site(folder: Path, dsn: str, *, count: int = 2, command: Sequence[str] = SERVE, **settings: str) -> Iterator[Site]:
+    """`count` servers that are ready; `settings`: variables of theirs."""
+    found = Site(folder, dsn, count, command, settings)
+    try:
+        for server in found.servers:
+            server.start()
+        for server in found.servers:
+            server.wait_until_ready()
+        yield found
+    finally:
+        for server in found.servers:
+            server.stop()
+
+
+async def add_clients(dsn: str) -> None:
+    """The public clients of `CLIENTS`."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        for client_id, grace in CLIENTS.items():
+            await connection.execute(
+                """
+                INSERT INTO clients (client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences,
+                                     default_audiences, created_at, refresh_grace)
+                VALUES ($1, $2, $1, false, '{}', '{password,refresh_token}', '{orders:read}', $3, $3, now(), $4)
+                ON CONFLICT DO NOTHING
+                """,
+                client_id, uuid.uuid4(), AUDIENCES, grace,
+            )  # fmt: skip
+    finally:
+        await connection.close()
+
+
+async def sign_in(
+    dsn: str, count: int, *, client_id: str = "spa", each_of: int = 1, password_hash: str = "-"
+) -> list[tuple[RefreshToken, str, str]]:
+    """Sessions as a sign-in makes them, without the hashes: their first tokens, their ids and their users'.
+
+    `each_of`: sessions of one person.
+    """
+    now = datetime.now(UTC)
+    users = [uuid.uuid4() for _ in range(-(-count // each_of))]
+    made = [(RefreshToken(1, secrets.token_bytes(20), 0), uuid.uuid4(), users[number // each_of]) for number in range(count)]
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.copy_records_to_table(
+            "users", columns=["id", "username", "password_hash", "created_at"],
+            records=[(user, f"person-{user}", password_hash, now) for user in users],
+        )  # fmt: skip
+        await connection.copy_records_to_table(
+            "sessions",
+            columns=["handle", "id", "user_id", "client_id", "scopes", "audiences", "created_at", "rotated_at",
+                     "idle_expires_at", "expires_at"],
+            records=[
+                (token.handle, sid, user, client_id, ["orders:read"], AUDIENCES, now, now, now + timedelta(days=14),
+                 now + timedelta(days=90))
+                for token, sid, user in made
+            ],
+        )  # fmt: skip
+    finally:
+        await connection.close()
+    return [(token, str(sid), str(user)) for token, sid, user in made]
+
+
+def generation_of(text: str) -> int:
+    """What a refresh token says of itself: the generation stands in it in the clear, sealed."""
+    content = base64.urlsafe_b64decode(text.removeprefix("mmr_")[:-6] + "==")
+    return int.from_bytes(content[21:25], "big")

@@ -1,0 +1,59 @@
+"""Servers and PostgreSQL killed at random points: nothing that was acknowledged is lost, and no session forks (T-5, T-9)."""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.killing import Killer
+from tests.faults.servers import Site, sign_in, site
+from tests.faults.storm import GRACES, Family, Storm, check_all, families_of, while_going_on
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+
+async def people(found: Site, dsn: str, count: int) -> list[Family]:
+    """Signed in already, a third through each client."""
+    families = []
+    for client_id in GRACES:
+        firsts = [token for token, _, _ in await sign_in(dsn, count // len(GRACES), client_id=client_id)]
+        families += families_of(found.sealer, firsts, client_id)
+    return families
+
+
+async def survive(found: Site, cluster: Cluster, *, kills: int, families: int, steps: int, at_once: int, seed: int) -> None:
+    chance = random.Random(seed)
+    made, started = await people(found, cluster.dsn(), families), time.monotonic()
+    chance.shuffle(made)
+    storm, killer = Storm(found.ports, chance), Killer(found, cluster, chance)
+    work = asyncio.gather(*(storm.live(made[number::at_once], steps) for number in range(at_once)))
+    await while_going_on(work, lambda done: killer.run(kills, done))
+    # What was still under way when its client lost it ends within its own deadline.
+    await asyncio.sleep(6)
+    assert [] == storm.wrong
+    operations = await check_all(cluster.dsn(), made)
+    figures = {
+        "operations": operations, "sessions": len(made), "killed": dict(killer.counts), "saw": dict(storm.counts),
+        "violations": 0, "seed": seed, "seconds": round(time.monotonic() - started),
+    }  # fmt: skip
+    sys.stdout.write(json.dumps(figures) + "\n")
+    assert sum(killer.counts.values()) >= min(kills, 5)
+    assert storm.counts["child"] > storm.counts["refused"] > 0
+
+
+@pytest.mark.timeout(170)
+def test_whatever_is_killed_no_session_forks_and_no_acknowledged_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn()) as found:
+        asyncio.run(survive(found, cluster, kills=8, families=300, steps=30, at_once=16, seed=random.randrange(2**32)))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_a_thousand_kills_lose_and_fork_no_session(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn(), count=3) as found:
+        asyncio.run(survive(found, cluster, kills=1000, families=300_000, steps=100, at_once=16, seed=random.randrange(2**32)))
