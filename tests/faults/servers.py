@@ -23,8 +23,7 @@ CLIENTS = {"spa": None, "hasty": 1, "strict": 0}
 """Grace periods by client id; None: as the service is set, 30 seconds."""
 
 
-def new_secret() -> str:
-    return f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+REFRESH_KEYS, ENCRYPTION_KEYS = (f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
 
 
 class Server:
@@ -61,14 +60,13 @@ class Site:
     """Servers, their database and the key that their refresh tokens are sealed with."""
 
     def __init__(self, folder: Path, dsn: str, count: int, command: Sequence[str], settings: Mapping[str, str]) -> None:
-        refresh_keys = new_secret()
         env = environment(
             MINTMARK_ENVIRONMENT="development", MINTMARK_ISSUER="https://auth.example", MINTMARK_DATABASE_URL=dsn,
-            MINTMARK_KEY_ENCRYPTION_KEYS=new_secret(), MINTMARK_REFRESH_TOKEN_KEYS=refresh_keys,
+            MINTMARK_KEY_ENCRYPTION_KEYS=ENCRYPTION_KEYS, MINTMARK_REFRESH_TOKEN_KEYS=REFRESH_KEYS,
             MINTMARK_LOG_LEVEL="WARNING", MINTMARK_DATA_DIR=str(folder / "none"),
         )  # fmt: skip
         self.env = env | dict(settings)
-        self.sealer = RefreshTokenSealer(SecretKeys.parse(refresh_keys, "key"), current_id=1)
+        self.sealer = RefreshTokenSealer(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
         self.servers = [Server(port, folder, self.env, command) for port in free_ports(count)]
 
     @property

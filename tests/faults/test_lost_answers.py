@@ -1,0 +1,68 @@
+"""The answer to a refresh is lost: within the grace period a retry brings it again, after it the session ends (T-3)."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.http import Connection, Lost
+from tests.faults.proxy import Network, Proxy
+from tests.faults.servers import Site, generation_of, sign_in, site
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+
+async def lose_and_retry(found: Site, dsn: str, *, sessions: int) -> None:
+    in_time = await sign_in(dsn, sessions, client_id="spa")
+    too_late = await sign_in(dsn, sessions, client_id="hasty")
+    async with Proxy(found.ports[0]) as proxy:
+        bad, good = Connection(proxy.port), Connection(found.ports[1])
+
+        async def redeem(connection: Connection, client_id: str, text: str) -> tuple[int, str]:
+            form = {"grant_type": "refresh_token", "client_id": client_id, "refresh_token": text}
+            answer = await connection.ask("POST", "/token", form)
+            return answer.status, answer.members.get("refresh_token") or answer.members["error"]
+
+        for client_id, made in (("spa", in_time), ("hasty", too_late)):
+            for token, _, _ in made:
+                proxy.network = Network.LOSE_ANSWERS
+                with pytest.raises(Lost):
+                    await redeem(bad, client_id, found.sealer.seal(token))
+        assert 2 * sessions == proxy.answers_lost
+        proxy.network = Network.GOOD
+        await asyncio.sleep(1.1)
+        for token, _, _ in in_time:
+            status, child = await redeem(good, "spa", found.sealer.seal(token))
+            assert (200, 1) == (status, generation_of(child))
+            assert (200, 2) == (200, generation_of((await redeem(bad, "spa", child))[1]))
+        for token, _, _ in too_late:
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token))
+            # The child, which nobody ever got, is dead as well.
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token.child()))
+        for connection in (bad, good):
+            connection.close()
+    assert {"kept": sessions, "ended": sessions} == await _ends(dsn, [token.handle for token, _, _ in in_time + too_late])
+    sys.stdout.write(json.dumps({"answers_lost": proxy.answers_lost, "kept": sessions, "ended_after_grace": sessions}) + "\n")
+
+
+async def _ends(dsn: str, handles: list[bytes]) -> dict[str, int]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        statement = """
+            SELECT count(*) FILTER (WHERE revoked_at IS NULL) AS kept, count(*) FILTER (WHERE revoked_at IS NOT NULL) AS ended
+              FROM sessions WHERE handle = ANY($1)
+        """
+        (row,) = await connection.fetch(statement, handles)
+        return dict(row)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.timeout(120)
+def test_a_client_whose_answer_was_lost_stays_signed_in_if_it_asks_again_in_time(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn()) as found:
+        asyncio.run(lose_and_retry(found, cluster.dsn(), sessions=100))
