@@ -1,0 +1,121 @@
+"""The database restarts, falls silent or ends its connections while people refresh: 503 at worst, nothing is lost (T-22)."""
+
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.http import Connection, Lost, NotSent
+from tests.faults.proxy import Network, Proxy
+from tests.faults.servers import Site, site
+from tests.faults.storm import Storm, check_all, while_going_on
+from tests.faults.test_sigkill import people
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+SILENT_SECONDS = 8.0
+"""Longer than every deadline, so that all connections are given up."""
+
+
+class Outages:
+    """What happens to the database, and how long each server takes to be ready again afterwards."""
+
+    def __init__(self, found: Site, cluster: Cluster, proxy: Proxy) -> None:
+        self._site, self._cluster, self._proxy = found, cluster, proxy
+        self.recoveries: dict[str, list[float]] = {"restart": [], "silence": [], "termination": []}
+
+    async def run(self, times: int, pause: float, _: asyncio.Event) -> None:
+        """Each kind so many times, a pause (seconds) before each."""
+        kinds: dict[str, Callable[[], Awaitable[None]]] = {
+            "restart": self._restart, "silence": self._silence, "termination": self._terminate,
+        }  # fmt: skip
+        for _number in range(times):
+            for kind, harm in kinds.items():
+                await asyncio.sleep(pause)
+                await harm()
+                ended = time.monotonic()
+                await asyncio.gather(*(self._ready(port) for port in self._site.ports))
+                self.recoveries[kind].append(round(time.monotonic() - ended, 2))
+
+    async def _restart(self) -> None:
+        await asyncio.to_thread(self._cluster.restart, "immediate")
+
+    async def _silence(self) -> None:
+        self._proxy.network = Network.BLACK_HOLE
+        await asyncio.sleep(SILENT_SECONDS)
+        self._proxy.network = Network.GOOD
+
+    async def _terminate(self) -> None:
+        connection = await asyncpg.connect(self._cluster.dsn())
+        try:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mintmark'"
+            )
+        finally:
+            await connection.close()
+
+    async def _ready(self, port: int) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                connection = Connection(port, seconds=3)
+                try:
+                    if (await connection.ask("GET", "/readyz")).status == 200:
+                        return
+                except (Lost, NotSent):
+                    pass
+                finally:
+                    connection.close()
+                await asyncio.sleep(0.05)
+
+
+async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_once: int) -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    async with Proxy(cluster.port) as proxy:
+        # The servers start in a thread: they reach the database through the proxy, which lives in this loop.
+        context = site(folder, cluster.dsn(port=proxy.port))
+        found = await asyncio.to_thread(context.__enter__)
+        try:
+            made = await people(found, cluster.dsn(), 30_000)
+            chance.shuffle(made)
+            storm, outages, is_done = Storm(found.ports, chance, pause=0.05), Outages(found, cluster, proxy), asyncio.Event()
+
+            async def harm() -> None:
+                await outages.run(times, pause, is_done)
+                is_done.set()
+
+            shares = (made[number::at_once] for number in range(at_once))
+            load = asyncio.gather(*(storm.live(share, 10_000, until=is_done.is_set) for share in shares))
+            await while_going_on(harm(), lambda _: _finished(load))
+            await asyncio.sleep(6)
+        finally:
+            await asyncio.to_thread(context.__exit__, None, None, None)
+    assert [] == storm.wrong
+    operations = await check_all(cluster.dsn(), made)
+    figures = {"operations": operations, "saw": dict(storm.counts), "recovery_seconds": outages.recoveries, "violations": 0}
+    sys.stdout.write(json.dumps(figures | {"slowest_answer": round(storm.slowest, 2), "seed": seed}) + "\n")
+    assert storm.counts["503"] > 0 < storm.counts["child"]
+
+
+async def _finished(load: "asyncio.Future[list[None]]") -> None:
+    await load
+
+
+@pytest.mark.timeout(170)
+def test_a_database_that_goes_away_under_load_costs_no_500_and_no_acknowledged_refresh(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    asyncio.run(go_on(cluster, tmp_path, times=1, pause=3, at_once=8))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_half_an_hour_with_fifteen_outages_costs_no_500_and_no_acknowledged_refresh(cluster: Cluster, tmp_path: Path) -> None:
+    asyncio.run(go_on(cluster, tmp_path, times=5, pause=115, at_once=16))
