@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long bench-dependency lint types format lock clean environment browser
+.PHONY: help run test test-long bench-dependency bench-sessions lint types format lock clean environment browser
 
 help: ## List the doors
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
@@ -32,6 +32,9 @@ format: environment ## Put the style right
 
 bench-dependency: environment ## What the dependency costs, as ratios in one run
 	@$(VENV)/bin/python -m benchmarks.dependency
+
+bench-sessions: environment ## What a table of a million sessions costs a refresh, as ratios in one run
+	@$(VENV)/bin/python -m benchmarks.sessions
 
 lock: environment ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade
