@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from mintmark import ResourceServer
 from service import migrations
@@ -20,9 +19,11 @@ from service.clients import ClientCache, ClientStore
 from service.database import Database, database_url
 from service.endpoints.answers import install_error_answers
 from service.endpoints.client_authentication import ClientAuthentication
+from service.endpoints.cross_origin import CrossOrigin
 from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
+from service.endpoints.refresh_cookie import PLAIN_COOKIES, RefreshCookies
 from service.endpoints.requests import RequestContext
 from service.endpoints.revocations import RevocationEndpoint
 from service.endpoints.sessions import SessionEndpoints
@@ -91,16 +92,12 @@ class _Roof:
         )
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
         reader = AccessTokenReader(self._ring.verifying_keys, issuer=self._issuer, clock=self._clock)
-        lists = RevocationLists(
-            RevocationStore(self._database),
-            self._ring,
-            issuer=self._issuer,
-            lifetime=self._settings.access_token_ttl,
-            clock=self._clock,
-        )
+        revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
+        lists = RevocationLists(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
-        app.include_router(TokenEndpoint(grants, clients, self._ring, mint).routes())
-        app.include_router(TokenStatusEndpoints(clients, sessions, reader, lists).routes())
+        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_plain_cookies)
+        app.include_router(TokenEndpoint(grants, clients, cookies, self._ring, mint).routes())
+        app.include_router(TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
         app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
@@ -129,19 +126,14 @@ class _Roof:
         }
 
     def _add_middleware(self, app: FastAPI) -> None:
-        if self._settings.cors_origins:
-            app.add_middleware(
-                CORSMiddleware,
-                allow_origins=self._settings.cors_origins,
-                allow_methods=["GET", "POST", "PUT", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "X-Requested-With"],
-                expose_headers=["WWW-Authenticate", "Retry-After", "X-Request-ID"],
-                allow_credentials=False,
-            )
+        listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
+        app.add_middleware(CrossOrigin, listed=listed, cookie_origins=cookie_origins)
         app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https")
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        if self._settings.uses_plain_cookies:
+            log.warning("development start", note=PLAIN_COOKIES)
         try:
             if self._dsn is not None:
                 async with self._serving(self._dsn):

@@ -132,6 +132,12 @@ class Settings(DatabaseSettings):
         """The issuer, equal to the `iss` of every token to the character."""
         return self.issuer or f"http://127.0.0.1:{self.port}"
 
+    @property
+    def uses_plain_cookies(self) -> bool:
+        """Whether this is a development start on loopback http, where not every browser takes a cookie that is Secure."""
+        parts = urlsplit(self.issuer_url)
+        return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
     @cached_property
     def encryption_keys(self) -> SecretKeys:
         """The keys that signing keys are encrypted with in the database."""

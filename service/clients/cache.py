@@ -3,10 +3,13 @@
 Another process hears of a change after `TTL` at the latest. Unknown names are remembered as well, and both are bounded.
 """
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from service.clients.client import Client
 from service.clients.store import ClientStore
+from service.errors import DatabaseUnavailable, SchemaBehind
 
 TTL = 5.0
 MOST = 4096
@@ -18,6 +21,8 @@ class ClientCache:
     def __init__(self, store: ClientStore, clock: Callable[[], float]) -> None:
         self._store, self._clock = store, clock
         self._known: dict[str, tuple[float, Client | None]] = {}
+        self._origins: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._asking_for_origins = asyncio.Lock()
 
     async def find(self, client_id: str) -> Client | None:
         now = self._clock()
@@ -31,3 +36,14 @@ class ClientCache:
             del self._known[next(iter(self._known))]
         self._known[client_id] = (now + TTL, client)
         return client
+
+    async def cookie_origins(self) -> frozenset[str]:
+        """The origins of all clients with a refresh cookie; while the database is away, those that were known last."""
+        async with self._asking_for_origins:
+            now = self._clock()
+            fresh_until, origins = self._origins
+            if not now < fresh_until <= now + TTL:
+                with suppress(DatabaseUnavailable, SchemaBehind):
+                    origins = await self._store.cookie_origins()
+                self._origins = (now + TTL, origins)
+            return origins

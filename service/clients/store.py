@@ -74,6 +74,16 @@ class ClientStore:
             await connection.execute(self._END_SESSIONS, client_id, moment(now))
             return True
 
+    _COOKIE_ORIGINS = """
+        SELECT DISTINCT unnest(origins) AS origin
+          FROM clients
+         WHERE refresh_cookie AND enabled
+    """
+
+    async def cookie_origins(self) -> frozenset[str]:
+        """The origins that pages of clients with a refresh cookie come from."""
+        return frozenset(row["origin"] for row in await self._database.fetch_all(self._COOKIE_ORIGINS))
+
 
 def _client(row: asyncpg.Record) -> Client:
     return Client(

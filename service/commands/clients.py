@@ -10,6 +10,7 @@ from service.clients import Client, ClientStore, new_client_secret, secret_hash
 from service.commands.output import open_for_command, read_secret_line, say, say_json, say_table
 from service.commands.users import AsJson
 from service.errors import Invalid
+from service.origins import are_of_different_sites
 from service.settings import Settings, load_settings
 
 app = typer.Typer(help="Applications that may ask for tokens.", no_args_is_help=True)
@@ -58,8 +59,7 @@ def add(
         refresh_cookie=refresh_cookie,
         origins=tuple(origin or []),
     )
-    if session_idle_ttl is not None and session_idle_ttl <= settings.access_token_ttl:
-        raise Invalid(f"A session must outlive an access token: more than {settings.access_token_ttl} seconds of idleness.")
+    _check_against(settings, client)
     asyncio.run(_add(settings, client))
     shown = {"client_secret": secret} if secret and not secret_stdin else {}
     if as_json:
@@ -93,6 +93,16 @@ def enable(client_id: Annotated[str, typer.Argument(help="Which client may have 
     """Enable a client again. Sessions that were ended stay ended."""
     _set_enabled(client_id, enabled=True)
     say(f"{client_id} may have tokens again.")
+
+
+def _check_against(settings: Settings, client: Client) -> None:
+    if client.session_idle_ttl is not None and client.session_idle_ttl <= settings.access_token_ttl:
+        raise Invalid(f"A session must outlive an access token: more than {settings.access_token_ttl} seconds of idleness.")
+    for origin in client.origins if client.refresh_cookie else ():
+        if are_of_different_sites(origin, settings.issuer_url):
+            raise Invalid(
+                f"{origin} and {settings.issuer_url} are different sites for a browser: pages there never send the cookie."
+            )
 
 
 def _secret(*, confidential: bool, from_stdin: bool) -> str | None:

@@ -20,6 +20,7 @@ from service.clients import Client
 from service.endpoints.client_authentication import ClientAuthentication, read_credentials
 from service.endpoints.forms import read_form
 from service.endpoints.oauth_answers import NO_STORE, answered
+from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
 from service.signing_keys import KeyRing
@@ -31,8 +32,10 @@ log = structlog.get_logger("service.token")
 class TokenEndpoint:
     """Answers `POST /token`."""
 
-    def __init__(self, grants: Mapping[str, Grant], clients: ClientAuthentication, ring: KeyRing, mint: Mint) -> None:
-        self._grants, self._clients, self._ring, self._mint = grants, clients, ring, mint
+    def __init__(
+        self, grants: Mapping[str, Grant], clients: ClientAuthentication, cookies: RefreshCookies, ring: KeyRing, mint: Mint
+    ) -> None:
+        self._grants, self._clients, self._cookies, self._ring, self._mint = grants, clients, cookies, ring, mint
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -40,20 +43,17 @@ class TokenEndpoint:
         return router
 
     async def answer(self, request: Request) -> Response:
-        return await answered(request, self._answer(request))
+        return await answered(request, self._exchange(request))
 
-    async def _answer(self, request: Request) -> JSONResponse:
-        # 8. Answer.
-        return JSONResponse((await self._exchange(request)).to_json(), headers=NO_STORE)
-
-    async def _exchange(self, request: Request) -> TokenResponse:
+    async def _exchange(self, request: Request) -> Response:
         # 0. Without a key nothing can be issued; and nobody's refresh token is used up to find that out.
         _ = self._ring.signer
         # 1. Parse.
-        parameters = await read_form(request)
-        # 2. Authenticate the client.
+        parameters: Mapping[str, str] = await read_form(request)
+        # 2. Authenticate the client. The refresh token of some comes in a cookie, from their own pages alone.
         client = await self._clients.authenticate(read_credentials(request, parameters))
         structlog.contextvars.bind_contextvars(client_id=client.client_id, grant=_known(parameters, self._grants))
+        parameters = self._cookies.complete(parameters, request, client)
         # 3. Find the grant.
         grant_type = parameters.get("grant_type")
         if grant_type is None:
@@ -69,8 +69,16 @@ class TokenEndpoint:
         # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
-        response = self._mint.issue(authorization)
-        log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=response.token_id)
+        tokens = self._mint.issue(authorization)
+        log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
+        # 8. Answer.
+        return self._answer(tokens, client)
+
+    def _answer(self, tokens: TokenResponse, client: Client) -> Response:
+        if not client.refresh_cookie or tokens.refresh_token is None:
+            return JSONResponse(tokens.to_json(), headers=NO_STORE)
+        response = JSONResponse(replace(tokens, refresh_token=None).to_json(), headers=NO_STORE)
+        self._cookies.keep(response, client, tokens.refresh_token)
         return response
 
 

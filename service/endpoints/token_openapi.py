@@ -16,7 +16,7 @@ _FORM = {
         "grant_type": {"type": "string", "enum": ["password", "refresh_token", "client_credentials"]},
         "username": {**_TEXT, "description": "For `password`."},
         "password": {**_TEXT, "format": "password", "description": "For `password`."},
-        "refresh_token": {**_TEXT, "description": "For `refresh_token`."},
+        "refresh_token": {**_TEXT, "description": "For `refresh_token`, unless the client keeps it in a cookie."},
         "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
         "resource": {**_TEXT, "description": "The audience the token is for (RFC 8707). Without it, the client's default."},
         **_CLIENT,
@@ -31,7 +31,7 @@ _TOKENS = {
         "token_type": {"type": "string", "const": "Bearer"},
         "expires_in": {"type": "integer", "description": "Seconds."},
         "scope": _TEXT,
-        "refresh_token": _TEXT,
+        "refresh_token": {**_TEXT, "description": "Not for a client that keeps it in a cookie."},
     },
 }
 
@@ -40,6 +40,15 @@ _ERROR = {
     "required": ["error"],
     "properties": {"error": _TEXT, "error_description": _TEXT},
 }
+
+
+_COOKIE_RULES = """
+A client with `refresh_cookie` has its refresh token in the cookie `__Host-mintmark-{client_id}` (Secure, HttpOnly,
+SameSite=Strict) and never in a form or an answer. Its requests must come from one of its `origins`: without such an `Origin`
+header they are refused. An answer that refuses never changes the cookie.
+"""
+
+_SET_COOKIE = {"Set-Cookie": {"description": "The refresh token, for clients that keep it in a cookie.", "schema": _TEXT}}
 
 
 def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -77,9 +86,9 @@ PASSWORD_FORM = _form(
 TOKEN_OPERATION: dict[str, Any] = {
     "operation_id": "token",
     "summary": "Sign in, refresh, or get a token for a service",
-    "description": "RFC 6749, section 3.2. Errors are those of section 5.2.",
+    "description": f"RFC 6749, section 3.2. Errors are those of section 5.2.\n{_COOKIE_RULES}",
     "responses": {
-        200: _response("Tokens. Store them, not the password.", _TOKENS),
+        200: {**_response("Tokens. Store them, not the password.", _TOKENS), "headers": _SET_COOKIE},
         400: _response("The request, the credentials or the refresh token are refused.", _ERROR),
         401: _response("The client is not who it says.", _ERROR),
         503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
@@ -96,9 +105,10 @@ _REFUSALS = {
 REVOKE_OPERATION: dict[str, Any] = {
     "operation_id": "revoke",
     "summary": "Sign out: end the session that a token is of",
-    "description": "RFC 7009. A public client sends its `client_id` alone.",
+    "description": "RFC 7009. A public client sends its `client_id` alone. One with a cookie leaves out `token` to speak of "
+    f"the token in there; if that ended the session, the answer takes the cookie away.\n{_COOKIE_RULES}",
     "responses": {200: {"description": "The token is good for nothing, or never was."}, **_REFUSALS},
-    "openapi_extra": _form(_TOKEN_FORM),
+    "openapi_extra": _form({**_TOKEN_FORM, "required": []}),
 }
 
 INTROSPECT_OPERATION: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """What becomes of a token that was issued: revocation (RFC 7009) and introspection (RFC 7662)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -15,8 +16,9 @@ from service.clients import Client
 from service.endpoints.client_authentication import ClientAuthentication, read_credentials
 from service.endpoints.forms import read_form
 from service.endpoints.oauth_answers import NO_STORE, answered
+from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import INTROSPECT_OPERATION, REVOKE_OPERATION
-from service.sessions import Sessions
+from service.sessions import Sessions, looks_like_refresh_token
 from service.tokens import AccessTokenReader, RevocationLists
 
 log = structlog.get_logger("service.token")
@@ -28,9 +30,11 @@ class TokenStatusEndpoints:
     """Answers `POST /revoke` and `POST /introspect`."""
 
     def __init__(
-        self, clients: ClientAuthentication, sessions: Sessions, reader: AccessTokenReader, revocations: RevocationLists
-    ) -> None:
-        self._clients, self._sessions, self._reader, self._revocations = clients, sessions, reader, revocations
+        self, clients: ClientAuthentication, cookies: RefreshCookies, sessions: Sessions, reader: AccessTokenReader,
+        revocations: RevocationLists,
+    ) -> None:  # fmt: skip
+        self._clients, self._cookies, self._sessions, self._reader = clients, cookies, sessions, reader
+        self._revocations = revocations
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -45,14 +49,43 @@ class TokenStatusEndpoints:
         return await answered(request, self._introspect(request))
 
     async def _revoke(self, request: Request) -> Response:
-        client, token = await self._read(request)
+        client, parameters = await self._read(request)
+        # The same for every token (section 2.2): who holds a stolen one learns nothing about it.
+        response = Response(status_code=200, headers=NO_STORE)
+        if client.refresh_cookie:
+            await self._revoke_from_page(request, parameters, client, response)
+        elif not await self._end_by_refresh_token(_token_of(parameters), client):
+            await self._end_by_access_token(_token_of(parameters), client)
+        return response
+
+    async def _revoke_from_page(
+        self, request: Request, parameters: Mapping[str, str], client: Client, response: Response
+    ) -> None:
+        """Without a `token` it is about the one in the cookie."""
+        self._cookies.check_origin(request, client)
+        token = parameters.get("token")
+        if token is None:
+            in_cookie = self._cookies.read(request, client)
+            if in_cookie is not None and await self._end_by_refresh_token(in_cookie, client):
+                self._cookies.forget(response, client)
+        elif looks_like_refresh_token(token):
+            raise InvalidRequest("The refresh token of this client travels in its cookie alone.")
+        else:
+            await self._end_by_access_token(token, client)
+
+    async def _end_by_refresh_token(self, token: str, client: Client) -> bool:
         session = await self._sessions.revoke(token, client_id=client.client_id)
         if session is not None:
             log.info("session ended", sub=session.user_id, sid=session.id, by="revocation")
-        elif claims := self._own(token, client):
-            await self._end_session(claims)
-        # The same for every token (section 2.2): who holds a stolen one learns nothing about it.
-        return Response(status_code=200, headers=NO_STORE)
+        return session is not None
+
+    async def _end_by_access_token(self, token: str, client: Client) -> None:
+        # An access token cannot be called back. The session that it is of brings no more of them.
+        claims = self._own(token, client)
+        if claims is None or claims.session_id is None:
+            return
+        if await self._sessions.end(claims.session_id, user_id=claims.subject):
+            log.info("session ended", sub=claims.subject, sid=claims.session_id, by="revocation")
 
     def _own(self, token: str, client: Client) -> AccessTokenClaims | None:
         try:
@@ -61,17 +94,12 @@ class TokenStatusEndpoints:
             return None
         return claims if claims.client_id == client.client_id else None
 
-    async def _end_session(self, claims: AccessTokenClaims) -> None:
-        # An access token cannot be called back. The session that it is of brings no more of them.
-        if claims.session_id is not None and await self._sessions.end(claims.session_id, user_id=claims.subject):
-            log.info("session ended", sub=claims.subject, sid=claims.session_id, by="revocation")
-
     async def _introspect(self, request: Request) -> Response:
-        client, token = await self._read(request)
+        client, parameters = await self._read(request)
         if not client.confidential:
             # Anyone can use a public client's name, and then ask which tokens are good (section 4).
             raise InvalidClient("Only a client with a secret may introspect tokens.")
-        return JSONResponse(await self._status(token, client), headers=NO_STORE)
+        return JSONResponse(await self._status(_token_of(parameters), client), headers=NO_STORE)
 
     async def _status(self, token: str, client: Client) -> dict[str, Any]:
         try:
@@ -98,11 +126,16 @@ class TokenStatusEndpoints:
         scope = format_scope(session.scopes)
         return {"active": True, "client_id": session.client_id, "sub": session.user_id, "sid": session.id, "scope": scope}
 
-    async def _read(self, request: Request) -> tuple[Client, str]:
-        """The authenticated client, and the token it speaks of. A `token_type_hint` is not needed, so it is not read."""
+    async def _read(self, request: Request) -> tuple[Client, Mapping[str, str]]:
+        """The authenticated client, and what it sent."""
         parameters = await read_form(request)
         client = await self._clients.authenticate(read_credentials(request, parameters))
         structlog.contextvars.bind_contextvars(client_id=client.client_id)
-        if "token" not in parameters:
-            raise InvalidRequest("The parameter token is missing.")
-        return client, parameters["token"]
+        return client, parameters
+
+
+def _token_of(parameters: Mapping[str, str]) -> str:
+    """The token that is spoken of. A `token_type_hint` is not needed, so it is not read."""
+    if "token" not in parameters:
+        raise InvalidRequest("The parameter token is missing.")
+    return parameters["token"]

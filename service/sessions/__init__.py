@@ -1,7 +1,7 @@
 """One sign-in of one person on one device: one row, whose refresh token is a sealed counter."""
 
 from service.sessions.pruning import keep_pruning, prune
-from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
+from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer, looks_like_refresh_token
 from service.sessions.session import Limits, Session
 from service.sessions.sessions import Sessions
 from service.sessions.store import SessionStore, SessionSummary, StoredSession
@@ -16,5 +16,6 @@ __all__ = [
     "Sessions",
     "StoredSession",
     "keep_pruning",
+    "looks_like_refresh_token",
     "prune",
 ]

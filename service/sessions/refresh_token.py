@@ -80,6 +80,11 @@ class RefreshTokenSealer:
         return hmac.digest(self._keys[key_id], b"mintmark refresh token" + sealed, "sha256")
 
 
+def looks_like_refresh_token(text: str) -> bool:
+    """Whether it begins as ours do; whether it is one, `RefreshTokenSealer.open` tells."""
+    return text.startswith(PREFIX)
+
+
 def _checksum(text: str) -> str:
     number, digits = zlib.crc32(text.encode("ascii")), ""
     for _ in range(6):

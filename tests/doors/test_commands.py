@@ -104,7 +104,9 @@ def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
         ("clients", "add", "x", "--public", "--grant", "client_credentials"),
         ("clients", "add", "x", "--public", "--default-audience", "other", "--audience", "one"), ("users", "add", "a b"),
         ("users", "add", ""), ("clients", "add", "x", "--public", "--secret-stdin"), ("users", "add"), ("nonsense",),
-        ("clients", "add", "x", "--confidential", "--secret-stdin"),
+        ("clients", "add", "x", "--confidential", "--secret-stdin"), ("clients", "add", "x", "--public", "--refresh-cookie"),
+        ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.example.com/"),
+        ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.another-site.example"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_told_apart_by_its_exit_code(commands: Commands, arguments: tuple[str, ...]) -> None:

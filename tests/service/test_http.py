@@ -28,7 +28,10 @@ async def test_every_route_is_listed_as_public_or_protected_by_the_dependency(se
     protected = {
         path for path, route in paths.items() if any(isinstance(one.call, Door) for one in route.dependant.dependencies)
     }
-    assert {"/users/me", "/users/me/sessions", "/users/me/sessions/{session_id}", "/users/me/password", "/logout"} == protected
+    assert {
+        "/users/me", "/users/me/sessions", "/users/me/sessions/{session_id}", "/users/me/password", "/logout",
+        "/users/{user_id}/sessions", "/users/{user_id}/sessions/{session_id}",
+    } == protected  # fmt: skip
     assert set(paths) - protected <= PUBLIC
     assert paths
 

@@ -1,0 +1,273 @@
+"""A client whose refresh token lives in a cookie: no script reads it, no other page uses it, no lost race takes it away."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from service.errors import Invalid
+from tests.service.browser import DEAD, PAGE, REFUSED, Browser, add_client, error_of, signed_in
+from tests.service.conftest import Service, StartService
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(("changes", "seconds"), [({}, 14 * 86_400), ({"session_idle_ttl": 3600}, 3600)])
+async def test_the_cookie_has_every_attribute_that_protects_it_and_lives_as_long_as_an_idle_session(
+    service: Service, changes: dict[str, Any], seconds: int
+) -> None:
+    browser, user = Browser(service, await add_client(service, **changes)), await service.add_user()
+    for answer in (browser.sign_in(user), browser.refresh()):
+        (header,) = (arrived := await answer).headers.get_list("set-cookie")
+        value, *attributes = header.split("; ")
+        assert f"{browser.name}={browser.refresh_token}" == value
+        assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={seconds}"} == set(attributes)
+        assert "no-store" == arrived.headers["cache-control"]
+
+
+async def test_no_answer_carries_the_refresh_token_in_its_body(service: Service) -> None:
+    browser = Browser(service, await add_client(service))
+    answers = [await browser.sign_in(await service.add_user()), await browser.refresh(), await browser.refresh()]
+    for answer in answers:
+        assert {"access_token", "token_type", "expires_in", "scope"} == set(answer.json())
+        assert "mmr_" not in answer.text
+    assert 200 == (await browser.sign_out()).status_code
+
+
+async def test_no_form_carries_it_either_whether_there_is_a_cookie_or_not(service: Service) -> None:
+    browser = await signed_in(service)
+    token = browser.refresh_token
+    without = Browser(service, browser.client)
+    for one in (browser, without):
+        assert REFUSED == error_of(await one.refresh(refresh_token=token))
+        assert REFUSED == error_of(await one.sign_out(token=token))
+    assert token == browser.refresh_token
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_refreshing_rotates_the_cookie(service: Service) -> None:
+    browser = await signed_in(service)
+    seen = {browser.refresh_token}
+    for _ in range(5):
+        assert 200 == (await browser.refresh()).status_code
+        seen.add(browser.refresh_token)
+    assert 6 == len(seen)
+
+
+async def test_clients_on_one_site_have_a_cookie_each(service: Service) -> None:
+    one = await signed_in(service)
+    two = await signed_in(service)
+    one.cookies |= two.cookies
+    two.cookies = one.cookies
+    assert 2 == len(one.cookies)
+    assert {200} == {(await browser.refresh()).status_code for browser in (one, two, one, two)}
+    await one.sign_out()
+    assert {two.name} == set(two.cookies)
+    assert 200 == (await two.refresh()).status_code
+
+
+async def test_a_cookie_under_another_clients_name_is_not_its_token(service: Service) -> None:
+    one, two = await signed_in(service), await signed_in(service)
+    two.cookies = {two.name: one.refresh_token}
+    assert DEAD == error_of(await two.refresh())
+    assert 200 == (await two.sign_out()).status_code
+    assert 200 == (await one.refresh()).status_code
+
+
+async def test_a_client_without_cookies_is_given_none_and_its_forms_count_alone(service: Service) -> None:
+    browser, user = await signed_in(service), await service.add_user()
+    plain = await service.add_client()
+    tokens = await service.sign_in(plain, user)
+    assert "set-cookie" not in tokens.headers
+    cookie = {"Cookie": f"__Host-mintmark-{plain.client_id}={browser.refresh_token}", "Origin": PAGE}
+    form = {"client_id": plain.client_id, "grant_type": "refresh_token"}
+    assert REFUSED == error_of(await service.http.post("/token", data=form, headers=cookie))
+    form["refresh_token"] = tokens.json()["refresh_token"]
+    answer = await service.http.post("/token", data=form, headers=cookie)
+    assert 200 == answer.status_code
+    assert "set-cookie" not in answer.headers
+
+
+async def test_without_a_cookie_nobody_is_signed_in(service: Service) -> None:
+    browser = Browser(service, await add_client(service))
+    assert DEAD == error_of(await browser.refresh())
+    answer = await browser.sign_out()
+    assert (200, None) == (answer.status_code, answer.headers.get("set-cookie"))
+
+
+@pytest.mark.parametrize("text", ["", "mmr_", "x" * 8000, '"quoted"', "%00", "a=b", "m\u00fcr", "\x01"])
+async def test_any_text_in_the_cookie_is_a_dead_token(service: Service, text: str) -> None:
+    browser = Browser(service, await add_client(service))
+    headers = [(b"cookie", f"{browser.name}={text}".encode("latin-1")), (b"origin", PAGE.encode())]
+    form = {"grant_type": "refresh_token", "client_id": browser.client.client_id}
+    answer = await service.http.post("/token", data=form, headers=headers)
+    assert DEAD == error_of(answer)
+    assert "set-cookie" not in answer.headers
+
+
+async def test_of_two_cookies_with_one_name_none_is_believed(service: Service) -> None:
+    one = await signed_in(service)
+    forged = (await signed_in(service)).refresh_token
+    headers = {"Origin": PAGE, "Cookie": f"{one.name}={forged}; theme=dark; {one.name}={one.refresh_token}"}
+    form = {"grant_type": "refresh_token", "client_id": one.client.client_id}
+    assert REFUSED == error_of(await service.http.post("/token", data=form, headers=headers))
+    assert 200 == (await one.refresh()).status_code
+
+
+# Tabs of one browser: each answer arrives when the network likes.
+
+
+async def test_tabs_that_refresh_at_once_all_get_the_same_cookie(service: Service) -> None:
+    browser = await signed_in(service)
+    answers = await asyncio.gather(*(browser.send("/token", grant_type="refresh_token") for _ in range(20)))
+    assert {200} == {answer.status_code for answer in answers}
+    assert 1 == len({tuple(answer.headers.get_list("set-cookie")) for answer in answers})
+    for answer in answers:
+        browser.take(answer)
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_a_late_answer_with_an_older_cookie_signs_nobody_out_within_the_grace_period(service: Service) -> None:
+    browser = await signed_in(service)
+    late = await browser.send("/token", grant_type="refresh_token")
+    await browser.refresh()
+    await browser.refresh()
+    browser.take(late)
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_the_tab_that_loses_does_not_clear_what_the_winner_got(start_service: StartService) -> None:
+    service = await start_service(refresh_grace=0)
+    user = await service.add_user()
+    browser = await signed_in(service, user)
+    slow_tab = Browser(service, browser.client, cookies=dict(browser.cookies))
+    await browser.refresh()
+    service.clock.now += 1
+    # The slow tab's copy is an older generation now, so it is refused; meanwhile somebody signs in again.
+    losers = [await slow_tab.send("/token", grant_type="refresh_token"), await slow_tab.send("/revoke")]
+    await browser.sign_in(user)
+    for loser in losers:
+        assert "set-cookie" not in browser.take(loser).headers
+    assert DEAD == error_of(losers[0])
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_signing_out_takes_away_the_cookie_of_the_session_that_it_ended(service: Service) -> None:
+    browser = await signed_in(service)
+    copy = Browser(service, browser.client, cookies=dict(browser.cookies))
+    answer = await browser.sign_out()
+    (header,) = answer.headers.get_list("set-cookie")
+    assert {"Secure", "HttpOnly", "SameSite=strict", "Path=/", "Max-Age=0"} <= set(header.split("; "))
+    assert {} == browser.cookies
+    assert DEAD == error_of(await copy.refresh())
+
+
+async def test_two_tabs_that_sign_out_end_one_session_and_the_second_leaves_a_new_cookie_alone(service: Service) -> None:
+    user = await service.add_user()
+    browser = await signed_in(service, user)
+    first, second = await browser.send("/revoke"), await browser.send("/revoke")
+    browser.take(first)
+    await browser.sign_in(user)
+    assert 200 == browser.take(second).status_code
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_an_access_token_can_be_revoked_by_name_and_the_cookie_stays_where_it_is(service: Service) -> None:
+    browser = Browser(service, await add_client(service))
+    access_token = (await browser.sign_in(await service.add_user())).json()["access_token"]
+    answer = await browser.sign_out(token=access_token)
+    assert (200, None) == (answer.status_code, answer.headers.get("set-cookie"))
+    assert DEAD == error_of(await browser.refresh())
+    assert {browser.name} == set(browser.cookies)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"grant_type": "nonsense"}, {"scope": "admin"}, {"resource": "elsewhere"}, {"client_id": "x"}]
+)
+async def test_a_refusal_of_any_kind_leaves_the_cookie_alone(service: Service, wrong: dict[str, str]) -> None:
+    browser = await signed_in(service)
+    before = dict(browser.cookies)
+    answer = browser.take(await browser.send("/token", **({"grant_type": "refresh_token"} | wrong)))
+    assert 400 <= answer.status_code < 500
+    assert before == browser.cookies
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_while_the_database_is_away_the_cookie_stays_and_the_page_may_read_the_503(service: Service) -> None:
+    browser = await signed_in(service)
+    before = dict(browser.cookies)
+    await service.database.execute("ALTER TABLE sessions RENAME TO hidden_sessions")
+    try:
+        for answer in (await browser.refresh(), await browser.sign_out()):
+            assert (503, PAGE) == (answer.status_code, answer.headers["access-control-allow-origin"])
+            assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
+    finally:
+        await service.database.execute("ALTER TABLE hidden_sessions RENAME TO sessions")
+    assert before == browser.cookies
+    assert 200 == (await browser.refresh()).status_code
+
+
+# What is refused beforehand, what is said, and what is not
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"origins": ()}, {"origins": ("*",)}, {"origins": ("null",)}, {"origins": (f"{PAGE}/",)}, {"origins": (PAGE.upper(),)},
+        {"origins": (f"{PAGE}:443",)}, {"origins": ("https://me@app.example",)}, {"origins": (f"{PAGE}:99999",)},
+        {"origins": ("https://*.example",)}, {"origins": ("https://b\u00fccher.example",)}, {"origins": ("ftp://a.example",)},
+        {"origins": ("https://",)}, {"origins": (f"{PAGE}:",)}, {"grants": frozenset({"password"})},
+    ],
+)  # fmt: skip
+async def test_a_client_whose_cookie_could_not_work_is_refused(service: Service, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        await add_client(service, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("environment", "issuer", "plain"),
+    [
+        ("development", "http://127.0.0.1:8000", True), ("development", "http://localhost:8000", True),
+        ("development", "https://127.0.0.1:8000", False),
+        ("production", "http://127.0.0.1:8000", False), ("production", "https://auth.example", False),
+    ],
+)  # fmt: skip
+async def test_on_loopback_http_a_development_start_gives_plain_cookies_and_says_so(
+    start_service: StartService, capfd: pytest.CaptureFixture[str], environment: str, issuer: str, *, plain: bool
+) -> None:
+    service = await start_service(environment=environment, issuer=issuer)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert plain == any("differ from production" in line.get("note", "") for line in lines)
+    client, user = await add_client(service, audiences=("orders",), default_audiences=("orders",)), await service.add_user()
+    answer = await Browser(service, client).sign_in(user)
+    (header,) = answer.headers.get_list("set-cookie")
+    assert (plain, not plain) == (header.startswith("mintmark-"), "Secure" in header)
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(header.split("; "))
+
+
+async def test_openapi_tells_of_the_cookie(service: Service) -> None:
+    paths = (await service.http.get("/openapi.json")).json()["paths"]
+    for path in ("/token", "/revoke"):
+        assert "__Host-mintmark-" in paths[path]["post"]["description"]
+    assert "Set-Cookie" in paths["/token"]["post"]["responses"]["200"]["headers"]
+
+
+async def test_logs_never_show_the_cookie(start_service: StartService, capfd: pytest.CaptureFixture[str]) -> None:
+    service = await start_service()
+    browser = await signed_in(service)
+    seen = [browser.refresh_token]
+    for _ in range(2):
+        await browser.refresh()
+        seen.append(browser.refresh_token)
+    browser.origin = "https://evil.example"
+    await browser.refresh()
+    browser.origin = PAGE
+    browser.cookies[browser.name] = seen[0]
+    assert DEAD == error_of(await browser.refresh())
+    await browser.sign_out()
+    said = capfd.readouterr()
+    assert "refresh token reused" in said.err
+    for token in seen:
+        assert token not in said.out + said.err
+        assert token[4:40] not in said.out + said.err
