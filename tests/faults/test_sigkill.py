@@ -59,6 +59,6 @@ def test_whatever_is_killed_no_session_forks_and_no_acknowledged_one_is_lost(clu
 @pytest.mark.timeout(4 * 3600)
 def test_a_million_operations_and_a_thousand_kills_leave_no_violation(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        figures = asyncio.run(survive(found, cluster, kills=10**9, families=10_000, steps=200, at_once=24))
+        figures = asyncio.run(survive(found, cluster, kills=10**9, families=15_000, steps=200, at_once=24))
     assert figures["operations"] >= 1_000_000
     assert sum(figures["killed"].values()) >= 1000
