@@ -2,7 +2,7 @@
 
 VENV ?= .venv
 PYTEST ?=
-export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
+export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT SPA_PORT MINTMARK_DATA_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long bench-dependency bench-sessions lint types format lock clean environment browser
@@ -10,7 +10,7 @@ export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT MINTMARK_DATA_DIR
 help: ## List the doors
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
 
-run: environment ## Serve the token service on port 8000, the orders example on 8001 and billing on 8002
+run: environment ## Serve the token service on port 8000, orders on 8001, billing on 8002 and a page on 8003
 	@exec $(VENV)/bin/python examples/demo.py
 
 test: environment browser lint types ## Everything that CI runs: style, types, contracts, tests

@@ -1,4 +1,4 @@
-"""`make run`: the token service and two services that it protects, with a person and some clients to try them.
+"""`make run`: the token service, two services that it protects and a page, with a person and some clients to try them.
 
 Uses only what everybody can use: the command `mintmark-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
 """
@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -32,15 +33,22 @@ class Failure(Exception):
 
 
 class Demo:
-    """Two processes, and the file with the demo's credentials."""
+    """The processes, and the file with the demo's credentials."""
 
-    def __init__(self, data_dir: Path, port: int, orders_port: int, billing_port: int) -> None:
+    def __init__(self, data_dir: Path, port: int, orders_port: int, billing_port: int, spa_port: int) -> None:
         self._credentials = data_dir / "demo.env"
         self._data_dir = data_dir
-        self._port, self._orders_port, self._billing_port = port, orders_port, billing_port
+        self._port, self._orders_port, self._billing_port, self._spa_port = port, orders_port, billing_port, spa_port
         self._issuer = os.environ.get("MINTMARK_ISSUER") or f"http://127.0.0.1:{port}"
         self._orders = f"http://127.0.0.1:{orders_port}"
+        # Of the issuer's host, so that both are one site: else a browser would not send the page's cookie.
+        issuer = urlsplit(self._issuer)
+        self._page = f"http://{issuer.hostname}:{spa_port}" if issuer.scheme == "http" else ""
+        self._page_client = f"demo-page-{spa_port}"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._shared = [
+            "--audience=orders", f"--audience={self._issuer}", "--scope=orders:read", "--scope=orders:write",
+        ]  # fmt: skip
         self._environment = {
             **os.environ,
             "MINTMARK_ENVIRONMENT": "development",
@@ -51,13 +59,18 @@ class Demo:
             "MINTMARK_LOG_FORMAT": os.environ.get("MINTMARK_LOG_FORMAT", "console"),
             "ORDERS_ISSUER": self._issuer,
             "ORDERS_URL": f"http://127.0.0.1:{orders_port}",
+            "ORDERS_CORS_ORIGINS": self._page,
             "ORDERS_BILLING_URL": f"http://127.0.0.1:{billing_port}",
             "BILLING_ISSUER": self._issuer,
+            "SPA_PORT": str(spa_port),
+            "SPA_ISSUER": self._issuer,
+            "SPA_ORDERS_URL": self._orders,
+            "SPA_CLIENT_ID": self._page_client,
         }
 
     def run(self) -> None:
         """Until somebody stops it, or a process ends by itself. Raises Stop or Failure."""
-        for port in (self._port, self._orders_port, self._billing_port):
+        for port in (self._port, self._orders_port, self._billing_port, self._spa_port):
             _check_free(port)
         _make_folder(self._data_dir)
         say("Starting PostgreSQL and the token service …")
@@ -66,6 +79,7 @@ class Demo:
         self._make_accounts()
         self._start_example("the billing example", "billing", self._billing_port)
         self._start_example("the orders example", "orders", self._orders_port)
+        self._start_page()
         self._explain()
         while True:
             time.sleep(0.2)
@@ -95,6 +109,13 @@ class Demo:
         )  # fmt: skip
         self._wait_for(name, f"http://127.0.0.1:{port}/livez")
 
+    def _start_page(self) -> None:
+        if not self._page:
+            say("No page: browsers send its cookie to an issuer on http alone, as the page itself is.")
+            return
+        self._start("the page", sys.executable, str(HERE / "spa" / "serve.py"))
+        self._wait_for("the page", f"http://127.0.0.1:{self._spa_port}/")
+
     def _wait_for(self, name: str, url: str) -> None:
         deadline = time.monotonic() + START_SECONDS
         no_proxy = urllib.request.ProxyHandler({})
@@ -114,17 +135,16 @@ class Demo:
         if self._credentials.exists():
             say(f"Found the demo's credentials in {self._credentials}.")
             self._give_to_orders(_read(self._credentials))
+            self._make_page_client()
             return
         say("Making one user and three clients …")
         values = self._new_credentials()
         self._give_to_orders(values)
-        shared = [f"--audience={name}" for name in ("orders", self._issuer)]
-        scopes = ["--scope=orders:read", "--scope=orders:write"]
         self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
-        self._command(["clients", "add", values["DEMO_SPA_CLIENT_ID"], "--public", "--name=Demo SPA", *shared, *scopes])
+        self._command(["clients", "add", values["DEMO_SPA_CLIENT_ID"], "--public", "--name=Demo SPA", *self._shared])
         self._command(
             ["clients", "add", values["DEMO_SERVICE_CLIENT_ID"], "--confidential", "--name=Demo service", "--secret-stdin",
-             *shared, *scopes],
+             *self._shared],
             values["DEMO_SERVICE_CLIENT_SECRET"],
         )  # fmt: skip
         self._command(
@@ -134,6 +154,18 @@ class Demo:
         )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)
         say(f"Wrote their secrets to {self._credentials}.")
+        self._make_page_client()
+
+    def _make_page_client(self) -> None:
+        # It belongs to the page's address, so on another port it is another client.
+        if not self._page or _read(self._credentials).get("DEMO_PAGE_CLIENT_ID") == self._page_client:
+            return
+        self._command(
+            ["clients", "add", self._page_client, "--public", "--name=Demo page", "--refresh-cookie", f"--origin={self._page}",
+             *self._shared]
+        )  # fmt: skip
+        with self._credentials.open("a") as file:
+            file.write(f"DEMO_PAGE_CLIENT_ID={self._page_client}\n")
 
     def _give_to_orders(self, values: dict[str, str]) -> None:
         # Its own credentials and no others: nobody's password belongs in the environment of a service.
@@ -171,6 +203,7 @@ class Demo:
     def _explain(self) -> None:
         token, orders = f"{self._issuer}/token", f"{self._orders}/orders"
         say(f"""
+  The page        {self._page or "(none)"}        sign in as {"demo"!r}; the password is in the file below
   Token service   {self._issuer}        try it in {self._issuer}/docs
   Orders example  {self._orders}        try it in {self._orders}/docs
   Billing example http://127.0.0.1:{self._billing_port}        called by orders, in its own name
@@ -203,7 +236,7 @@ def _check_free(port: int) -> None:
     except OSError as error:
         raise Failure(
             f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose others: "
-            "make run MINTMARK_PORT=… ORDERS_PORT=… BILLING_PORT=…"
+            "make run MINTMARK_PORT=… ORDERS_PORT=… BILLING_PORT=… SPA_PORT=…"
         ) from error
 
 
@@ -229,7 +262,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
     data_dir = Path(os.environ.get("MINTMARK_DATA_DIR") or HERE.parent / ".mintmark").absolute()
-    known = {"MINTMARK_PORT": 8000, "ORDERS_PORT": 8001, "BILLING_PORT": 8002}
+    known = {"MINTMARK_PORT": 8000, "ORDERS_PORT": 8001, "BILLING_PORT": 8002, "SPA_PORT": 8003}
     demo = Demo(data_dir, *(int(os.environ.get(name) or number) for name, number in known.items()))
     try:
         demo.run()

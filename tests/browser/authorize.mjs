@@ -1,38 +1,13 @@
 // Presses *Authorize* in a Swagger UI page and calls an endpoint, as a person would. Reads its task as JSON from standard input:
 // {page, flow, fields: {name: value}, path}. Writes {status, body, requests, escaped} to standard output.
-//
-// `escaped` is what the browser tried to send anywhere but to loopback: all of it goes to a proxy that refuses and takes notes.
 
-import { createServer } from "node:http";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { chromium } from "playwright-core";
+import { startBrowser } from "./browser.mjs";
 
 const task = JSON.parse(await text(process.stdin));
-const escaped = [];
-const proxy = createServer((request, response) => {
-  escaped.push(`${request.method} ${request.url}`);
-  response.writeHead(502).end();
-});
-proxy.on("connect", (request, socket) => {
-  escaped.push(`CONNECT ${request.url}`);
-  socket.end("HTTP/1.1 502 X\r\n\r\n");
-});
-await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-
-const profile = mkdtempSync(join(tmpdir(), "mintmark-browser-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.MINTMARK_TEST_CHROMIUM || "/usr/bin/chromium",
-  headless: true,
-  args: [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-domain-reliability",
-    "--disable-extensions", "--disable-client-side-phishing-detection", "--gaia-url=http://127.0.0.1:9/",
-    `--proxy-server=http://127.0.0.1:${proxy.address().port}`, "--proxy-bypass-list=127.0.0.1;localhost",
-  ],
-});
+const browser = await startBrowser();
+const { escaped } = browser;
+const context = await browser.open();
 const requests = [];
 const problems = [];
 context.on("request", (request) => requests.push(request.url()));
@@ -63,6 +38,5 @@ try {
   process.stdout.write(JSON.stringify({ status, body, requests, escaped, problems }));
 } finally {
   await context.close();
-  proxy.close();
-  rmSync(profile, { recursive: true, force: true });
+  browser.stop();
 }

@@ -1,8 +1,6 @@
 """Both `/docs` pages in a real browser: *Authorize*, then a call that succeeds, and no request that leaves loopback."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,11 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.tabs import check_escaped, check_programs
 from tests.doors.conftest import ROOT, environment, free_ports, running
-
-# Errands of the browser itself: updates, the time, whether a password has leaked. They end at a proxy that refuses them, and a
-# page that asked for these hosts would stand in `requests`.
-ERRANDS = (".google.com", ".googleapis.com")
 
 HERE = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
@@ -34,15 +29,15 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    for name in ("node", os.environ.get("MINTMARK_TEST_CHROMIUM") or "/usr/bin/chromium"):
-        assert shutil.which(name), f"{name} is missing. Run `make test`, which says how to get it."
+    check_programs()
     folder = tmp_path_factory.mktemp("demo")
-    port, orders_port, billing_port = free_ports(3)
+    port, orders_port, billing_port, spa_port = free_ports(4)
     env = environment(
         MINTMARK_DATA_DIR=str(folder / "data"),
         MINTMARK_PORT=str(port),
         ORDERS_PORT=str(orders_port),
         BILLING_PORT=str(billing_port),
+        SPA_PORT=str(spa_port),
     )
     with running(sys.executable, "examples/demo.py", cwd=ROOT, env=env, output=folder / "said") as process:
         process.wait_until_it_says("Running.", 90)
@@ -56,8 +51,7 @@ def authorize(**task: Any) -> dict[str, Any]:
     )
     assert 0 == done.returncode, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
-    hosts = {urlsplit(line.split()[1] if "//" in line else f"//{line.split()[1]}").hostname or "" for line in result["escaped"]}
-    assert set() == {host for host in hosts if not host.endswith(ERRANDS)}, "something wanted to leave loopback"
+    check_escaped(result["escaped"])
     assert {"127.0.0.1"} == {urlsplit(url).hostname for url in result["requests"] if not url.startswith("data:")}
     assert [] == result["problems"]
     return result

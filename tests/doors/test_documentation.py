@@ -23,7 +23,7 @@ class Demo:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port, self.orders_port, self.billing_port = free_ports(3)
+        self.port, self.orders_port, self.billing_port, self.spa_port = free_ports(4)
 
     def localize(self, text: str) -> str:
         return text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}").replace(
@@ -50,6 +50,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         MINTMARK_PORT=str(found.port),
         ORDERS_PORT=str(found.orders_port),
         BILLING_PORT=str(found.billing_port),
+        SPA_PORT=str(found.spa_port),
     )
     with running(
         sys.executable, str(ROOT / "examples/demo.py"), cwd=found.folder, env=env, output=found.folder / "said"
@@ -98,7 +99,7 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
         ROOT / "mintmark/README.md",
-        ROOT / "examples/orders/README.md",
+        *ROOT.glob("examples/*/README.md"),
     ):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

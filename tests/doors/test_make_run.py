@@ -25,7 +25,7 @@ class House:
         self.clone, self.home = folder / "clone", folder / "home"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.clone)], check=True, timeout=60)
         self.home.mkdir()
-        self.port, self.orders_port, self.billing_port = free_ports(3)
+        self.port, self.orders_port, self.billing_port, self.spa_port = free_ports(4)
         self.output = folder / "said"
         cache = subprocess.run(
             [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False
@@ -33,7 +33,7 @@ class House:
         # Nothing of this machine is used but the interpreter that runs this, and pip's downloads, to be fair to the index.
         self.env = environment(
             HOME=str(self.home), PYTHON=sys.executable, MINTMARK_PORT=str(self.port), ORDERS_PORT=str(self.orders_port),
-            BILLING_PORT=str(self.billing_port),
+            BILLING_PORT=str(self.billing_port), SPA_PORT=str(self.spa_port),
             PIP_CACHE_DIR=cache.strip(),
         )  # fmt: skip
         self.env.pop("VENV", None)

@@ -9,6 +9,7 @@ from typing import Annotated
 import httpx2
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -93,6 +94,17 @@ def make_docs(app: FastAPI) -> None:
     )
 
 
+def allow_pages(app: FastAPI, origins: list[str]) -> None:
+    """Lets pages of these origins call from a browser. They bring a token, so no cookie is asked for."""
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["WWW-Authenticate", "Retry-After"],
+    )
+
+
 def problems(error: RequestValidationError) -> list[dict[str, str]]:
     """What is wrong, without what was sent: FastAPI's own answer repeats it, and fails on values that JSON does not have."""
     return [
@@ -105,6 +117,7 @@ def create_app() -> FastAPI:
     """The orders API. Orders live in memory: this is about who may see them."""
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
     app.include_router(auth.metadata_routes(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
+    allow_pages(app, os.environ.get("ORDERS_CORS_ORIGINS", "").split())
     placed: dict[str, list[Order]] = {}
 
     @app.get("/orders", summary="Your orders", response_model_exclude_none=True)

@@ -1,0 +1,139 @@
+// What is shown, and what happens when somebody clicks. How a session works stands in session.js.
+
+import config from "./config.js";
+import { Orders, OrderRefused } from "./orders.js";
+import { Refused, ServiceAway, Session, SignedOut } from "./session.js";
+
+const session = new Session(config);
+const orders = new Orders(config.orders, (url, options) => session.fetch(url, options));
+const find = (id) => document.getElementById(id);
+const refreshes = { own: 0, other: 0 };
+
+session.addEventListener("change", ({ detail: what }) => {
+  if (what === "refreshed") refreshes.own += 1;
+  if (["refreshed by another tab", "told by another tab"].includes(what)) refreshes.other += 1;
+  show();
+});
+
+onSubmit("sign-in", "sign-in-problem", async (form) => {
+  await session.signIn(form.username.value.trim(), form.password.value);
+  form.reset();
+});
+onSubmit("place", "order-problem", async (form) => {
+  const { item, quantity } = await orders.place(form.item.value, Number(form.quantity.value));
+  form.reset();
+  form.item.focus();
+  await showOrders();
+  find("notice").textContent = `Ordered: ${quantity} × ${item}.`;
+});
+onClick("sign-out", () => session.signOut());
+onClick("sign-out-everywhere", () => session.signOut({ everywhere: true }));
+
+show();
+setInterval(showToken, 1000);
+await session.start();
+
+function show() {
+  showToken();
+  showService();
+  if (document.body.dataset.state === session.state) return;
+  const wasSignedIn = document.body.dataset.state === "signed-in";
+  document.body.dataset.state = session.state;
+  find("notice").textContent = wasSignedIn ? "You are signed out, here and in all tabs." : "";
+  document.querySelector(`[data-shown="${session.state}"] h1`)?.focus();
+  if (session.state === "signed-in") greet();
+  else forget();
+}
+
+function showService() {
+  const before = find("token-service").textContent;
+  const now = session.isAway ? "away; trying again" : "answers";
+  if (before === now) return;
+  find("token-service").textContent = now;
+  document.body.toggleAttribute("data-away", session.isAway);
+  find("starting").textContent = session.isAway
+    ? "The token service cannot be reached. Trying again until it can …"
+    : "One moment: looking for a session …";
+  if (session.state === "signed-in" && before) {
+    find("notice").textContent = session.isAway
+      ? "The token service is away. You are still signed in, and orders go on until the access token expires."
+      : "The token service is back.";
+  }
+}
+
+function showToken() {
+  const seconds = Math.ceil(((session.expiresAt ?? 0) - Date.now()) / 1000);
+  find("access-token").textContent = seconds > 0 ? `in memory, for ${seconds} s more` : "none at the moment";
+  find("own-refreshes").textContent = refreshes.own;
+  find("other-refreshes").textContent = refreshes.other;
+}
+
+async function greet() {
+  await Promise.allSettled([showName(), showOrders().catch(problemIn("order-problem"))]);
+}
+
+async function showName() {
+  const answer = await session.fetch(`${session.issuer}/users/me`);
+  if (answer.ok) find("name").textContent = (await answer.json()).username;
+}
+
+async function showOrders() {
+  const placed = await orders.list();
+  find("order-problem").textContent = "";
+  find("orders").tBodies[0].replaceChildren(...placed.map(row));
+  find("orders").hidden = placed.length === 0;
+  find("no-orders").hidden = placed.length > 0;
+}
+
+function row({ id, item, quantity, invoice }) {
+  const line = document.createElement("tr");
+  [[id], [item, "item"], [quantity, "number"], [invoice ?? "–", "number"]].forEach(([text, kind = ""]) => {
+    const cell = line.insertCell();
+    cell.textContent = text;
+    cell.className = kind;
+  });
+  return line;
+}
+
+/** Nothing of one person may be left for the next. */
+function forget() {
+  find("name").textContent = "";
+  find("order-problem").textContent = "";
+  find("orders").tBodies[0].replaceChildren();
+  find("place").reset();
+}
+
+function onSubmit(id, problems, work) {
+  const form = find(id);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    find(problems).textContent = "";
+    await busy(form.querySelector("button"), () => work(form).catch(problemIn(problems)));
+  });
+}
+
+function onClick(id, work) {
+  find(id).addEventListener("click", ({ currentTarget }) => busy(currentTarget, () => work().catch(problemIn("notice"))));
+}
+
+async function busy(button, work) {
+  button.disabled = true;
+  try {
+    await work();
+  } finally {
+    button.disabled = false;
+  }
+}
+
+function problemIn(id) {
+  return (error) => {
+    // Whoever is signed out sees that from the whole page.
+    if (!(error instanceof SignedOut)) find(id).textContent = sentence(error);
+  };
+}
+
+function sentence(error) {
+  if (error instanceof ServiceAway) return "The token service cannot be reached. Please try again in a moment.";
+  if (error instanceof Refused || error instanceof OrderRefused) return error.message;
+  return "The orders service cannot be reached. Please try again in a moment.";
+}

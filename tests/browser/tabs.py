@@ -1,0 +1,136 @@
+"""One browser with many tabs, and the processes behind the page that is open in them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.doors.conftest import ROOT, Running, environment, free_ports, running
+
+# Errands of the browser itself: updates, the time, whether a password has leaked. They end at a proxy that refuses them, and a
+# page that asked for these hosts would stand in `requests`.
+ERRANDS = (".google.com", ".googleapis.com")
+HERE = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+USERNAME, PASSWORD, CLIENT_ID = "dora", "seven green parrots in a boat", "page"
+
+
+class Browser:
+    """Tabs have numbers, in the order in which they were opened."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    def do(self, what: str, *details: Any) -> Any:
+        """One of the commands in tabs.mjs. It comes to an end by itself: what waits there waits for twenty seconds."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps([what, *details]) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        assert "error" not in answer, answer["error"]
+        return answer["answer"]
+
+    def wait_until(self, state: str, *tabs: int) -> None:
+        for tab in tabs:
+            self.do("wait", tab, f"body[data-state={state}]")
+
+    def sign_in(self, tab: int, password: str = PASSWORD) -> None:
+        self.do("fill", tab, "#username", USERNAME)
+        self.do("fill", tab, "#password", password)
+        self.do("click", tab, "#sign-in button")
+
+    def order(self, tab: int, item: str) -> None:
+        """Places an order, and waits until it stands in the list."""
+        self.do("fill", tab, "#item", item)
+        self.do("click", tab, "#place button")
+        self.do("wait", tab, f"td:text('{item}')")
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Afterwards: nothing wanted to leave loopback, and no page complained but about answers that say no."""
+    with subprocess.Popen(["node", "tabs.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        browser = Browser(process)
+        try:
+            yield browser
+            notes = browser.do("notes")
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+    check_escaped(notes["escaped"])
+    assert {"127.0.0.1"} == {urlsplit(url).hostname for url in notes["requests"] if not url.startswith("data:")}
+    assert [] == [problem for problem in notes["problems"] if not problem.startswith("Failed to load resource")]
+
+
+def check_escaped(lines: list[str]) -> None:
+    """What the browser tried to send elsewhere must be its own errands."""
+    hosts = {urlsplit(line.split()[1] if "//" in line else f"//{line.split()[1]}").hostname or "" for line in lines}
+    assert set() == {host for host in hosts if not host.endswith(ERRANDS)}, "something wanted to leave loopback"
+
+
+def check_programs() -> None:
+    for name in ("node", os.environ.get("MINTMARK_TEST_CHROMIUM") or "/usr/bin/chromium"):
+        assert shutil.which(name), f"{name} is missing. Run `make test`, which says how to get it."
+
+
+class House:
+    """The token service, which can be stopped and started; orders and the page, which stay."""
+
+    def __init__(self, folder: Path, access_token_ttl: int) -> None:
+        self._folder, self._starts = folder, 0
+        port, orders, spa = free_ports(3)
+        self.issuer, self.page = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{spa}/"
+        self._env = environment(
+            MINTMARK_ENVIRONMENT="development", MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
+            MINTMARK_ACCESS_TOKEN_TTL=str(access_token_ttl), ORDERS_ISSUER=self.issuer, ORDERS_PORT=str(orders),
+            ORDERS_CORS_ORIGINS=self.page.rstrip("/"), SPA_PORT=str(spa), SPA_ISSUER=self.issuer,
+            SPA_ORDERS_URL=f"http://127.0.0.1:{orders}", SPA_CLIENT_ID=CLIENT_ID,
+        )  # fmt: skip
+
+    @contextmanager
+    def token_service(self) -> Iterator[Running]:
+        self._starts += 1
+        command = (str(BIN / "mintmark-service"), "serve")
+        with running(*command, cwd=ROOT, env=self._env, output=self._folder / f"service-{self._starts}") as process:
+            process.wait_for(f"{self.issuer}/readyz")
+            yield process
+
+    @contextmanager
+    def services(self) -> Iterator[None]:
+        """Orders and the page, and before that the person and the client; the token service must run."""
+        self._command("users", "add", USERNAME, "--password-stdin", say=PASSWORD)
+        self._command(
+            "clients", "add", CLIENT_ID, "--public", "--refresh-cookie", f"--origin={self.page.rstrip('/')}",
+            "--audience=orders", f"--audience={self.issuer}", "--scope=orders:read", "--scope=orders:write",
+        )  # fmt: skip
+        orders = (
+            str(BIN / "uvicorn"), "--app-dir", "examples/orders", "orders.app:app", "--port", self._env["ORDERS_PORT"],
+            "--no-access-log", "--log-level", "warning",
+        )  # fmt: skip
+        page = (sys.executable, "examples/spa/serve.py")
+        with ExitStack() as stack:
+            for name, command, url in (("orders", orders, self._env["SPA_ORDERS_URL"] + "/livez"), ("page", page, self.page)):
+                process = running(*command, cwd=ROOT, env=self._env, output=self._folder / name)
+                stack.enter_context(process).wait_for(url)
+            yield
+
+    def _command(self, *arguments: str, say: str = "") -> None:
+        command = [str(BIN / "mintmark-service"), *arguments]
+        subprocess.run(command, cwd=ROOT, env=self._env, input=f"{say}\n".encode(), check=True, timeout=60, capture_output=True)
+
+
+def log_lines(service: Running, event: str) -> list[dict[str, Any]]:
+    """The lines of the token service's log that tell of an event."""
+    lines = [json.loads(line) for line in service.said.splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]

@@ -1,0 +1,174 @@
+"""The example page in many tabs of a real browser: one refreshes for all, and nobody is signed out who did not sign out."""
+
+import json
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser.tabs import Browser, House, check_programs, log_lines, open_browser
+from tests.doors.conftest import Running
+
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+
+LIFETIME = 5
+"""Seconds that an access token lives: the shortest that can be set."""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    check_programs()
+    return House(tmp_path_factory.mktemp("house"), LIFETIME)
+
+
+@pytest.fixture(scope="module")
+def service(house: House) -> Iterator[Running]:
+    with house.token_service() as service, house.services():
+        yield service
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with open_browser() as browser:
+        yield browser
+
+
+def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: int) -> None:
+    """Five tabs, reloaded at random; then the figures, and what they must be."""
+    issued_before = len(log_lines(service, "token issued"))
+    tabs = [browser.do("open", house.page) for _ in range(5)]
+    browser.wait_until("signed-out", *tabs)
+    browser.sign_in(tabs[0])
+    browser.wait_until("signed-in", *tabs)
+    before, seed = len(browser.do("notes")["states"]), random.randrange(2**32)
+    chance, reloads, ends_at = random.Random(seed), 0, time.monotonic() + lifetimes * LIFETIME
+    while time.monotonic() < ends_at:
+        browser.do("reload", chance.choice(tabs))
+        reloads += 1
+        time.sleep(chance.uniform(0.05, 1.5))
+    browser.wait_until("signed-in", *tabs)
+    browser.order(tabs[-1], "Tea")
+
+    states = browser.do("notes")["states"][before:]
+    issued = log_lines(service, "token issued")[issued_before:]
+    refreshes = [line["grant"] for line in issued].count("refresh_token")
+    figures = {
+        "tabs": len(tabs), "lifetimes": lifetimes, "reloads": reloads, "refreshes": refreshes,
+        "sign_outs": states.count("signed-out"), "seed": seed,
+    }  # fmt: skip
+    print(json.dumps({"five tabs": figures}))
+    assert 0 == figures["sign_outs"]
+    assert reloads <= states.count("signed-in")
+    # Each token is renewed after four fifths of its life, once for all tabs.
+    assert lifetimes <= refreshes <= 1.5 * lifetimes + 2
+    assert 1 == len({line["sid"] for line in issued})
+
+
+def test_five_tabs_that_are_reloaded_at_random_stay_signed_in(house: House, service: Running, browser: Browser) -> None:
+    stay_open(house, service, browser, lifetimes=3)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_five_tabs_stay_signed_in_for_twenty_lifetimes(house: House, service: Running, browser: Browser) -> None:
+    stay_open(house, service, browser, lifetimes=20)
+
+
+def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
+    house: House, service: Running, browser: Browser
+) -> None:
+    tabs = [browser.do("open", house.page) for _ in range(3)]
+    for button in ("#sign-out", "#sign-out-everywhere"):
+        browser.wait_until("signed-out", *tabs)
+        browser.sign_in(tabs[1])
+        browser.wait_until("signed-in", *tabs)
+        browser.order(tabs[2], "Tea")
+        browser.do("click", tabs[0], button)
+        browser.wait_until("signed-out", *tabs)
+        assert [] == browser.do("cookies")
+        # Nothing of the one who was here is left in the page.
+        assert 0 == browser.do("look", tabs[2], "document.querySelectorAll('#orders td').length")
+        browser.do("reload", tabs[0])
+    browser.wait_until("signed-out", *tabs)
+
+
+def test_a_second_tab_and_a_browser_that_was_closed_find_the_person_signed_in(
+    house: House, service: Running, browser: Browser
+) -> None:
+    first = browser.do("open", house.page)
+    browser.wait_until("signed-out", first)
+    browser.sign_in(first)
+    browser.wait_until("signed-in", first)
+    # The second is told by the first, and asks the token service for nothing; with the first one gone it asks.
+    asked = len(log_lines(service, "token issued"))
+    second = browser.do("open", house.page)
+    browser.wait_until("signed-in", second)
+    assert asked == len(log_lines(service, "token issued"))
+    browser.do("close", first)
+    browser.do("reload", second)
+    browser.wait_until("signed-in", second)
+
+    browser.do("restart")
+    assert ["mintmark-page"] == [cookie["name"] for cookie in browser.do("cookies")]
+    again = browser.do("open", house.page)
+    browser.wait_until("signed-in", again)
+    browser.order(again, "Tea")
+
+
+def test_no_script_sees_the_refresh_token_and_orders_is_never_sent_it(house: House, service: Running, browser: Browser) -> None:
+    tab = browser.do("open", house.page)
+    browser.wait_until("signed-out", tab)
+    browser.sign_in(tab)
+    browser.wait_until("signed-in", tab)
+    (cookie,) = browser.do("cookies")
+    assert (True, "Strict", "/", False) == (cookie["httpOnly"], cookie["sameSite"], cookie["path"], cookie["secure"])
+    assert "" == browser.do("look", tab, "document.cookie")
+    assert [0, 0] == browser.do("look", tab, "[localStorage.length, sessionStorage.length]")
+    assert cookie["value"] not in service.said
+
+
+def test_a_wrong_password_is_told_and_a_page_elsewhere_gets_nothing(house: House, service: Running, browser: Browser) -> None:
+    tab = browser.do("open", house.page)
+    browser.wait_until("signed-out", tab)
+    browser.sign_in(tab, "wrong")
+    browser.do("wait", tab, "#sign-in-problem:has-text('The username or the password is wrong.')")
+    browser.sign_in(tab)
+    browser.wait_until("signed-in", tab)
+    # The token service's docs are no page of this client, though of the same site, so that the browser sends the cookie along.
+    docs = browser.do("open", f"{house.issuer}/docs")
+    ask = "fetch('/token', {method: 'POST', body: new URLSearchParams({grant_type: 'refresh_token', client_id: 'page'})})"
+    assert "invalid_request" == browser.do("look", docs, f"{ask}.then((answer) => answer.json()).then(({{error}}) => error)")
+    browser.do("reload", tab)
+    browser.wait_until("signed-in", tab)
+
+
+def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(tmp_path: Path, browser: Browser) -> None:
+    check_programs()
+    house = House(tmp_path, access_token_ttl=15)
+    with house.token_service() as first, house.services():
+        tabs = [browser.do("open", house.page) for _ in range(2)]
+        browser.wait_until("signed-out", *tabs)
+        browser.sign_in(tabs[0])
+        browser.wait_until("signed-in", *tabs)
+        first.stop()
+        # The token is still good, and orders asks nobody.
+        browser.order(tabs[1], "Tea in an outage")
+        for tab in tabs:
+            browser.do("wait", tab, "body[data-away]")
+            assert "away; trying again" == browser.do("text", tab, "#token-service")
+        browser.do("wait", tabs[0], "#access-token:text('none at the moment')")
+        browser.do("fill", tabs[0], "#item", "Too late")
+        browser.do("click", tabs[0], "#place button")
+        browser.do("wait", tabs[0], "#order-problem:text('The token service cannot be reached')")
+        # A tab that comes only now cannot know who is signed in, and does not say that nobody is.
+        browser.do("reload", tabs[1])
+        browser.do("wait", tabs[1], "body[data-away][data-state=starting]")
+        browser.do("wait", tabs[1], "#starting:text('cannot be reached')")
+        with house.token_service():
+            browser.wait_until("signed-in", *tabs)
+            for tab in tabs:
+                browser.do("wait", tab, "body:not([data-away])")
+            browser.order(tabs[0], "Tea after all")
+    assert "signed-out" not in browser.do("notes")["states"][2:]
