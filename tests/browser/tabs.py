@@ -1,5 +1,6 @@
 """One browser with many tabs, and the processes behind the page that is open in them."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
+
+from service.embedded_postgres import embedded_postgres
 from tests.doors.conftest import ROOT, Running, environment, free_ports, running
 
 # Errands of the browser itself: updates, the time, whether a password has leaked. They end at a proxy that refuses them, and a
@@ -69,7 +73,7 @@ def open_browser() -> Iterator[Browser]:
             except subprocess.TimeoutExpired:
                 process.kill()
     check_escaped(notes["escaped"])
-    assert {"127.0.0.1"} == {urlsplit(url).hostname for url in notes["requests"] if not url.startswith("data:")}
+    assert {urlsplit(url).hostname for url in notes["requests"]} <= {"127.0.0.1", "localhost"}
     assert [] == [problem for problem in notes["problems"] if not problem.startswith("Failed to load resource")]
 
 
@@ -87,12 +91,13 @@ def check_programs() -> None:
 class House:
     """The token service, which can be stopped and started; orders and the page, which stay."""
 
-    def __init__(self, folder: Path, access_token_ttl: int) -> None:
+    def __init__(self, folder: Path, access_token_ttl: int, **settings: str) -> None:
         self._folder, self._starts = folder, 0
         port, orders, spa = free_ports(3)
         self.issuer, self.page = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{spa}/"
         self._env = environment(
-            MINTMARK_ENVIRONMENT="development", MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
+            **({"MINTMARK_ENVIRONMENT": "development"} | settings), MINTMARK_ISSUER=self.issuer,
+            MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
             MINTMARK_ACCESS_TOKEN_TTL=str(access_token_ttl), ORDERS_ISSUER=self.issuer, ORDERS_PORT=str(orders),
             ORDERS_CORS_ORIGINS=self.page.rstrip("/"), SPA_PORT=str(spa), SPA_ISSUER=self.issuer,
             SPA_ORDERS_URL=f"http://127.0.0.1:{orders}", SPA_CLIENT_ID=CLIENT_ID,
@@ -124,6 +129,24 @@ class House:
                 process = running(*command, cwd=ROOT, env=self._env, output=self._folder / name)
                 stack.enter_context(process).wait_for(url)
             yield
+
+    @contextmanager
+    def hidden_table(self, table: str) -> Iterator[None]:
+        """While this lasts, the token service answers 503."""
+        self._rename(table, f"hidden_{table}")
+        try:
+            yield
+        finally:
+            self._rename(f"hidden_{table}", table)
+
+    def _rename(self, table: str, other: str) -> None:
+        async def rename() -> None:
+            async with embedded_postgres(self._folder / "data") as dsn:
+                connection = await asyncpg.connect(dsn)
+                await connection.execute(f"ALTER TABLE {table} RENAME TO {other}")
+                await connection.close()
+
+        asyncio.run(rename())
 
     def _command(self, *arguments: str, say: str = "") -> None:
         command = [str(BIN / "mintmark-service"), *arguments]

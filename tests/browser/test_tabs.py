@@ -1,7 +1,9 @@
 """The example page in many tabs of a real browser: one refreshes for all, and nobody is signed out who did not sign out."""
 
+import base64
 import json
 import random
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.browser.tabs import Browser, House, check_programs, log_lines, open_browser
-from tests.doors.conftest import Running
+from tests.doors.conftest import Running, fetch
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 
 LIFETIME = 5
 """Seconds that an access token lives: the shortest that can be set."""
+CLIENT_FORM = "new URLSearchParams({client_id: 'page'})"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +139,13 @@ def test_a_wrong_password_is_told_and_a_page_elsewhere_gets_nothing(house: House
     browser.do("wait", tab, "#sign-in-problem:has-text('The username or the password is wrong.')")
     browser.sign_in(tab)
     browser.wait_until("signed-in", tab)
+    # This page has another host, so it is another site: the browser sends no cookie, and the Origin is refused.
+    elsewhere = browser.do("open", house.page.replace("127.0.0.1", "localhost"))
+    post = f"fetch('{house.issuer}/revoke', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: {CLIENT_FORM}}})"
+    refused = len(log_lines(service, "request refused"))
+    assert "opaque" == browser.do("look", elsewhere, f"{post}.then((answer) => answer.type)")
+    assert refused < len(log_lines(service, "request refused"))
+    browser.do("close", elsewhere)
     # The token service's docs are no page of this client, though of the same site, so that the browser sends the cookie along.
     docs = browser.do("open", f"{house.issuer}/docs")
     ask = "fetch('/token', {method: 'POST', body: new URLSearchParams({grant_type: 'refresh_token', client_id: 'page'})})"
@@ -152,6 +162,12 @@ def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(t
         browser.wait_until("signed-out", *tabs)
         browser.sign_in(tabs[0])
         browser.wait_until("signed-in", *tabs)
+        with house.hidden_table("sessions"):
+            for tab in tabs:
+                browser.do("wait", tab, "body[data-away][data-state=signed-in]")
+        for tab in tabs:
+            browser.do("wait", tab, "body:not([data-away])")
+        assert 503 in {line["status"] for line in log_lines(first, "request") if line["path"] == "/token"}
         first.stop()
         # The token is still good, and orders asks nobody.
         browser.order(tabs[1], "Tea in an outage")
@@ -172,3 +188,36 @@ def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(t
                 browser.do("wait", tab, "body:not([data-away])")
             browser.order(tabs[0], "Tea after all")
     assert "signed-out" not in browser.do("notes")["states"][2:]
+
+
+def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path: Path, browser: Browser) -> None:
+    check_programs()
+    keys = {
+        f"MINTMARK_{name}_KEYS": f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        for name in ("KEY_ENCRYPTION", "REFRESH_TOKEN")
+    }
+    # On loopback this browser takes it over http as well.
+    house = House(tmp_path, LIFETIME, MINTMARK_ENVIRONMENT="production", **keys)
+    with house.token_service(), house.services():
+        tab = browser.do("open", house.page)
+        browser.wait_until("signed-out", tab)
+        browser.sign_in(tab)
+        browser.wait_until("signed-in", tab)
+        (cookie,) = browser.do("cookies")
+        assert ("__Host-mintmark-page", True, True, "Strict") == tuple(
+            cookie[name] for name in ("name", "secure", "httpOnly", "sameSite")
+        )
+        browser.do("reload", tab)
+        browser.wait_until("signed-in", tab)
+        browser.do("click", tab, "#sign-out")
+        browser.wait_until("signed-out", tab)
+        assert [] == browser.do("cookies")
+
+
+def test_the_page_comes_with_a_strict_policy_and_nothing_else_is_served(house: House, service: Running) -> None:
+    status, _, headers = fetch(house.page)
+    policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
+    assert (200, "'none'", "'self'", "'self'") == (status, *(policy[f"{kind}-src"] for kind in ("default", "script", "style")))
+    for path in ("serve.py", "README.md", "../demo.py", "..%2fdemo.py", "/etc/passwd", "", "x"):
+        expected = 200 if path == "" else 404
+        assert expected == fetch(house.page + path)[0], path

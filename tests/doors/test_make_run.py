@@ -48,6 +48,10 @@ class House:
         return f"http://127.0.0.1:{self.orders_port}"
 
     @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:{self.spa_port}"
+
+    @property
     def credentials(self) -> dict[str, str]:
         return dict(line.split("=", 1) for line in (self.clone / ".mintmark/demo.env").read_text().splitlines())
 
@@ -90,6 +94,8 @@ def processes_of(folder: Path) -> list[str]:
 def test_the_main_job_runs_from_a_fresh_clone_and_comes_back_after_a_stop(house: House, demo: Running) -> None:
     assert 200 == fetch(f"{house.service}/readyz")[0]
     values = house.credentials
+    assert house.page in demo.said
+    assert values["DEMO_PAGE_CLIENT_ID"] in fetch(f"{house.page}/config.js")[1]
     assert 0o600 == stat.S_IMODE((house.clone / ".mintmark/demo.env").stat().st_mode)
     status, first = house.sign_in()
     assert 200 == status

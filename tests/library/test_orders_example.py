@@ -15,6 +15,8 @@ from tests.library.conftest import ISSUER, Issuer
 
 pytestmark = pytest.mark.anyio
 
+PAGE = "https://page.example"
+
 
 @pytest.fixture(scope="module")
 def orders(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
@@ -23,6 +25,7 @@ def orders(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORDERS_ISSUER", ISSUER)
         patch.setenv("ORDERS_JWKS_FILE", str(jwks))
+        patch.setenv("ORDERS_CORS_ORIGINS", f"{PAGE} https://other.example")
         yield importlib.import_module("orders.app").create_app()
 
 
@@ -63,3 +66,15 @@ async def test_a_bad_order_is_refused_without_an_echo_or_a_5xx(orders: FastAPI, 
     assert answer.status_code in {400, 422}
     assert "canary" not in answer.text
     assert [] == (await send(orders, "GET", token_of(issuer, sub="careless"))).json()
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"), [(PAGE, True), ("https://other.example", True), ("https://evil.example", False), ("null", False)]
+)
+async def test_pages_of_the_listed_origins_may_call_and_send_no_cookies(orders: FastAPI, origin: str, *, allowed: bool) -> None:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    transport = httpx2.ASGITransport(app=orders)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://orders.example") as http:
+        for answer in (await http.options("/orders", headers=asked), await http.get("/orders", headers={"Origin": origin})):
+            assert allowed == (answer.headers.get("access-control-allow-origin") == origin)
+            assert "access-control-allow-credentials" not in answer.headers
