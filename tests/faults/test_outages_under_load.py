@@ -85,7 +85,7 @@ async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_
         try:
             made = await people(found, cluster.dsn(), 30_000)
             chance.shuffle(made)
-            storm, outages, is_done = Storm(found.ports, chance, pause=0.05), Outages(found, cluster, proxy), asyncio.Event()
+            storm, outages, is_done = Storm(found.ports, chance, pause=0.2), Outages(found, cluster, proxy), asyncio.Event()
 
             async def harm() -> None:
                 await outages.run(times, pause, is_done)
