@@ -22,7 +22,7 @@ from service.endpoints.forms import read_form
 from service.endpoints.oauth_answers import NO_STORE, answered
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
-from service.signing_keys import KeyRing
+from service.signing_keys import Ring
 from service.tokens import Authorization, Mint, TokenResponse
 
 log = structlog.get_logger("service.token")
@@ -31,7 +31,7 @@ log = structlog.get_logger("service.token")
 class TokenEndpoint:
     """Answers `POST /token`."""
 
-    def __init__(self, grants: Mapping[str, Grant], clients: ClientAuthentication, ring: KeyRing, mint: Mint) -> None:
+    def __init__(self, grants: Mapping[str, Grant], clients: ClientAuthentication, ring: Ring, mint: Mint) -> None:
         self._grants, self._clients, self._ring, self._mint = grants, clients, ring, mint
 
     def routes(self) -> APIRouter:
@@ -69,7 +69,7 @@ class TokenEndpoint:
         # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
-        response = self._mint.issue(authorization)
+        response = await self._mint.issue(authorization)
         log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=response.token_id)
         return response
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service.errors import DatabaseUnavailable
 from service.sessions import SessionStore
-from service.signing_keys import KeyRing
+from service.signing_keys import Ring
 
 TYPE = "revocations+jwt"
 FRESH_SECONDS = 0.5
@@ -30,7 +30,7 @@ class RevocationList:
 class RevocationLists:
     """Keeps the current list in memory."""
 
-    def __init__(self, store: SessionStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
+    def __init__(self, store: SessionStore, ring: Ring, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
         """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
         self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
         self._matters = lifetime + LONGEST_LEEWAY
@@ -67,4 +67,5 @@ class RevocationLists:
         if self._list is not None and self._list.tag == tag and started - self._signed_at < SIGNED_AGAIN_SECONDS:
             return self._list
         self._signed_at = started
-        return RevocationList(self._ring.signer.sign({"iss": self._issuer, "iat": int(now), "sids": sids}, typ=TYPE), tag)
+        text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), "sids": sids}, typ=TYPE)
+        return RevocationList(text, tag)
