@@ -16,6 +16,8 @@ STALE = 60
 """Seconds for which a cache may answer with older ones while it asks again (RFC 5861)."""
 ANNOUNCED = 2 * MAX_AGE + 60
 """Seconds between a key's publication and its first signature. Other processes publish it some seconds after the first."""
+SINCE = 1.0
+"""Seconds ago that a key which signs at once has begun: processes estimate the database's time to some milliseconds."""
 LONGEST_LEEWAY = 300
 """Seconds for which a resource server may believe an expired token, at most."""
 
@@ -97,7 +99,7 @@ def due(keys: Iterable[Scheduled], policy: Policy, now: float) -> float | None:
 
     | the last key in line                           | a new one signs from              |
     |------------------------------------------------|-----------------------------------|
-    | there is none                                  | now: nobody has seen any          |
+    | there is none                                  | at once: nobody has seen any      |
     | is announced, and does not sign yet            | none is made                      |
     | is for another algorithm                       | as soon as it was announced       |
     | signs, and its period ends before a notice     | the end of the period, or as soon as announced |
@@ -105,7 +107,7 @@ def due(keys: Iterable[Scheduled], policy: Policy, now: float) -> float | None:
     """
     line = in_line(keys)
     if not line:
-        return now
+        return now - SINCE
     last = line[0]
     if now < last.schedule.active_from:
         return None

@@ -13,7 +13,7 @@ from service.database import Connection, Database, moment
 from service.errors import AlreadyExists, Invalid
 from service.secret_keys import SecretKeys
 from service.signing_keys.encryption import KeyUnreadable, decrypt, encrypt
-from service.signing_keys.schedule import ANNOUNCED, PUBLISHED, Policy, Schedule, State, due, in_line
+from service.signing_keys.schedule import ANNOUNCED, PUBLISHED, SINCE, Policy, Schedule, State, due, in_line
 from service.signing_keys.signer import LocalSigner, Signer
 
 
@@ -69,7 +69,7 @@ class SigningKeyStore:
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists(f"The key {key.kid} is there already, or was.")
             _check_none_is_next(keys, now)
-            schedule = Schedule(published_at=now, active_from=now + ANNOUNCED if in_line(keys) else now)
+            schedule = Schedule(published_at=now, active_from=now + ANNOUNCED if in_line(keys) else now - SINCE)
             await self._append(connection, key, schedule, policy)
         return schedule
 
@@ -88,7 +88,7 @@ class SigningKeyStore:
         """`key` signs from now on, and whatever else is published is revoked: the kids of those."""
         async with self._turn() as (connection, _):
             revoked = [str(row["kid"]) for row in await connection.fetch(self._REVOKE_ALL, moment(now))]
-            await self._append(connection, key, Schedule(published_at=now, active_from=now), policy)
+            await self._append(connection, key, Schedule(published_at=now, active_from=now - SINCE), policy)
         return revoked
 
     _REVOKE = "UPDATE signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.signing_keys import MAX_AGE, STALE, Policy, Schedule, State
-from service.signing_keys.schedule import ANNOUNCED, LONGEST_LEEWAY, due
+from service.signing_keys.schedule import ANNOUNCED, LONGEST_LEEWAY, SINCE, due
 from tests.service.signing import DAY, policy
 
 NOW = 1_800_000_000.0
@@ -47,14 +47,14 @@ def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_l
 @pytest.mark.parametrize(
     ("keys", "what", "signs_from"),
     [
-        ([], policy(), NOW),
+        ([], policy(), NOW - SINCE),
         ([Key("ES256", schedule(active_from=NOW - DAY))], policy(), None),
         ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCED + 1))], policy(), None),
         ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCED))], policy(), NOW + ANNOUNCED),
         ([Key("ES256", schedule(active_from=NOW - 90 * DAY))], policy(), NOW + ANNOUNCED),
         ([Key("ES256", schedule(active_from=NOW - DAY))], policy("RS256"), NOW + ANNOUNCED),
         ([Key("ES256", schedule(active_from=NOW + 1))], policy("RS256"), None),
-        ([Key("ES256", schedule(active_from=NOW - DAY, revoked_at=NOW))], policy(), NOW),
+        ([Key("ES256", schedule(active_from=NOW - DAY, revoked_at=NOW))], policy(), NOW - SINCE),
         ([Key("RS256", schedule(active_from=NOW + 5)), Key("ES256", schedule(retired_at=NOW + 5))], policy("RS256"), None),
     ],
     ids=["none", "young", "a second before the notice", "its notice", "long overdue", "another algorithm", "announced",
