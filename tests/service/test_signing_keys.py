@@ -16,7 +16,7 @@ from mintmark.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbp
 from service.app import create_app
 from service.errors import Invalid
 from service.signing_keys import KeyRing, Schedule, State, StoredKey, replace_leaked_keys
-from service.signing_keys.schedule import ANNOUNCED
+from service.signing_keys.schedule import ANNOUNCED, SINCE
 from service.signing_keys.signer import LocalSigner
 from tests.service.conftest import ISSUER, Clock, Service, StartService, make_settings
 from tests.service.signing import DAY, empty_store, jwks_of, kid_of, kids_of, new_encryption_key, policy, store_of
@@ -75,7 +75,7 @@ async def test_keys_rotate_by_themselves_every_thirty_days(server_dsn: str, star
         service = await start_service(at=dsn, clock=clock)
         (first,) = await kids_of(service)
         began = clock.now
-        clock.now = began + 30 * DAY - ANNOUNCED - 1
+        clock.now = began + 30 * DAY - ANNOUNCED - SINCE - 1
         await asyncio.sleep(0.2)
         assert {first} == await kids_of(service)
         clock.now += 2
@@ -105,7 +105,7 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
         early = (await new.refresh(client, before["refresh_token"])).json()
         orders = ResourceServer(issuer=ISSUER, audience="orders", jwks=await jwks_of(new), clock=clock)
         assert user.id == (await orders.verify(early["access_token"])).sub
-        clock.now += ANNOUNCED
+        clock.now += ANNOUNCED + 1
         after = (await old.refresh(client, early["refresh_token"])).json()
         assert user.id == (await orders.verify(after["access_token"])).sub
         issued = [kid_of(tokens["access_token"]) for tokens in (before, early, after)]
@@ -186,7 +186,7 @@ async def test_a_damaged_key_is_not_used_the_log_says_which_and_the_others_go_on
         await seen(service, {active})
         assert active == await signs(service, secret)
         # When its turn comes, no other key stands in for it.
-        service.clock.now += ANNOUNCED
+        service.clock.now += ANNOUNCED + 1
         client = await service.add_client(secret)
         refused = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
         assert (503, True) == (refused.status_code, "retry-after" in refused.headers)

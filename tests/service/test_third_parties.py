@@ -105,7 +105,7 @@ async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a
         service = await start_service(**options, signing_algorithm=after, access_token_ttl=3600)
         services.current = service.app
         assert await all_verified()
-        clock.now += ANNOUNCED
+        clock.now += ANNOUNCED + 1
         assert await all_verified()
         # The second was issued while the next key was announced, and the third by that one.
         kids = [kid_of(token) for token in issued]
