@@ -65,7 +65,7 @@ def test_a_weak_foreign_or_well_known_key_is_refused_with_a_reason(rsa_key: rsa.
         json.dumps({"kty": "oct", "k": secrets.token_urlsafe(32)}).encode(): "neither unencrypted PEM nor a private JWK",
         json.dumps({name: private[name] for name in ("kty", "n", "e", "d")}).encode(): "lacks p, q",
         json.dumps(private | {"p": other["p"]}).encode(): "must equal modulus",
-        json.dumps(EXAMPLE | {"d": encode_base64url(secrets.token_bytes(32))}).encode(): "neither unencrypted PEM",
+        json.dumps(EXAMPLE | {"d": encode_base64url(secrets.token_bytes(32))}).encode(): "Invalid EC key",
         b"": "neither unencrypted PEM",
         b"x" * 70_000: "no key is this long",
         secrets.token_bytes(500): "neither unencrypted PEM",
