@@ -129,6 +129,21 @@ def test_the_command_answers_in_text_and_in_json_and_never_shows_the_signature(
         assert "\x1b" not in said
 
 
+def test_on_a_terminal_the_answer_is_in_colour(
+    issuer: Issuer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps(issuer.jwks))
+    arguments = ["explain", issuer.token(aud="billing"), "--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
+    main(arguments)
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(arguments)
+    text = capsys.readouterr().out
+    assert "\x1b[31mNO\x1b[0m  audience" in text
+    assert "\x1b[32mok\x1b[0m  issuer" in text
+
+
 @pytest.mark.parametrize("arguments", [[], ["explain", " "], ["explain", "a.b.c", "--issuer", "ftp://x"], ["nonsense"]])
 def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_explain(options: argparse.Namespace) -> int:
+    """`mintmark explain`: its exit code."""
     token = read_token(options.token if options.token not in {None, "-"} else sys.stdin.read(65_536))
     if not token:
         sys.stderr.write("No token: name it as an argument, or send it through standard input.\n")
@@ -50,6 +51,7 @@ def run_explain(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
+    """`mintmark doctor`: its exit code."""
     return asyncio.run(_examine(options))
 
 

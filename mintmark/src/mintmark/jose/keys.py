@@ -98,6 +98,7 @@ class SharedSecretKey(VerifyingKey):
         super().__init__(key, algorithm="HS256", kid=kid)
 
     def sign(self, signing_input: bytes) -> bytes:
+        """The HMAC (RFC 7518, section 3.2)."""
         return self._key.sign(signing_input)
 
 
