@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from service.errors import DatabaseUnavailable, SchemaBehind
+from service.telemetry import where
 
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 3.0
@@ -34,6 +35,10 @@ class Upkeep:
                 if str(error) != said:
                     log.warning("the database is not there, trying again", reason=str(error))
                 said, pause = str(error), RETRY_SECONDS
+            except Exception as error:
+                # Whatever it was, the next look may succeed; without one this process would never hear of a new key.
+                log.error("unexpected error", error_at=where(error))  # noqa: TRY400 - the text of an error may hold a secret
+                pause = LOOK_SECONDS
             else:
                 if said:
                     log.info("the database is there")

@@ -24,14 +24,19 @@ class KeyUpkeep:
     async def look(self) -> None:
         """Once. Raises DatabaseUnavailable, SchemaBehind."""
         now = await self._ask_time()
-        keys = await self._store.load()
+        # First what is there: a database that takes no writes still has keys that sign.
+        keys = await self._load()
         if due(keys, self._policy, now) is not None and (kid := await self._store.rotate_if_due(self._policy, now)):
             log.info("signing key made", kid=kid, alg=self._policy.algorithm)
-            keys = await self._store.load()
+            keys = await self._load()
         if any(key.signer is not None and key.schedule.state(now) is State.WITHDRAWN for key in keys):
             await self._store.erase(now)
+
+    async def _load(self) -> Sequence[StoredKey]:
+        keys = await self._store.load()
         self._tell(keys)
         self._ring.replace(keys)
+        return keys
 
     def _tell(self, keys: Sequence[StoredKey]) -> None:
         problems = {key.kid: key.problem for key in keys if key.problem is not None}

@@ -152,6 +152,32 @@ async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_go
                 await store.revoke(kid, NOW)
 
 
+async def test_a_database_that_takes_no_writes_has_keys_that_sign_although_the_next_is_overdue(
+    server_dsn: str, start_service: StartService
+) -> None:
+    async with empty_store(server_dsn) as (dsn, database, store):
+        await store.rotate_if_due(policy(), NOW - 90 * DAY)
+        name = await database.fetch_value("SELECT current_database()")
+        await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        service = await start_service(at=dsn)
+        assert 1 == len(await kids_of(service))
+        assert 200 == (await service.http.get("/readyz")).status_code
+
+
+async def test_the_upkeep_of_keys_outlives_an_error_that_nobody_foresaw(
+    server_dsn: str, start_service: StartService, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with empty_store(server_dsn) as (dsn, database, store):
+        service = await start_service(at=dsn)
+        await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
+        async with asyncio.timeout(10):
+            while "unexpected error" not in capfd.readouterr().err:
+                await asyncio.sleep(0.02)
+        await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
+        announced, _ = await store.announce_new(policy(), NOW)
+        await seen(service, await kids_of(service) | {announced})
+
+
 async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, start_service: StartService) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
