@@ -1,4 +1,4 @@
-"""One small route in several applications: open, protected by Mintmark, and protected as others document it.
+"""One route in several applications: open, protected by Mintmark, and protected as others document it; small, and a real one.
 
 All of them live in one server process, so that a request differs from another in its way alone.
 """
@@ -12,7 +12,7 @@ import jwt
 from fastapi import Depends, FastAPI, HTTPException, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from fastapi.security.base import SecurityBase
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
@@ -73,19 +73,31 @@ def as_pyjwt() -> Callable[..., Any]:
     return get_claims
 
 
-def application(dependency: Any = None) -> FastAPI:
-    """The route, behind `dependency`."""
+class Order(BaseModel):
+    """As in the orders example."""
+
+    item: str = Field(min_length=1, max_length=100)
+    quantity: int = Field(default=1, ge=1, le=1000)
+    id: int
+    invoice: int | None = None
+
+
+def application(dependency: Any = None, *, answer: Any = None) -> FastAPI:
+    """A route that returns `answer`, by default the smallest there is, behind `dependency`."""
     app = FastAPI()
+    answer = {"item": "tea"} if answer is None else answer
+    returned: Any = dict[str, str] if isinstance(answer, dict) else list[Order]
+    options = {"response_model": returned, "response_model_exclude_none": returned == list[Order]}
     if dependency is None:
 
-        @app.get("/{way}")
-        async def opened(way: str) -> dict[str, str]:
-            return {"item": "tea"}
+        @app.get("/{way}", **options)
+        async def opened(way: str) -> Any:
+            return answer
     else:
 
-        @app.get("/{way}")
-        async def closed(way: str, who: Annotated[Any, dependency]) -> dict[str, str]:
-            return {"item": "tea"}
+        @app.get("/{way}", **options)
+        async def closed(way: str, who: Annotated[Any, dependency]) -> Any:
+            return answer
 
     return app
 
@@ -93,11 +105,16 @@ def application(dependency: Any = None) -> FastAPI:
 def create() -> Callable[[Scope, Receive, Send], Any]:
     """Every way, each at its own path."""
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks_file=Path(os.environ["BENCHMARK_JWKS"]))
+    orders = [Order(item="A pound of coffee", quantity=2, id=number, invoice=1000 + number) for number in range(1, 21)]
     ways: dict[str, Any] = {
         "/open": application(),
         "/dependency": application(auth.requires(SCOPE)),
         "/nothing": application(Security(Empty(auth), scopes=[SCOPE])),
         "/middleware": ResourceServerMiddleware(application(), door=auth, scopes=[SCOPE]),
+        "/orders-open": application(answer=orders),
+        "/orders-nothing": application(Security(Empty(auth), scopes=[SCOPE]), answer=orders),
+        "/orders-dependency": application(auth.requires(SCOPE), answer=orders),
+        "/orders-middleware": ResourceServerMiddleware(application(answer=orders), door=auth, scopes=[SCOPE]),
         "/pyjwt": application(Depends(as_pyjwt())),
         "/tutorial": application(Security(as_tutorial(), scopes=[SCOPE])),
     }

@@ -6,7 +6,7 @@ Everything is made here and opened in the lifespan. Nothing waits for the databa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
@@ -17,12 +17,14 @@ from mintmark import ResourceServer
 from service import migrations
 from service.clients import ClientCache, ClientStore
 from service.database import Database, database_url
+from service.database_clock import DatabaseClock
 from service.endpoints.answers import install_error_answers
 from service.endpoints.client_authentication import ClientAuthentication
 from service.endpoints.cross_origin import CrossOrigin
 from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
+from service.endpoints.metrics import KeyCollector, MetricsEndpoint
 from service.endpoints.refresh_cookie import PLAIN_COOKIES, RefreshCookies
 from service.endpoints.requests import RequestContext
 from service.endpoints.revocations import RevocationEndpoint
@@ -30,13 +32,15 @@ from service.endpoints.sessions import SessionEndpoints
 from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
+from service.errors import DatabaseUnavailable, SchemaBehind, SettingsError
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
 from service.revocations import RevocationStore
 from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore, keep_pruning
 from service.settings import Settings, load_settings
-from service.signing_keys import KeyRing, KeyUpkeep, SigningKeyStore
+from service.signing_keys import KeyRing, KeyUpkeep, Policy, SharedSecretRing, SigningKeyStore
 from service.telemetry import configure_logging
 from service.tokens import AccessTokenReader, Mint, RevocationLists
+from service.upkeep import Upkeep
 from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
 
 FIRST_ATTEMPT_SECONDS = 10.0
@@ -44,26 +48,66 @@ FIRST_ATTEMPT_SECONDS = 10.0
 log = structlog.get_logger("service.app")
 
 
-def create_app(settings: Settings | None = None, *, dsn: str | None = None, clock: Callable[[], float] = time.time) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    dsn: str | None = None,
+    clock: Callable[[], float] = time.time,
+    database_time: Callable[[], Awaitable[float]] | None = None,
+) -> FastAPI:
     """The token service. Raises SettingsError.
 
-    `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch.
+    `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
+    `database_time`: instead of the database's own, for tests in which time passes quickly.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    return _Roof(settings, dsn, clock).app()
+    return _Roof(settings, dsn, clock, database_time).app()
+
+
+async def check_encryption_keys(settings: Settings, dsn: str) -> None:
+    """Raises SettingsError when the signing keys at `dsn` cannot be opened with the encryption keys of `settings`.
+
+    A database that is away, or has not been migrated, is no reason: the service waits for it.
+    """
+    database = Database(size=1)
+    async with database.open(dsn):
+        try:
+            keys = await SigningKeyStore(database, settings.encryption_keys).load()
+        except (DatabaseUnavailable, SchemaBehind):
+            return
+    unreadable = [key for key in keys if key.problem is not None]
+    # One row may be damaged while the others go on; a key that nobody has given is another matter, and so is none that opens.
+    for key in unreadable:
+        lacks_its_key = key.encryption_key_id not in settings.encryption_keys
+        if lacks_its_key or not any(other.signer for other in keys):
+            raise SettingsError(f"{key.problem} Without it no token can be signed.")
 
 
 class _Roof:
     """The parts of one service, in the order of the floors they stand on."""
 
-    def __init__(self, settings: Settings, dsn: str | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        dsn: str | None,
+        clock: Callable[[], float],
+        database_time: Callable[[], Awaitable[float]] | None,
+    ) -> None:
         self._settings, self._dsn, self._clock = settings, dsn, clock
         self._issuer = settings.issuer_url
         self._database = Database(size=settings.database_pool_size)
         self._head = migrations.head()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
-        self._ring = KeyRing()
+        self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
+        secret = settings.hs256_secret
+        self._ring = KeyRing(self._time) if secret is None else SharedSecretRing(secret)
+        self._policy = Policy(
+            algorithm=settings.signing_algorithm,
+            period=settings.signing_key_rotation,
+            token_lifetime=settings.access_token_ttl,
+            rsa_bits=settings.rsa_key_bits,
+        )
         self._users = UserStore(self._database)
         limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         self._session_store = SessionStore(self._database, limits)
@@ -86,12 +130,12 @@ class _Roof:
         auth = ResourceServer(
             issuer=self._issuer,
             audience=self._issuer,
-            key_set=self._ring.verifying_keys,
+            key_set=self._ring,
             token_url=f"{self._issuer.rstrip('/')}/token",
             clock=self._clock,
         )
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
-        reader = AccessTokenReader(self._ring.verifying_keys, issuer=self._issuer, clock=self._clock)
+        reader = AccessTokenReader(self._ring, issuer=self._issuer, clock=self._clock)
         revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
         lists = RevocationLists(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
@@ -100,9 +144,11 @@ class _Roof:
         app.include_router(TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes())
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
-        app.include_router(MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes())
+        published = self._ring if isinstance(self._ring, KeyRing) else None
+        app.include_router(MetadataEndpoints(self._issuer, grants.keys(), published).routes())
         app.include_router(RevocationEndpoint(lists).routes())
-        app.include_router(HealthEndpoints(self._why_not_ready).routes())
+        app.include_router(HealthEndpoints(self._why_not_ready, lambda: self._time.complaint).routes())
+        app.include_router(MetricsEndpoint(KeyCollector(published, self._policy, self._time)).routes())
         if self._settings.docs:
             app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
         install_error_answers(app)
@@ -149,7 +195,7 @@ class _Roof:
         async with self._database.open(dsn):
             upkeep = self._upkeep(dsn)
             tasks = (
-                asyncio.create_task(upkeep.run(), name="keeps the signing keys"),
+                asyncio.create_task(upkeep.run(), name="looks after clock and keys"),
                 asyncio.create_task(keep_pruning(self._session_store, self._clock), name="prunes sessions"),
             )
             try:
@@ -163,13 +209,16 @@ class _Roof:
                     with suppress(asyncio.CancelledError):
                         await task
 
-    def _upkeep(self, dsn: str) -> KeyUpkeep:
+    def _upkeep(self, dsn: str) -> Upkeep:
         # In production a migration is somebody's decision: `mintmark-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate(dsn)) if migrates else None
-        return KeyUpkeep(self._keys, self._ring, algorithm=self._settings.signing_algorithm, clock=self._clock, prepare=prepare)
+        if not isinstance(self._ring, KeyRing):
+            return Upkeep(self._time.compare, prepare=prepare)
+        keys = KeyUpkeep(self._keys, self._ring, self._policy, ask_time=self._time.compare)
+        return Upkeep(keys.look, prepare=prepare)
 
     async def _why_not_ready(self) -> str | None:
         if await migrations.current(self._database) != self._head:
             return "The database has another schema. Run: mintmark-service migrate"
-        return None if self._ring.is_loaded else "The signing keys are not loaded yet."
+        return self._ring.why_not_ready if isinstance(self._ring, KeyRing) else None

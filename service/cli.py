@@ -17,8 +17,8 @@ import uvicorn
 import uvloop
 
 from service import migrations
-from service.app import create_app
-from service.commands import clients, sessions, tokens, users
+from service.app import check_encryption_keys, create_app
+from service.commands import clients, keys, sessions, tokens, users
 from service.commands.output import fail
 from service.database import database_url
 from service.embedded_postgres import EmbeddedPostgresError
@@ -50,6 +50,7 @@ app.add_typer(users.app, name="users")
 app.add_typer(clients.app, name="clients")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(keys.app, name="keys")
 
 
 @app.command()
@@ -78,6 +79,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     # SIGTERM means the same as Ctrl-C from the very start, so that a database that has just been started is stopped again.
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     async with database_url(settings) as dsn:
+        if settings.hs256_secret is None:
+            await check_encryption_keys(settings, dsn)
         config = uvicorn.Config(
             create_app(settings, dsn=dsn),
             loop="uvloop",

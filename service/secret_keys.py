@@ -67,6 +67,17 @@ def _decode(encoded: str, name: str) -> bytes:
     return key
 
 
+def check_shared_secret(text: str) -> bytes:
+    """The bytes of MINTMARK_SHARED_SECRET, as resource servers get it too (RFC 7518, section 3.2). Raises SettingsError."""
+    secret, name, advice = text.encode(), "MINTMARK_SHARED_SECRET", "Make one with: openssl rand -base64 32"
+    if len(secret) < KEY_BYTES:
+        raise SettingsError(f"{name} is wrong: it has {len(secret)} bytes, and HS256 needs 32 at least. {advice}")
+    # Even 64 hexadecimal digits have nearly all of the sixteen; a word that repeats has fewer.
+    if len(set(secret)) < 12:
+        raise SettingsError(f"{name} is wrong: it is not random. {advice}")
+    return secret
+
+
 def development_secrets(data_dir: Path) -> dict[str, str]:
     """The secrets of a development start: made at the first, kept in `<data_dir>/secrets.env` for the next.
 

@@ -17,7 +17,7 @@ from mintmark.documents import is_loopback
 from mintmark.jose import ALGORITHMS
 from service.errors import SettingsError
 from service.origins import is_origin
-from service.secret_keys import SecretKeys, development_secrets
+from service.secret_keys import SecretKeys, check_shared_secret, development_secrets
 
 PREFIX = "MINTMARK_"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -69,6 +69,10 @@ class Settings(DatabaseSettings):
     refresh_token_keys: SecretStr | None = None
     refresh_token_keys_file: Path | None = None
     signing_algorithm: str = "ES256"
+    signing_key_rotation: Annotated[int, Field(ge=HOUR, le=366 * DAY)] = 30 * DAY
+    rsa_key_bits: Annotated[int, Field(ge=2048, le=4096, multiple_of=256)] = 3072
+    shared_secret: SecretStr | None = None
+    shared_secret_file: Path | None = None
     access_token_ttl: Annotated[int, Field(ge=5, le=HOUR)] = 5 * MINUTE
     refresh_grace: Annotated[int, Field(ge=0, le=120)] = 30
     session_idle_ttl: Annotated[int, Field(ge=MINUTE, le=366 * DAY)] = 14 * DAY
@@ -95,8 +99,8 @@ class Settings(DatabaseSettings):
     @field_validator("signing_algorithm")
     @classmethod
     def _check_algorithm(cls, algorithm: str) -> str:
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"must be one of {', '.join(ALGORITHMS)}")
+        if algorithm not in {*ALGORITHMS, "HS256"}:
+            raise ValueError(f"must be one of {', '.join(ALGORITHMS)}, or HS256")
         return algorithm
 
     @model_validator(mode="after")
@@ -120,6 +124,21 @@ class Settings(DatabaseSettings):
             raise ValueError(
                 "MINTMARK_ACCESS_TOKEN_TTL must be shorter than MINTMARK_SESSION_IDLE_TTL, and that no longer than "
                 "MINTMARK_SESSION_TTL."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_shared_secret(self) -> Self:
+        given = self.shared_secret is not None or self.shared_secret_file is not None
+        if given and self.signing_algorithm != "HS256":
+            raise ValueError(
+                "MINTMARK_SHARED_SECRET and MINTMARK_SIGNING_ALGORITHM contradict each other: the secret is for HS256 alone, "
+                "and HS256 never stands beside another algorithm."
+            )
+        if not given and self.signing_algorithm == "HS256":
+            raise ValueError(
+                "MINTMARK_SIGNING_ALGORITHM is HS256, and MINTMARK_SHARED_SECRET is missing. "
+                "Make one with: openssl rand -base64 32"
             )
         return self
 
@@ -148,24 +167,35 @@ class Settings(DatabaseSettings):
         """The HMAC keys that refresh tokens are sealed with."""
         return self._keys("refresh_token_keys", self.refresh_token_keys, self.refresh_token_keys_file)
 
+    @cached_property
+    def hs256_secret(self) -> bytes | None:
+        """What signs and verifies tokens where HS256 was chosen; None: the signing keys in the database."""
+        if self.signing_algorithm != "HS256":
+            return None
+        return check_shared_secret(self._secret("shared_secret", self.shared_secret, self.shared_secret_file) or "")
+
     def _keys(self, field: str, value: SecretStr | None, file: Path | None) -> SecretKeys:
         name = f"{PREFIX}{field.upper()}"
-        text = value.get_secret_value() if value is not None else None
-        if file is not None:
-            if text is not None:
-                raise SettingsError(f"{name} and {name}_FILE contradict each other. Set one of them.")
-            text = _read_secret(file, f"{name}_FILE")
+        text = self._secret(field, value, file)
         if text is None and self.is_development:
             text = development_secrets(self.data_dir)[name]
         if text is None:
             raise SettingsError(f'{name} is missing. Set it to "1:" and the output of: openssl rand -base64 32')
         return SecretKeys.parse(text, name)
 
+    def _secret(self, field: str, value: SecretStr | None, file: Path | None) -> str | None:
+        name = f"{PREFIX}{field.upper()}"
+        if file is None:
+            return None if value is None else value.get_secret_value()
+        if value is not None:
+            raise SettingsError(f"{name} and {name}_FILE contradict each other. Set one of them.")
+        return _read_secret(file, f"{name}_FILE")
+
 
 def load_settings(**overrides: object) -> Settings:
     """The settings of this process, complete. Raises SettingsError, naming the first that is wrong."""
     settings = _read(Settings, overrides)
-    _ = settings.encryption_keys, settings.refresh_keys
+    _ = settings.encryption_keys, settings.refresh_keys, settings.hs256_secret
     return settings
 
 

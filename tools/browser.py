@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "tests" / "browser"
@@ -29,10 +30,7 @@ def main() -> int:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
         return complain(f"The browser tests need Node.js {OLDEST_NODE} or later; this is {version}.")
-    if (
-        installed()
-        != json.loads((HERE / "package-lock.json").read_text())["packages"]["node_modules/playwright-core"]["version"]
-    ):
+    if installed() != pinned():
         say("Installing the packages of the browser tests …")
         done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=HERE, check=False)
         if done.returncode != 0:
@@ -51,12 +49,19 @@ def install(packages: list[str]) -> bool:
     return True
 
 
-def installed() -> str | None:
-    try:
-        version: str = json.loads((HERE / "node_modules" / "playwright-core" / "package.json").read_text())["version"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return version
+def pinned() -> dict[str, str]:
+    """Each package, and the version that the lock file names."""
+    packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    return {path: package["version"] for path, package in packages.items() if path}
+
+
+def installed() -> dict[str, str]:
+    """Those of them that are there, and in which version."""
+    found = {}
+    for path in pinned():
+        with suppress(OSError, ValueError, KeyError):
+            found[path] = str(json.loads((HERE / path / "package.json").read_text())["version"])
+    return found
 
 
 def say(message: str) -> None:

@@ -15,8 +15,11 @@ NO_STORE = {"Cache-Control": "no-store"}
 class HealthEndpoints:
     """Answers probes. `why_not_ready` asks the parts, and names the first that is missing; None when all are there."""
 
-    def __init__(self, why_not_ready: Callable[[], Awaitable[str | None]]) -> None:
-        self._why_not_ready = why_not_ready
+    def __init__(
+        self, why_not_ready: Callable[[], Awaitable[str | None]], warn: Callable[[], str | None] = lambda: None
+    ) -> None:
+        """`warn`: what somebody should look at, although it serves."""
+        self._why_not_ready, self._warn = why_not_ready, warn
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
@@ -39,6 +42,9 @@ class HealthEndpoints:
             reason = "The database does not answer."
         except SchemaBehind:
             reason = "The database has not been migrated. Run: mintmark-service migrate"
+        warning = self._warn()
+        warned = {} if warning is None else {"warning": warning}
         if reason is None:
-            return JSONResponse({"status": "ready"}, headers=NO_STORE)
-        return JSONResponse({"status": "not ready", "reason": reason}, 503, {**NO_STORE, "Retry-After": "1"})
+            return JSONResponse({"status": "ready", **warned}, headers=NO_STORE)
+        content = {"status": "not ready", "reason": reason, **warned}
+        return JSONResponse(content, 503, {**NO_STORE, "Retry-After": "1"})

@@ -23,7 +23,7 @@ from service.endpoints.oauth_answers import NO_STORE, answered
 from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
-from service.signing_keys import KeyRing
+from service.signing_keys import Ring
 from service.tokens import Authorization, Mint, TokenResponse
 
 log = structlog.get_logger("service.token")
@@ -33,7 +33,7 @@ class TokenEndpoint:
     """Answers `POST /token`."""
 
     def __init__(
-        self, grants: Mapping[str, Grant], clients: ClientAuthentication, cookies: RefreshCookies, ring: KeyRing, mint: Mint
+        self, grants: Mapping[str, Grant], clients: ClientAuthentication, cookies: RefreshCookies, ring: Ring, mint: Mint
     ) -> None:
         self._grants, self._clients, self._cookies, self._ring, self._mint = grants, clients, cookies, ring, mint
 
@@ -69,7 +69,7 @@ class TokenEndpoint:
         # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
-        tokens = self._mint.issue(authorization)
+        tokens = await self._mint.issue(authorization)
         log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
         # 8. Answer.
         return self._answer(tokens, client)

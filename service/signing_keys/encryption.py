@@ -27,7 +27,10 @@ def decrypt(secrets_by_id: Mapping[int, bytes], key_id: int, encrypted: bytes, *
     try:
         return AESGCM(secrets_by_id[key_id]).decrypt(nonce, ciphertext, _context(kid, algorithm))
     except (InvalidTag, ValueError) as error:
-        raise KeyUnreadable(f"Signing key {kid} was not encrypted with the encryption key {key_id} given now.") from error
+        raise KeyUnreadable(
+            f"Signing key {kid} was not encrypted with the encryption key {key_id} of MINTMARK_KEY_ENCRYPTION_KEYS, "
+            "or its row was changed."
+        ) from error
 
 
 def _context(kid: str, algorithm: str) -> bytes:

@@ -1,61 +1,45 @@
-"""Keeps a process's key ring in step with the database, and waits for the database as long as it takes."""
+"""Keeps a process's key ring in step with the database, and lets keys follow each other."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from service.errors import DatabaseUnavailable, SchemaBehind
-from service.signing_keys.encryption import KeyUnreadable
 from service.signing_keys.ring import KeyRing
-from service.signing_keys.store import SigningKeyStore
-
-RETRY_SECONDS, RELOAD_SECONDS = 1.0, 30.0
+from service.signing_keys.schedule import Policy, State, due
+from service.signing_keys.store import SigningKeyStore, StoredKey
 
 log = structlog.get_logger("service.signing_keys")
 
 
 class KeyUpkeep:
-    """Loads the keys, makes the first one, and looks again every now and then."""
+    """Loads the keys; makes the first one, and each next one when it is time."""
 
     def __init__(
-        self,
-        store: SigningKeyStore,
-        ring: KeyRing,
-        *,
-        algorithm: str,
-        clock: Callable[[], float],
-        prepare: Callable[[], Awaitable[None]] | None = None,
+        self, store: SigningKeyStore, ring: KeyRing, policy: Policy, *, ask_time: Callable[[], Awaitable[float]]
     ) -> None:
-        """`prepare`: what must succeed once before the database can be used (a migration)."""
-        self._store, self._ring, self._algorithm, self._clock = store, ring, algorithm, clock
-        self._prepare = prepare
-        self.tried = asyncio.Event()
-        """Set after the first attempt, whether it brought keys or not."""
+        """`ask_time`: what the database has, seconds since the epoch."""
+        self._store, self._ring, self._policy, self._ask_time = store, ring, policy, ask_time
+        self._told: frozenset[str] = frozenset()
 
-    async def run(self) -> None:
-        """Until it is cancelled."""
-        said = ""
-        while True:
-            try:
-                await self._once()
-            except (DatabaseUnavailable, SchemaBehind, KeyUnreadable) as error:
-                # Once for each new reason: a database that is away for an hour is not 3600 lines.
-                if str(error) != said:
-                    log.warning("signing keys not loaded yet, trying again", reason=str(error))
-                said = str(error)
-                self.tried.set()
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if said:
-                    log.info("signing keys loaded")
-                said = ""
-                self.tried.set()
-                await asyncio.sleep(RELOAD_SECONDS)
+    async def look(self) -> None:
+        """Once. Raises DatabaseUnavailable, SchemaBehind."""
+        now = await self._ask_time()
+        # First what is there: a database that takes no writes still has keys that sign.
+        keys = await self._load()
+        if due(keys, self._policy, now) is not None and (kid := await self._store.rotate_if_due(self._policy, now)):
+            log.info("signing key made", kid=kid, alg=self._policy.algorithm)
+            keys = await self._load()
+        if any(key.signer is not None and key.schedule.state(now) is State.WITHDRAWN for key in keys):
+            await self._store.erase(now)
 
-    async def _once(self) -> None:
-        if self._prepare is not None:
-            await self._prepare()
-            self._prepare = None
-        await self._store.ensure_active(self._algorithm, self._clock())
-        self._ring.replace(await self._store.load())
+    async def _load(self) -> Sequence[StoredKey]:
+        keys = await self._store.load()
+        self._tell(keys)
+        self._ring.replace(keys)
+        return keys
+
+    def _tell(self, keys: Sequence[StoredKey]) -> None:
+        problems = {key.kid: key.problem for key in keys if key.problem is not None}
+        for kid in problems.keys() - self._told:
+            log.error("signing key not used", kid=kid, reason=problems[kid])
+        self._told = frozenset(problems)

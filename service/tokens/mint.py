@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable
 
 from mintmark.claims import AccessTokenClaims
-from service.signing_keys import KeyRing
+from service.signing_keys import Ring
 from service.tokens.authorization import Authorization, TokenResponse
 
 JITTER = 0.04
@@ -14,11 +14,11 @@ JITTER = 0.04
 class Mint:
     """Makes an access token of an authorization, with the key that is active at the moment."""
 
-    def __init__(self, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
+    def __init__(self, ring: Ring, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
         """`lifetime`: seconds, at most; `clock`: seconds since the epoch."""
         self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
 
-    def issue(self, authorization: Authorization) -> TokenResponse:
+    async def issue(self, authorization: Authorization) -> TokenResponse:
         """Raises TemporarilyUnavailable while there is no key."""
         issued_at = int(self._clock())
         lifetime = self._lifetime - secrets.randbelow(int(self._lifetime * JITTER) + 1)
@@ -35,7 +35,7 @@ class Mint:
             session_id=authorization.session_id,
         )
         return TokenResponse(
-            access_token=self._ring.signer.sign(claims.to_claims()),
+            access_token=await self._ring.signer.sign(claims.to_claims()),
             expires_in=lifetime,
             scopes=authorization.scopes,
             refresh_token=authorization.refresh_token,

@@ -11,7 +11,7 @@ from typing import Any
 from mintmark.revocations import Revoked
 from service.errors import DatabaseUnavailable
 from service.revocations import Revocations, RevocationStore
-from service.signing_keys import KeyRing
+from service.signing_keys import Ring
 
 TYPE = "revocations+jwt"
 FRESH_SECONDS = 0.5
@@ -33,9 +33,7 @@ class RevocationList:
 class RevocationLists:
     """Keeps the current list in memory."""
 
-    def __init__(
-        self, store: RevocationStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: RevocationStore, ring: Ring, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
         """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
         self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
         self._matters = lifetime + LONGEST_LEEWAY
@@ -71,7 +69,7 @@ class RevocationLists:
         if self._list is not None and self._list.tag == tag and started - self._signed_at < SIGNED_AGAIN_SECONDS:
             return self._list
         self._signed_at = started
-        text = self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
+        text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
         return RevocationList(text, tag, Revoked.of(members))
 
     def _members(self, revoked: Revocations) -> dict[str, Any]:

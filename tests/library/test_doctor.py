@@ -51,8 +51,13 @@ def other_issuer(site: Web, _: Issuer) -> None:
     site.json("/.well-known/oauth-authorization-server", {"issuer": f"{site.url}/", "jwks_uri": f"{site.url}/jwks"})
 
 
+def no_key_set(site: Web, _: Issuer) -> None:
+    site.json("/.well-known/oauth-authorization-server", {"issuer": site.url})
+
+
 FAULTS: list[tuple[Break, str, bool | None, str]] = [
     (other_issuer, "metadata", False, "names another issuer"),
+    (no_key_set, "keys", False, "no jwks_uri"),
     (lambda site, _: site.answers.clear(), "metadata", False, "status 404"),
     (lambda site, _: site.json("/jwks", {}, status=500), "keys", False, "status 500"),
     (lambda site, _: site.json("/jwks", {"keys": []}), "keys", False, "no key that may verify"),

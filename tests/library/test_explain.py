@@ -2,7 +2,10 @@
 
 import io
 import json
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,9 @@ from mintmark import StaticKeySet
 from mintmark.cli import main, read_token
 from mintmark.explain import Explanation, explain
 from mintmark.jose import SharedSecretKey, Signer
+from mintmark.key_history import KeyHistory, fetch_key_history
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
+from tests.library.web import publish, web
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +68,44 @@ async def test_without_an_issuer_or_an_audience_their_checks_are_left_out(issuer
     assert not found.is_good
 
 
+HISTORY: dict[str, Any] = {
+    "active": {"published_at": NOW - 900, "signs_from": NOW - 300},
+    "announced to retire": {"retired_at": NOW + 60, "withdrawn_at": NOW + 900},
+    "retired": {"retired_at": NOW - 60, "withdrawn_at": NOW + 900},
+    "withdrawn": {"retired_at": NOW - 900, "withdrawn_at": NOW - 60},
+    "revoked": {"retired_at": NOW - 900, "revoked_at": NOW - 60},
+    "nonsense": {"retired_at": "yesterday", "revoked_at": True, "withdrawn_at": -1},
+    "huge": {"retired_at": 10**30},
+}
+
+
+def test_what_became_of_a_key_is_told_from_the_issuers_history() -> None:
+    junk: list[Any] = [7, None, {}, {"kid": 7}, {"kid": []}]
+    history = KeyHistory.read({"keys": [*junk, *({"kid": kid, **times} for kid, times in HISTORY.items())]})
+    told = {kid: end for kid in (*HISTORY, "unknown") if (end := history.end_of(kid, NOW))}
+    minute_ago, earlier = (f"{datetime.fromtimestamp(NOW - ago, UTC):%Y-%m-%d %H:%M UTC}" for ago in (60, 900))
+    assert {
+        "retired": f"was retired on {minute_ago}",
+        "withdrawn": f"was retired on {earlier} and withdrawn on {minute_ago}",
+        "revoked": f"was revoked on {minute_ago}",
+    } == told
+    useless: list[dict[str, Any]] = [{}, {"keys": 7}, {"keys": {}}]
+    for bad in useless:
+        assert KeyHistory.read(bad).end_of("retired", NOW) is None
+
+
+async def test_an_issuer_that_tells_nothing_of_its_keys_leaves_the_explanation_as_it_is(issuer: Issuer) -> None:
+    async with web() as site:
+        publish(site, issuer)
+        stranger = Issuer().token(iss=site.url)
+        keys = StaticKeySet(issuer.jwks)
+        found = await explain(
+            stranger, issuer=site.url, audience=AUDIENCE, keys=keys, history=partial(fetch_key_history, site.url),
+            clock=lambda: NOW,
+        )  # fmt: skip
+    assert "it was retired, or the token is another issuer's" in failed(found)["signature"]
+
+
 def test_a_token_is_read_from_a_header_line() -> None:
     for text in ("a.b.c", "Bearer a.b.c", "Authorization: Bearer a.b.c\r\n", "  a.b.c\n"):
         assert "a.b.c" == read_token(text)
@@ -84,6 +127,21 @@ def test_the_command_answers_in_text_and_in_json_and_never_shows_the_signature(
     for said in (text, answer):
         assert token.split(".")[2] not in said
         assert "\x1b" not in said
+
+
+def test_on_a_terminal_the_answer_is_in_colour(
+    issuer: Issuer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jwks = tmp_path / "jwks.json"
+    jwks.write_text(json.dumps(issuer.jwks))
+    arguments = ["explain", issuer.token(aud="billing"), "--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
+    main(arguments)
+    assert "\x1b" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    main(arguments)
+    text = capsys.readouterr().out
+    assert "\x1b[31mNO\x1b[0m  audience" in text
+    assert "\x1b[32mok\x1b[0m  issuer" in text
 
 
 @pytest.mark.parametrize("arguments", [[], ["explain", " "], ["explain", "a.b.c", "--issuer", "ftp://x"], ["nonsense"]])

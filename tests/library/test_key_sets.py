@@ -149,6 +149,21 @@ async def test_metadata_of_another_issuer_or_with_another_shape_is_not_believed(
         assert f"{site.url}/jwks" == (await discover(site.url)).jwks_uri
 
 
+async def test_an_issuer_without_a_key_set_says_so_and_is_asked_again_later(issuer: Issuer) -> None:
+    async with web() as site:
+        path = "/.well-known/oauth-authorization-server"
+        site.json(path, {"issuer": site.url, "token_endpoint": f"{site.url}/token"})
+        assert (None, f"{site.url}/token") == ((found := await discover(site.url)).jwks_uri, found.token_endpoint)
+        clock = Clock()
+        server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock)
+        token = issuer.token(iss=site.url)
+        with pytest.raises(KeysUnavailable):
+            await server.verify(token)
+        publish(site, issuer)
+        clock.now += 31
+        assert "6f1c" == (await server.verify(token)).sub
+
+
 def test_the_well_known_part_stands_before_the_issuers_path() -> None:
     assert (
         "https://a.example/.well-known/oauth-authorization-server/t/1",

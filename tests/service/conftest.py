@@ -23,6 +23,7 @@ from service.database import Database
 from service.embedded_postgres import embedded_postgres
 from service.migrations import migrate
 from service.settings import Settings, load_settings
+from service.signing_keys import Policy, SigningKeyStore
 from service.users import PasswordHasher, User, UserStore, prepare_username
 
 ISSUER = "https://auth.example"
@@ -39,6 +40,10 @@ class Clock:
         self.now = now
 
     def __call__(self) -> float:
+        return self.now
+
+    async def ask(self) -> float:
+        """The database's clock, which agrees."""
         return self.now
 
 
@@ -77,7 +82,16 @@ async def own_database(server: str) -> AsyncIterator[str]:
 async def dsn(server_dsn: str) -> AsyncIterator[str]:
     async with own_database(server_dsn) as own:
         await migrate(own)
+        await make_first_key(own)
         yield own
+
+
+async def make_first_key(dsn: str) -> None:
+    """A key that signs, for clocks that begin when `Clock` does or later."""
+    settings, database = make_settings(dsn), Database(size=1)
+    async with database.open(dsn):
+        policy = Policy(algorithm="ES256", period=settings.signing_key_rotation, token_lifetime=300, rsa_bits=2048)
+        await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000)
 
 
 @pytest.fixture(scope="session")
@@ -98,9 +112,22 @@ def make_settings(dsn: str, **changes: object) -> Settings:
 class Service:
     """A running service, and short ways to the usual requests."""
 
-    def __init__(self, app: FastAPI, http: httpx2.AsyncClient, database: Database, clock: Clock, password_hash: str) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        http: httpx2.AsyncClient,
+        database: Database,
+        clock: Clock,
+        password_hash: str,
+        stop: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """`stop` ends it before its test ends."""
         self.app, self.http, self.database, self.clock = app, http, database, clock
-        self._password_hash = password_hash
+        self._password_hash, self._stop = password_hash, stop
+
+    async def stop(self) -> None:
+        assert self._stop
+        await self._stop()
 
     async def add_user(self, username: str = "", **changes: object) -> User:
         known: dict[str, object] = {
@@ -150,13 +177,14 @@ async def start_service(dsn: str, password_hash: str) -> AsyncIterator[StartServ
 
         async def start(*, at: str = dsn, clock: Clock | None = None, **changes: object) -> Service:
             clock = clock or Clock()
-            app = create_app(make_settings(at, **changes), clock=clock)
-            await stack.enter_async_context(app.router.lifespan_context(app))
+            app = create_app(make_settings(at, **changes), clock=clock, database_time=clock.ask)
+            running = await stack.enter_async_context(AsyncExitStack())
+            await running.enter_async_context(app.router.lifespan_context(app))
             transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
             http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url=ISSUER))
             database = Database(size=4)
             await stack.enter_async_context(database.open(at))
-            return Service(app, http, database, clock, password_hash)
+            return Service(app, http, database, clock, password_hash, running.aclose)
 
         yield start
 

@@ -11,8 +11,8 @@ from tests.service.conftest import PASSWORD, Service, StartService
 pytestmark = pytest.mark.anyio
 
 PUBLIC = {
-    "/token", "/livez", "/readyz", "/.well-known/jwks.json", "/.well-known/oauth-authorization-server",
-    "/revoke", "/introspect", "/revocations",
+    "/token", "/livez", "/readyz", "/metrics", "/key-history", "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server", "/revoke", "/introspect", "/revocations",
     "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
 }  # fmt: skip
 

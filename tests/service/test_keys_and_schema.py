@@ -1,4 +1,4 @@
-"""Several processes on one empty database agree on one schema and one key; keys stay readable only with the right secret."""
+"""Several processes on one empty database agree on one schema and one key; metadata and readiness."""
 
 import asyncio
 import os
@@ -6,22 +6,13 @@ import sys
 
 import pytest
 
-from mintmark import ResourceServer
 from service import migrations
-from service.database import Database
-from service.signing_keys import SigningKeyStore
-from service.signing_keys.encryption import KeyUnreadable
-from tests.service.conftest import ISSUER, Clock, Service, StartService, make_settings, own_database
+from service.database import Database, moment
+from service.signing_keys import SigningKeyStore, State
+from tests.service.conftest import ISSUER, Service, StartService, make_settings, own_database
+from tests.service.signing import policy
 
 pytestmark = pytest.mark.anyio
-
-OTHER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-
-
-async def jwks(service: Service) -> dict[str, list[dict[str, str]]]:
-    answer = await service.http.get("/.well-known/jwks.json")
-    keys: dict[str, list[dict[str, str]]] = answer.json()
-    return keys
 
 
 async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_one_key(server_dsn: str) -> None:
@@ -30,17 +21,15 @@ async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_o
         environment = {**os.environ, "MINTMARK_DATABASE_URL": dsn}
         started = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(6)]
         assert [0] * 6 == [await process.wait() for process in started]
-        stores = []
-        for _ in range(6):
+
+        async def first_key() -> set[str]:
             database = Database(size=1)
-            stores.append((database, SigningKeyStore(database, make_settings(dsn).encryption_keys)))
-
-        async def ensure(database: Database, store: SigningKeyStore) -> set[str]:
+            store = SigningKeyStore(database, make_settings(dsn).encryption_keys)
             async with database.open(dsn):
-                await store.ensure_active("ES256", 1.0)
-                return {stored.key.kid for stored in await store.load()}
+                await store.rotate_if_due(policy(), 1.0)
+                return {stored.kid for stored in await store.load()}
 
-        seen = await asyncio.gather(*(ensure(database, store) for database, store in stores))
+        seen = await asyncio.gather(*(first_key() for _ in range(6)))
         assert 1 == len(set().union(*seen))
 
 
@@ -63,20 +52,26 @@ async def test_the_schema_can_be_taken_back_and_made_again(server_dsn: str) -> N
         await migrations.migrate(dsn)
 
 
-async def test_published_keys_have_thumbprints_for_names_and_no_private_members(service: Service) -> None:
-    from mintmark.jose import thumbprint
+async def test_keys_of_an_older_schema_keep_their_place(server_dsn: str) -> None:
+    from alembic import command
 
-    keys = (await jwks(service))["keys"]
-    assert keys
-    for key in keys:
-        assert thumbprint(key) == key["kid"]
-        assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & set(key)
-        assert "sig" == key["use"]
-
-
-async def test_keys_and_metadata_may_be_kept_for_five_minutes(service: Service) -> None:
-    for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server"):
-        assert "public, max-age=300" == (await service.http.get(path)).headers["cache-control"]
+    async with own_database(server_dsn) as dsn:
+        config = migrations._config()
+        config.attributes["dsn"] = dsn
+        await asyncio.to_thread(command.upgrade, config, "0002")
+        async with (database := Database(size=1)).open(dsn):
+            for day, state in enumerate(("retired", "retired", "active")):
+                await database.execute(
+                    "INSERT INTO signing_keys VALUES ($1, 'ES256', $2, '', 1, $3)", f"key-{day}", state, moment(86_400.0 * day)
+                )
+            await migrations.migrate(dsn)
+            keys = {key.kid: key.schedule for key in await SigningKeyStore(database, make_settings(dsn).encryption_keys).load()}
+            last = keys["key-2"].active_from
+            assert [State.WITHDRAWN, State.RETIRED, State.ACTIVE] == [keys[f"key-{day}"].state(last + 60) for day in range(3)]
+            assert keys["key-1"].retired_at == last
+            await asyncio.to_thread(command.downgrade, config, "0002")
+            states = await database.fetch_all("SELECT kid, state FROM signing_keys ORDER BY kid")
+            assert ["retired", "retired", "active"] == [row["state"] for row in states]
 
 
 async def test_metadata_is_consistent(service: Service) -> None:
@@ -91,46 +86,6 @@ async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(start_service:
     service = await start_service(issuer="https://example.com/auth")
     metadata = (await service.http.get("/.well-known/oauth-authorization-server/auth")).json()
     assert ("https://example.com/auth", "https://example.com/auth/token") == (metadata["issuer"], metadata["token_endpoint"])
-
-
-async def test_a_change_of_algorithm_keeps_the_old_key_published_and_its_tokens_valid(
-    server_dsn: str, start_service: StartService
-) -> None:
-    async with own_database(server_dsn) as dsn:
-        await migrations.migrate(dsn)
-        clock = Clock()
-        old = await start_service(at=dsn, clock=clock)
-        user, client = await old.add_user(), await old.add_client()
-        before = (await old.sign_in(client, user)).json()
-        new = await start_service(at=dsn, clock=clock, signing_algorithm="RS256")
-        after = (await new.refresh(client, before["refresh_token"])).json()
-        keys = await jwks(new)
-        assert {"RS256", "ES256"} == {key["alg"] for key in keys["keys"]}
-        orders = ResourceServer(issuer=ISSUER, audience="orders", jwks=keys, clock=clock)
-        for tokens in (before, after):
-            assert user.id == (await orders.verify(tokens["access_token"])).sub
-
-
-async def test_a_signing_key_is_unreadable_without_its_encryption_key(dsn: str, service: Service) -> None:
-    await jwks(service)
-    for wrong in (f"1:{OTHER_KEY}", f"2:{OTHER_KEY}"):
-        store = SigningKeyStore(service.database, make_settings(dsn, key_encryption_keys=wrong).encryption_keys)
-        with pytest.raises(KeyUnreadable, match="encryption key"):
-            await store.load()
-
-
-async def test_a_service_that_cannot_read_its_key_is_not_ready_and_says_503(
-    start_service: StartService, service: Service
-) -> None:
-    blind = await start_service(key_encryption_keys=f"1:{OTHER_KEY}")
-    client = await service.add_client()
-    for answer in (
-        await blind.http.get("/readyz"),
-        await blind.http.get("/.well-known/jwks.json"),
-        await blind.token(grant_type="password", client_id=client.client_id),
-    ):
-        assert 503 == answer.status_code
-        assert "retry-after" in answer.headers
 
 
 async def test_a_service_that_starts_before_the_schema_exists_becomes_ready_after_the_migration(

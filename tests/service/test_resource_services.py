@@ -2,10 +2,14 @@
 
 import asyncio
 import importlib.util
+import json
 import socket
+import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,10 @@ from service.app import create_app
 from service.clients import Client
 from service.database import Database
 from service.migrations import migrate
+from service.signing_keys import MAX_AGE, replace_leaked_keys
+from service.signing_keys.schedule import ANNOUNCED
 from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
+from tests.service.signing import kid_of, kids_of, policy, store_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -92,7 +99,7 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
     async with at_one_address() as services:
         async with own_database(server_dsn) as dsn:
             await migrate(dsn)
-            app = services.current = create_app(make_settings(dsn, issuer=services.url), clock=clock)
+            app = services.current = create_app(make_settings(dsn, issuer=services.url), clock=clock, database_time=clock.ask)
             async with (
                 app.router.lifespan_context(app),
                 httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=services.url) as http,
@@ -122,20 +129,18 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
 async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_false_401(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # All of them would look again after a while, and each would bring its own algorithm back.
-    monkeypatch.setattr("service.signing_keys.upkeep.RELOAD_SECONDS", 3600.0)
+    # Every step of the simulated clock is a minute; a real service looks three seconds after each change.
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
     clock = Clock()
-    answers = Counter[int]()
-    algorithms: set[str] = set()
+    answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
     async with at_one_address() as services, own_database(server_dsn) as dsn:
         await migrate(dsn)
 
         async def begin(algorithm: str) -> Service:
-            service = await start_service(at=dsn, clock=clock, issuer=services.url, signing_algorithm=algorithm)
-            services.current = service.app
-            return service
+            return await start_service(at=dsn, clock=clock, issuer=services.url, signing_algorithm=algorithm, rsa_key_bits=2048)
 
         signing = await begin("ES256")
+        services.current = signing.app
         client = await signing.add_client(secret)
         # They start before the first rotation, and are never told of any.
         resources = [orders_example(services.url, clock, monkeypatch) for _ in range(2)]
@@ -148,23 +153,127 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
                     answers[await ask(orders, token)] += 1
                 await asyncio.sleep(0)
 
+        algorithm, first = "ES256", await kids_of(signing)
         loads = [asyncio.create_task(load(orders)) for orders in resources * 2]
         try:
             for number in range(20):
-                following = await begin("RS256" if number % 2 == 0 else "ES256")
-                keys = (await following.http.get("/.well-known/jwks.json")).json()["keys"]
-                assert number + 2 == len(keys)
-                algorithms |= {key["alg"] for key in keys}
-                # The next key is published, and the one before it signs for twice the 300 seconds that keys may be kept.
-                for _ in range(10):
+                # Half of them change the algorithm, as a rolling restart does; the others are asked for.
+                if number % 2 == 0:
+                    await signing.stop()
+                    algorithm = "RS256" if number % 4 == 0 else "ES256"
+                    signing = await begin(algorithm)
+                    services.current = signing.app
+                else:
+                    await store_of(signing.database, make_settings(dsn)).announce_new(policy(algorithm), clock.now)
+                # The service publishes it seconds after it was made, and no minute of the simulated clock passes until then.
+                while not (new := await kids_of(signing) - published.keys() - first):
+                    await asyncio.sleep(0.02)
+                published |= dict.fromkeys(new, clock.now)
+                for _ in range(14):
                     clock.now += 60
+                    await asyncio.sleep(0.03)
                     known.append(await token_for(signing, client, secret))
+                    signed.setdefault(kid_of(known[-1]), clock.now)
                     del known[:-4]
-                    await asyncio.sleep(0.01)
-                signing = following
         finally:
             stopped.set()
             await asyncio.gather(*loads)
-    assert {"ES256", "RS256"} == algorithms
+    notices = [begun - published[kid] for kid, begun in signed.items() if kid in published]
+    sys.stdout.write(json.dumps({"rotations": len(notices), "shortest_notice": min(notices), "answers": answers}) + "\n")
+    assert 20 == len(notices)
+    assert 2 * MAX_AGE <= min(notices)
     assert {200} == set(answers)
-    assert answers[200] > 20 * 10 * 4
+    assert answers[200] > 20 * 14 * 4
+
+
+async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
+    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    clock = Clock()
+    async with at_one_address() as services, own_database(server_dsn) as dsn:
+        await migrate(dsn)
+        service = await start_service(at=dsn, clock=clock, issuer=services.url, access_token_ttl=3600)
+        services.current = service.app
+        client = await service.add_client(secret)
+        orders = orders_example(services.url, clock, monkeypatch)
+        stolen = await token_for(service, client, secret)
+        assert 200 == await ask(orders, stolen)
+
+        async def nothing(_: float) -> None:
+            """Nobody follows the list of ended sessions here: the keys alone have to do it."""
+
+        store = store_of(service.database, make_settings(dsn))
+        done = await replace_leaked_keys(store, policy(), clock.now, nothing)
+        while {done.kid} != await kids_of(service):
+            await asyncio.sleep(0.02)
+        since, status = clock.now, 200
+        while status == 200 and clock.now < since + 2 * MAX_AGE:
+            clock.now += 10
+            # The first request after the keys have become old starts a fetch, and the next one sees what it brought.
+            await ask(orders, stolen)
+            await asyncio.sleep(0.05)
+            status = await ask(orders, stolen)
+        assert 401 == status
+        assert clock.now - since <= MAX_AGE
+        assert 200 == await ask(orders, await token_for(service, client, secret))
+    sys.stdout.write(json.dumps({"revoked_key_dead_after_seconds": clock.now - since}) + "\n")
+
+
+async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fetch(
+    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    clock = Clock()
+    async with at_one_address() as services, own_database(server_dsn) as dsn:
+        await migrate(dsn)
+        service = await start_service(at=dsn, clock=clock, issuer=services.url)
+        services.current = service.app
+        client = await service.add_client(secret)
+        orders = orders_example(services.url, clock, monkeypatch)
+        stolen = await token_for(service, client, secret)
+        assert 200 == await ask(orders, stolen)
+        # Beyond the 30 seconds in which a resource server does not ask again.
+        clock.now += 31
+
+        async def nothing(_: float) -> None:
+            pass
+
+        done = await replace_leaked_keys(store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing)
+        while {done.kid} != await kids_of(service):
+            await asyncio.sleep(0.02)
+        assert 200 == await ask(orders, await token_for(service, client, secret))
+        # The fetch that brought the new key has taken the old one away.
+        assert 401 == await ask(orders, stolen)
+
+
+@pytest.mark.parametrize("is_withdrawn", [False, True])
+async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
+    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, *, is_withdrawn: bool
+) -> None:
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    # The command has this machine's clock, so the service's reaches the present at the end.
+    clock = Clock(time.time() - ANNOUNCED - 100 - (policy().kept if is_withdrawn else 0))
+    async with at_one_address() as services, own_database(server_dsn) as dsn:
+        await migrate(dsn)
+        service = await start_service(at=dsn, clock=clock, issuer=services.url)
+        services.current = service.app
+        token = await token_for(service, await service.add_client(secret), secret)
+        _, schedule = await store_of(service.database, make_settings(dsn)).announce_new(policy(), clock.now)
+        while len(await kids_of(service)) < 2:
+            await asyncio.sleep(0.02)
+        clock.now = time.time()
+        command = [sys.executable, "-m", "mintmark.cli", "explain", token, "--issuer", services.url, "--json"]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+    (message,) = (check["message"] for check in json.loads(said)["checks"] if check["check"] == "signature")
+
+    def at(moment: float) -> str:
+        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M UTC}"
+
+    kid, retired = kid_of(token), schedule.active_from
+    if is_withdrawn:
+        withdrawn = at(retired + policy().kept)
+        assert f"The issuer's key {kid} was retired on {at(retired)} and withdrawn on {withdrawn}." == message
+    else:
+        assert f"It was made with the issuer's key {kid} (ES256), which was retired on {at(retired)}." == message

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
+from mintmark import ResourceServer
+from mintmark.errors import InvalidToken
 from mintmark.jose import Parser, VerifyingKey, read_payload
 from service.clients import ClientStore
 from service.migrations import migrate
 from service.revocations import RevocationStore
 from service.users import UserStore
 from tests.service.conftest import ISSUER, Service, StartService, own_database
+from tests.service.signing import empty_store
 from tests.service.test_ending_sessions import introspect, sign_in
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
@@ -162,3 +165,29 @@ async def test_an_ended_session_is_soon_refused_by_every_following_service(
                 ended = time.monotonic()
                 figures += await asyncio.gather(*(followed(app, one.access, ended) for app in orders))
     sys.stdout.write(json.dumps({"slowest_seconds": round(max(figures), 2), "of": len(figures)}) + "\n")
+
+
+async def test_the_list_is_followed_with_a_shared_secret_as_well(
+    server_dsn: str, start_service: StartService, secret: str
+) -> None:
+    async with at_one_address() as services, empty_store(server_dsn) as (dsn, _, _):
+        service = await start_service(at=dsn, issuer=services.url, signing_algorithm="HS256", shared_secret=secret)
+        services.current = service.app
+        audiences = ("orders", services.url)
+        one = await sign_in(service, client=await service.add_client(audiences=audiences, default_audiences=audiences))
+        orders = ResourceServer(
+            issuer=services.url, audience="orders", shared_secret=secret, revocations=True, clock=service.clock
+        )
+        async with orders.lifespan(), asyncio.timeout(15):
+            assert one.user.id == (await orders.verify(one.access)).sub
+            assert 204 == (await one.ask("POST", "/logout")).status_code
+            while await is_believed(orders, one.access):
+                await asyncio.sleep(0.05)
+
+
+async def is_believed(server: ResourceServer, token: str) -> bool:
+    try:
+        await server.verify(token)
+    except InvalidToken as refused:
+        return refused.reason != "revoked"
+    return True

@@ -34,7 +34,8 @@ def load(**changes: object) -> Settings:
         ("refresh_token_keys", "1:" + base64.b64encode(b"changeme" * 4).decode()), ("refresh_token_keys", f"{GOOD},{GOOD}"),
         ("refresh_token_keys", "0:" + GOOD[2:]), ("refresh_token_keys", "256:" + GOOD[2:]),
         ("refresh_token_keys", "1:" + "A" * 43),
-        ("refresh_token_keys_file", "/nowhere/canary"),
+        ("refresh_token_keys_file", "/nowhere/canary"), ("signing_key_rotation", "3599"), ("rsa_key_bits", "2047"),
+        ("rsa_key_bits", "4097"), ("shared_secret", "canary" * 6),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value: object) -> None:
@@ -44,6 +45,25 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value
     assert f"MINTMARK_{name.upper()}" in str(raised.value)
     assert "canary" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("secret", ["canary", "canary" * 6, "c" * 64, "changeme" * 8])
+def test_a_shared_secret_that_is_short_or_not_random_is_refused(secret: str) -> None:
+    with pytest.raises(SettingsError, match="MINTMARK_SHARED_SECRET is wrong") as raised:
+        load(signing_algorithm="HS256", shared_secret=secret)
+    assert secret not in str(raised.value)
+
+
+def test_a_shared_secret_is_for_hs256_alone_and_may_come_from_a_file(tmp_path: Path) -> None:
+    secret = base64.b64encode(bytes(range(32))).decode()
+    file = tmp_path / "secret"
+    file.write_text(f"{secret}\n")
+    assert secret.encode() == load(signing_algorithm="HS256", shared_secret_file=file).hs256_secret
+    assert bytes(range(32)).hex().encode() == load(signing_algorithm="HS256", shared_secret=bytes(range(32)).hex()).hs256_secret
+    assert load().hs256_secret is None
+    for more in ({"shared_secret": secret}, {"shared_secret_file": file}):
+        with pytest.raises(SettingsError, match="contradict each other"):
+            load(**more)
 
 
 def test_lifetimes_that_contradict_each_other_are_refused() -> None:

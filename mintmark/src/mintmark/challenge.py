@@ -25,13 +25,16 @@ def bearer_token(scope: Scope) -> str | None:
 
     Raises InvalidRequest for two Authorization headers: whoever checks the one may be followed by whoever reads the other.
     """
+    credentials: bytes | None = None
     # ASGI has the names in lower case. An object around the list would cost as much as the rest of a warm request.
-    credentials = [value for name, value in scope["headers"] if name == b"authorization"]
-    if not credentials:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if credentials is not None:
+                raise InvalidRequest("The request has more than one Authorization header.")
+            credentials = value
+    if credentials is None:
         return None
-    if len(credentials) > 1:
-        raise InvalidRequest("The request has more than one Authorization header.")
-    scheme, _, token = credentials[0].decode("latin-1").partition(" ")
+    scheme, _, token = credentials.decode("latin-1").partition(" ")
     return token.strip(" ") if scheme.lower() == "bearer" else None
 
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from mintmark.checks import Check
 from mintmark.doctor import examine
@@ -16,6 +17,7 @@ from mintmark.errors import ConfigurationError
 from mintmark.events import ignore
 from mintmark.explain import Explanation, explain
 from mintmark.issuers import Issuer
+from mintmark.key_history import fetch_key_history
 from mintmark.key_sets import KeySet
 
 COLOURS = {True: "32", False: "31", None: "33"}
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_explain(options: argparse.Namespace) -> int:
+    """`mintmark explain`: its exit code."""
     token = read_token(options.token if options.token not in {None, "-"} else sys.stdin.read(65_536))
     if not token:
         sys.stderr.write("No token: name it as an argument, or send it through standard input.\n")
@@ -39,12 +42,16 @@ def run_explain(options: argparse.Namespace) -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    found = asyncio.run(explain(token, issuer=options.issuer, audience=options.audience, keys=keys, leeway=options.leeway))
+    # Whoever names a file of keys cannot, or does not want to, reach the issuer.
+    history = None if keys is None or options.jwks_file else partial(fetch_key_history, options.issuer)
+    checked_with = {"issuer": options.issuer, "audience": options.audience, "leeway": options.leeway}
+    found = asyncio.run(explain(token, keys=keys, history=history, **checked_with))
     sys.stdout.write(_as_json(found) if options.json else _as_text(found, coloured=sys.stdout.isatty()))
     return 0 if found.is_good else 1
 
 
 def run_doctor(options: argparse.Namespace) -> int:
+    """`mintmark doctor`: its exit code."""
     return asyncio.run(_examine(options))
 
 

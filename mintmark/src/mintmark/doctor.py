@@ -32,6 +32,9 @@ async def examine_issuer(issuer: str, *, clock: Callable[[], float] = time.time)
         return
     if metadata.token_endpoint is None:
         yield Check("metadata", None, "It names no token_endpoint: /docs and ServiceAuth have to be told where it is.")
+    if metadata.jwks_uri is None:
+        yield Check("keys", False, "Its metadata has no jwks_uri: services need its shared secret, or its keys in a file.")
+        return
     try:
         answer = await fetch(metadata.jwks_uri)
         members = answer.document().members

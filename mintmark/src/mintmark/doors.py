@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from fastapi import Security
 from fastapi.openapi.models import OAuth2
+from fastapi.params import Security
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
@@ -46,6 +46,7 @@ class Door(SecurityBase):
 
     def __init__(self, reception: Reception, *, admits: Admits, optional: bool) -> None:
         self._reception, self._admits, self._optional = reception, admits, optional
+        self._admits_some = admits is not Admits.ANYONE
         # FastAPI reads these two for OpenAPI; all doors of one server share them, so the scopes of an operation merge.
         self.model = reception.scheme
         self.scheme_name = "Mintmark"
@@ -59,7 +60,9 @@ class Door(SecurityBase):
         for scope in scopes:
             if not is_scope_token(scope) or (known is not None and scope not in known):
                 raise ConfigurationError(f"The scope {scope!r} is not among the scopes of this ResourceServer.")
-        return Security(self, scopes=scopes)
+        # `scope` is FastAPI's word for how long a dependency that yields stays open. This one does not yield; to say so here
+        # saves FastAPI from looking it up at each request.
+        return Security(dependency=self, scopes=scopes, scope="request")
 
     async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Principal | None:
         """The caller; None only from `optional`. Raises Refusal, an HTTPException, for HTTP and WebSocket alike."""
@@ -67,19 +70,18 @@ class Door(SecurityBase):
 
     async def admit(self, scope: Scope, scopes: Collection[str]) -> Principal | None:
         """The same for code that is no FastAPI dependency. `scope` is the ASGI connection's; `scopes`, what it needs."""
-        described_at = self._reception.resource_metadata
         try:
             token = bearer_token(scope)
             if token is None:
                 if self._optional:
                     return None
-                raise no_credentials(scopes, described_at)
+                raise no_credentials(scopes, self._reception.resource_metadata)
             principal = self._reception.verifier.recall(token) or await self._verify(scope, token)
             self._check(principal, scopes)
         except KeysUnavailable as error:
             raise keys_unavailable(error) from error
         except (InvalidToken, InsufficientScope, InvalidRequest) as error:
-            raise refusal(error, described_at) from error
+            raise refusal(error, self._reception.resource_metadata) from error
         return principal
 
     async def _verify(self, scope: Scope, token: str) -> Principal:
@@ -93,7 +95,5 @@ class Door(SecurityBase):
     def _check(self, principal: Principal, scopes: Collection[str]) -> None:
         if not principal.scopes.issuperset(scopes):
             raise InsufficientScope(scopes)
-        refused_as_machine = self._admits is Admits.USERS and not principal.is_user
-        refused_as_user = self._admits is Admits.MACHINES and not principal.is_machine
-        if refused_as_machine or refused_as_user:
+        if self._admits_some and not (principal.is_user if self._admits is Admits.USERS else principal.is_machine):
             raise InsufficientScope((), self._admits.value)

@@ -1,12 +1,13 @@
 """Tells, check by check, why a service would refuse a token. For people: with the values that callers never get to see."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from mintmark.checks import Check, span
 from mintmark.claims import AccessTokenClaims, read_claims
+from mintmark.documents import FetchError
 from mintmark.errors import InvalidToken, KeysUnavailable
 from mintmark.jose import (
     ACCESS_TOKEN_TYPES,
@@ -17,6 +18,7 @@ from mintmark.jose import (
     read_json_object,
     verify_claims,
 )
+from mintmark.key_history import KeyHistory
 from mintmark.key_sets import KeySet
 
 SHAPES = {
@@ -49,9 +51,12 @@ class Explanation:
 
 async def explain(
     token: str, *, issuer: str | None, audience: str | None, keys: KeySet | None, leeway: int = 30,
-    clock: Callable[[], float] = time.time,
+    history: Callable[[], Awaitable[KeyHistory]] | None = None, clock: Callable[[], float] = time.time,
 ) -> Explanation:  # fmt: skip
-    """What a resource server with these settings would find. Checks that need what is not given are left out."""
+    """What a resource server with these settings would find. Checks that need what is not given are left out.
+
+    `history`: asks what became of the issuer's keys; it may raise FetchError.
+    """
     header, payload = _peek(token, 0), _peek(token, 1)
     checks = []
     try:
@@ -61,7 +66,7 @@ async def explain(
         checks.append(Check("form", False, SHAPES.get(refused.reason, refused.reason)))
         return Explanation(tuple(checks), header, payload)
     checks.append(_type(jws))
-    checks.append(await _signature(jws, keys))
+    checks.append(await _signature(jws, keys, _Fates(history, clock())))
     try:
         claims = read_claims(payload)
         checks.append(Check("claims", True, "All claims that an access token needs are there."))
@@ -82,7 +87,23 @@ def _type(jws: CompactJWS) -> Check:
     return Check("type", False, f"Its typ is {found or 'missing'}, and that of an access token is at+jwt (RFC 9068).")
 
 
-async def _signature(jws: CompactJWS, keys: KeySet | None) -> Check:
+@dataclass(frozen=True, slots=True)
+class _Fates:
+    """What became of a key, as far as the issuer tells."""
+
+    history: Callable[[], Awaitable[KeyHistory]] | None
+    now: float
+
+    async def of(self, kid: str) -> str | None:
+        if self.history is None:
+            return None
+        try:
+            return (await self.history()).end_of(kid, self.now)
+        except FetchError:
+            return None
+
+
+async def _signature(jws: CompactJWS, keys: KeySet | None, fates: _Fates) -> Check:
     if keys is None:
         return Check("signature", None, "No keys to check it with: name the issuer.")
     kid, algorithm = jws.header.key_id, jws.header.algorithm
@@ -94,14 +115,20 @@ async def _signature(jws: CompactJWS, keys: KeySet | None) -> Check:
     except KeysUnavailable:
         return Check("signature", None, "The issuer's keys cannot be fetched.")
     except InvalidToken as refused:
-        reasons = {
-            "unknown_key": f"The issuer has no key {kid}: it was retired, or the token is another issuer's.",
-            "wrong_algorithm": f"It says {algorithm}, and the key {kid} is for another algorithm.",
-        }
-        return Check(
-            "signature", False, reasons.get(refused.reason, f"It was not made with the issuer's key {kid}, or was changed.")
-        )
-    return Check("signature", True, f"It was made with the issuer's key {kid} ({algorithm}).")
+        return Check("signature", False, await _why_not_signed(refused.reason, kid, algorithm, fates))
+    fate = await fates.of(kid)
+    told = f", which {fate}" if fate else ""
+    return Check("signature", True, f"It was made with the issuer's key {kid} ({algorithm}){told}.")
+
+
+async def _why_not_signed(reason: str, kid: str, algorithm: str, fates: _Fates) -> str:
+    if reason == "wrong_algorithm":
+        return f"It says {algorithm}, and the key {kid} is for another algorithm."
+    if reason != "unknown_key":
+        return f"It was not made with the issuer's key {kid}, or was changed."
+    if fate := await fates.of(kid):
+        return f"The issuer's key {kid} {fate}."
+    return f"The issuer has no key {kid}: it was retired, or the token is another issuer's."
 
 
 def _issuer(claims: AccessTokenClaims, issuer: str | None) -> Check:

@@ -82,12 +82,14 @@ class _Published:
         if self._metadata is None:
             self._metadata = await discover(self._issuer)
             self._on_metadata(self._metadata)
-        try:
-            return await fetch_document(self._metadata.jwks_uri)
-        except FetchError:
-            # Perhaps the keys have moved: the next attempt asks where they are.
-            self._metadata = None
-            raise
+        uri = self._metadata.jwks_uri
+        # Perhaps the keys have moved: after a failure the next attempt asks where they are.
+        metadata, self._metadata = self._metadata, None
+        if uri is None:
+            raise FetchError("the metadata has no jwks_uri")
+        document = await fetch_document(uri)
+        self._metadata = metadata
+        return document
 
 
 def _read_jwks(file: Path) -> Mapping[str, Any]:

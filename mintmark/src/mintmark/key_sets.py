@@ -77,9 +77,11 @@ class StaticKeySet:
         self._keys = keys
 
     def find(self, kid: str | None) -> VerifyingKey | None:
+        """The key, if it was given."""
         return None if kid is None else self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
+        """Never brings one: InvalidToken, or KeysUnavailable before the first `replace`."""
         if not self._keys:
             raise KeysUnavailable("no keys yet")
         raise InvalidToken("unknown_key")
@@ -92,9 +94,11 @@ class SharedSecretKeySet:
         self._key = key
 
     def find(self, kid: str | None) -> VerifyingKey | None:
+        """The one secret."""
         return self._key
 
     async def fetch(self, kid: str) -> VerifyingKey:
+        """The one secret."""
         return self._key
 
 
@@ -128,6 +132,7 @@ class RemoteKeySet:
         self._fetching: asyncio.Task[None] | None = None
 
     def find(self, kid: str | None) -> VerifyingKey | None:
+        """The key, if it is at hand; starts a refresh beside it when the set has become stale."""
         now = self._clock()
         if kid is None or now >= self._dead_at:
             return None
@@ -138,6 +143,7 @@ class RemoteKeySet:
         return self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
+        """The key after asking the issuer, as seldom as the class says. Raises InvalidToken, KeysUnavailable."""
         now = self._clock()
         if now < self._dead_at and self._unknown.get(kid, now) > now:
             self._observe(Event("unknown_key"))

@@ -13,10 +13,13 @@ class IssuerMetadata:
     """What a resource server needs of an issuer's metadata."""
 
     issuer: str
-    jwks_uri: str
+    jwks_uri: str | None
+    """None: it has nothing to publish, as with a shared secret."""
     token_endpoint: str | None
     revocations_uri: str | None = None
     """Where the sessions that were ended are listed: Mintmark's own, beside `jwks_uri`."""
+    key_history_uri: str | None = None
+    """What became of its keys: Mintmark's own as well."""
 
 
 async def discover(issuer: str) -> IssuerMetadata:
@@ -48,13 +51,20 @@ def read_metadata(members: dict[str, Any], issuer: str) -> IssuerMetadata:
     if members.get("issuer") != issuer:
         raise FetchError("the metadata names another issuer")
     jwks_uri = members.get("jwks_uri")
+    if jwks_uri is not None:
+        _check_jwks_uri(jwks_uri)
+    return IssuerMetadata(
+        issuer, jwks_uri, *(_text(members, name) for name in ("token_endpoint", "revocations_uri", "key_history_uri"))
+    )
+
+
+def _check_jwks_uri(jwks_uri: object) -> None:
     if not isinstance(jwks_uri, str):
-        raise FetchError("the metadata has no jwks_uri")
+        raise FetchError("the metadata's jwks_uri is no text")
     try:
         check_url(jwks_uri, "jwks_uri")
     except ConfigurationError as error:
         raise FetchError(str(error)) from error
-    return IssuerMetadata(issuer, jwks_uri, _text(members, "token_endpoint"), _text(members, "revocations_uri"))
 
 
 def _text(members: dict[str, Any], name: str) -> str | None:

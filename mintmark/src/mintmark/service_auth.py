@@ -89,6 +89,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
         return self._name
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+        """What httpx's and httpx2's `Client` call for each request."""
         refused: AccessToken | None = None
         for is_last in (False, True):
             token = self._usable(refused)
@@ -108,6 +109,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # which
             refused = token
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+        """What their `AsyncClient` calls for each request."""
         refused: AccessToken | None = None
         for is_last in (False, True):
             token = self._usable(refused)

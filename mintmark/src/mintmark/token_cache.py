@@ -44,6 +44,7 @@ class TokenCache:
         return remembered.principal
 
     def remember(self, token: str, remembered: Remembered) -> None:
+        """Keeps a verified token; the oldest makes room for it."""
         if self._size == 0:
             return
         if len(self._tokens) >= self._size:
@@ -51,4 +52,5 @@ class TokenCache:
         self._tokens[token] = remembered
 
     def clear(self) -> None:
+        """Forgets them all."""
         self._tokens.clear()

@@ -7,7 +7,7 @@ signature and more. Callers parse first (`Parser`), choose one key by `kid`, and
 from mintmark.jose.encoding import decode_base64url, encode_base64url, read_json_object
 from mintmark.jose.keys import ALGORITHMS, SharedSecretKey, SigningKey, VerifyingKey, thumbprint
 from mintmark.jose.parser import ACCESS_TOKEN_TYPES, CompactJWS, Header, Parser, read_payload
-from mintmark.jose.signer import Signer
+from mintmark.jose.signer import JWSWriter, Signer
 from mintmark.jose.verifier import Expectations, verify_claims
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "CompactJWS",
     "Expectations",
     "Header",
+    "JWSWriter",
     "Parser",
     "SharedSecretKey",
     "Signer",

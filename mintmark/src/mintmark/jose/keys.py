@@ -27,7 +27,6 @@ _ALGORITHM_OF_CURVE = {curve: algorithm for algorithm, (curve, _, _) in _CURVES.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 # RFC 7518, section 3.3 sets the lower bound. The upper one keeps a foreign key set from making each verification slow.
 _RSA_BITS = range(2048, 8193)
-_NEW_RSA_BITS = 3072
 _SECRET_BYTES = range(32, 1025)
 
 ALGORITHMS: tuple[str, ...] = (*_CURVES, *_RSA)
@@ -99,6 +98,7 @@ class SharedSecretKey(VerifyingKey):
         super().__init__(key, algorithm="HS256", kid=kid)
 
     def sign(self, signing_input: bytes) -> bytes:
+        """The HMAC (RFC 7518, section 3.2)."""
         return self._key.sign(signing_input)
 
 
@@ -117,22 +117,38 @@ class SigningKey:
         return f"SigningKey({self.algorithm}, kid={self.kid})"
 
     @classmethod
-    def generate(cls, algorithm: str = "ES256") -> "SigningKey":
-        """A new random key. RSA keys have 3072 bits."""
+    def generate(cls, algorithm: str = "ES256", *, rsa_bits: int = 3072) -> "SigningKey":
+        """A new random key."""
         if algorithm in _CURVES:
             return cls(ec.generate_private_key(_CURVES[algorithm][1]()), algorithm)
-        return cls(rsa.generate_private_key(public_exponent=65537, key_size=_NEW_RSA_BITS), algorithm)
+        return cls(rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits), algorithm)
 
     @classmethod
-    def from_pem(cls, pem: bytes, algorithm: str) -> "SigningKey":
-        """A key from unencrypted PEM. Raises ValueError."""
+    def from_pem(cls, pem: bytes, algorithm: str | None = None) -> "SigningKey":
+        """A key from unencrypted PEM; without `algorithm` it gets the one of its curve, or RS256. Raises ValueError."""
         try:
             private = serialization.load_pem_private_key(pem, password=None)
         except TypeError as error:
             raise ValueError("The key is encrypted. Decrypt it first.") from error
         if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise ValueError("The key is neither an elliptic curve nor an RSA key.")
-        return cls(private, algorithm)
+        return cls(private, algorithm or _usual_algorithm(private.public_key()))
+
+    @classmethod
+    def from_jwk(cls, members: Mapping[str, Any]) -> "SigningKey":
+        """A key from its private JWK (RFC 7518, section 6). Raises ValueError."""
+        algorithm, public = _public_key(members)
+        secret = {name: _number(members, name) for name in ("d", "p", "q", "dp", "dq", "qi") if name in members}
+        if "d" not in secret:
+            raise ValueError("The key has no private half.")
+        if isinstance(public, ec.EllipticCurvePublicKey):
+            return cls(ec.EllipticCurvePrivateNumbers(secret["d"], public.public_numbers()).private_key(), algorithm)
+        if len(secret) < 6:
+            raise ValueError("The RSA key lacks p, q, dp, dq or qi.")
+        numbers = rsa.RSAPrivateNumbers(
+            secret["p"], secret["q"], secret["d"], secret["dp"], secret["dq"], secret["qi"], public.public_numbers()
+        )
+        return cls(numbers.private_key(), algorithm)
 
     def to_pem(self) -> bytes:
         """The private key as unencrypted PKCS #8. Keep it out of logs and plain files."""
@@ -183,6 +199,15 @@ def _public_key(members: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublic
     return algorithm, public
 
 
+def _usual_algorithm(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
+    if isinstance(public, rsa.RSAPublicKey):
+        return "RS256"
+    found = [algorithm for algorithm, (_, curve, _) in _CURVES.items() if isinstance(public.curve, curve)]
+    if not found:
+        raise ValueError(f"The curve {public.curve.name} is not supported. Supported are P-256, P-384 and P-521.")
+    return found[0]
+
+
 def _check_fits(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, algorithm: str) -> None:
     if algorithm in _CURVES:
         fits = isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, _CURVES[algorithm][1])
@@ -191,7 +216,8 @@ def _check_fits(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, algorithm:
     else:
         raise ValueError(f"The algorithm is not supported. Supported are {', '.join(ALGORITHMS)}.")
     if not fits:
-        raise ValueError(f"The key does not fit {algorithm}.")
+        bits = f" of {public.key_size} bits" if isinstance(public, rsa.RSAPublicKey) else ""
+        raise ValueError(f"The key{bits} does not fit {algorithm}.")
 
 
 def _number(members: Mapping[str, Any], name: str, *, size: int | None = None) -> int:

@@ -8,24 +8,41 @@ from mintmark.jose.encoding import encode_base64url
 from mintmark.jose.keys import SharedSecretKey, SigningKey
 
 
-class Signer:
-    """Signs with one key, kept ready."""
+class JWSWriter:
+    """Everything of a JWS but the signature, for whoever has the key."""
 
-    def __init__(self, key: SigningKey | SharedSecretKey) -> None:
-        self.key = key
+    def __init__(self, *, algorithm: str, kid: str | None) -> None:
+        self._algorithm, self._kid = algorithm, kid
         self._headers: dict[str, bytes] = {}
 
-    def sign(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
-        """The token. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, section 3.11)."""
+    def signing_input(self, claims: Mapping[str, Any], *, typ: str) -> bytes:
+        """What is to be signed. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, 3.11)."""
         header = self._headers.get(typ) or self._header(typ)
         payload = encode_base64url(json.dumps(claims, separators=(",", ":"), allow_nan=False).encode())
-        signing_input = header + b"." + payload.encode()
-        return f"{signing_input.decode()}.{encode_base64url(self.key.sign(signing_input))}"
+        return header + b"." + payload.encode()
+
+    @staticmethod
+    def compact(signing_input: bytes, signature: bytes) -> str:
+        """The token, once the signature is there."""
+        return f"{signing_input.decode()}.{encode_base64url(signature)}"
 
     def _header(self, typ: str) -> bytes:
-        members = {"alg": self.key.algorithm, "typ": typ, "kid": self.key.kid}
+        members = {"alg": self._algorithm, "typ": typ, "kid": self._kid}
         present = {name: value for name, value in members.items() if value is not None}
         header = encode_base64url(json.dumps(present, separators=(",", ":")).encode()).encode()
         # Only a handful of types exist, and they come from code; nothing a caller sends ends up here.
         self._headers[typ] = header
         return header
+
+
+class Signer:
+    """Signs with one key, kept ready."""
+
+    def __init__(self, key: SigningKey | SharedSecretKey) -> None:
+        self.key = key
+        self._writer = JWSWriter(algorithm=key.algorithm, kid=key.kid)
+
+    def sign(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
+        """The token. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, section 3.11)."""
+        signing_input = self._writer.signing_input(claims, typ=typ)
+        return self._writer.compact(signing_input, self.key.sign(signing_input))

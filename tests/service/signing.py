@@ -1,0 +1,54 @@
+"""Signing keys of a test's own, and the ways to look at them."""
+
+import base64
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mintmark.jose import Parser
+from service.database import Database
+from service.migrations import migrate
+from service.settings import Settings
+from service.signing_keys import Policy, SigningKeyStore
+from tests.service.conftest import Service, make_settings, own_database
+
+DAY = 86_400
+
+
+def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> Policy:
+    return Policy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
+
+
+def new_encryption_key(number: int = 1) -> str:
+    """As it stands in MINTMARK_KEY_ENCRYPTION_KEYS."""
+    return f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def store_of(database: Database, settings: Settings) -> SigningKeyStore:
+    return SigningKeyStore(database, settings.encryption_keys)
+
+
+@asynccontextmanager
+async def empty_store(server_dsn: str) -> AsyncIterator[tuple[str, Database, SigningKeyStore]]:
+    """A migrated database without keys: its address, a way in, and the store of its keys."""
+    async with own_database(server_dsn) as dsn:
+        await migrate(dsn)
+        async with (database := Database(size=4)).open(dsn):
+            yield dsn, database, store_of(database, make_settings(dsn))
+
+
+async def jwks_of(service: Service) -> dict[str, Any]:
+    answer = await service.http.get("/.well-known/jwks.json")
+    assert 200 == answer.status_code, answer.text
+    keys: dict[str, Any] = answer.json()
+    return keys
+
+
+async def kids_of(service: Service) -> set[str]:
+    return {key["kid"] for key in (await jwks_of(service))["keys"]}
+
+
+def kid_of(token: str) -> str:
+    """Whose signature it bears."""
+    return str(Parser(types=None).parse(token).header.key_id)
