@@ -126,6 +126,7 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
         assert 503 == await ask(orders, tokens[-1])
 
 
+@pytest.mark.timeout(600)
 async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_false_401(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
