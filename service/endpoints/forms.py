@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from mintmark.errors import InvalidRequest
 
-LARGEST, MOST_HELD, LONGEST_FIELD, MOST_FIELDS = 2 * 1024 * 1024, 32 * 1024, 10 * 1024, 64
+LARGEST, MOST_HELD, LONGEST_FIELD, MOST_FIELDS = 2 * 1024 * 1024, 32 * 1024, 24 * 1024, 64
 """Bytes of a body, of what is held of it in memory, of one field; and fields."""
 SECONDS = 10
 OPAQUE = frozenset({"refresh_token", "token"})

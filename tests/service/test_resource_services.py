@@ -212,9 +212,12 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
         while status == 200 and clock.now < since + 2 * MAX_AGE:
             clock.now += 10
             # The first request after the keys have become old starts a fetch, and the next one sees what it brought.
-            await ask(orders, stolen)
-            await asyncio.sleep(0.05)
-            status = await ask(orders, stolen)
+            # On a busy machine that takes a moment, while the clock stands still.
+            for _ in range(10):
+                status = await ask(orders, stolen)
+                if status != 200:
+                    break
+                await asyncio.sleep(0.05)
         assert 401 == status
         assert clock.now - since <= MAX_AGE
         assert 200 == await ask(orders, await token_for(service, client, secret))

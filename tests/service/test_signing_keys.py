@@ -169,13 +169,18 @@ async def test_the_upkeep_of_keys_outlives_an_error_that_nobody_foresaw(
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
+        (first,) = await kids_of(service)
         await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
         async with asyncio.timeout(10):
             while "unexpected error" not in capfd.readouterr().err:
                 await asyncio.sleep(0.02)
         await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
         announced, _ = await store.announce_new(policy(), NOW)
-        await seen(service, await kids_of(service) | {announced})
+        # Until it looks again, no key may be usable.
+        async with asyncio.timeout(10):
+            while 200 != (await service.http.get("/.well-known/jwks.json")).status_code:
+                await asyncio.sleep(0.02)
+        await seen(service, {first, announced})
 
 
 async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, start_service: StartService) -> None:
