@@ -13,7 +13,9 @@ from tests.faults.servers import Site
 class Killer:
     """SIGKILL to server processes, to the database's connections, and to the database itself."""
 
-    def __init__(self, site: Site, cluster: Cluster, chance: random.Random) -> None:
+    def __init__(self, site: Site, cluster: Cluster, chance: random.Random, pause: float) -> None:
+        """`pause`: seconds between what was killed being back and the next kill, at most."""
+        self._pause = pause
         self._site, self._cluster, self._chance = site, cluster, chance
         self.counts: Counter[str] = Counter()
 
@@ -22,7 +24,7 @@ class Killer:
         for _ in range(kills):
             if done.is_set():
                 return
-            await asyncio.sleep(self._chance.uniform(0.0, 0.3))
+            await asyncio.sleep(self._chance.uniform(0.0, self._pause))
             what = self._chance.choices(("server", "backend", "database"), (6, 3, 1))[0]
             self.counts[what] += 1
             await getattr(self, f"_{what}")()
