@@ -197,3 +197,10 @@ async def service(start_service: StartService) -> Service:
 @pytest.fixture
 def secret() -> str:
     return new_client_secret()
+
+
+@pytest.fixture
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services look at the keys at once, and not within three seconds."""
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("service.upkeep.RETRY_SECONDS", 0.02)

@@ -1,5 +1,6 @@
 """Signing keys of a test's own, and the ways to look at them."""
 
+import asyncio
 import base64
 import secrets
 from collections.abc import AsyncIterator
@@ -11,9 +12,9 @@ from service.database import Database
 from service.migrations import migrate
 from service.settings import Settings
 from service.signing_keys import Policy, SigningKeyStore
-from tests.service.conftest import Service, make_settings, own_database
+from tests.service.conftest import Clock, Service, make_settings, own_database
 
-DAY = 86_400
+DAY, NOW = 86_400, Clock().now
 
 
 def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> Policy:
@@ -52,3 +53,18 @@ async def kids_of(service: Service) -> set[str]:
 def kid_of(token: str) -> str:
     """Whose signature it bears."""
     return str(Parser(types=None).parse(token).header.key_id)
+
+
+async def seen(service: Service, kids: set[str]) -> None:
+    """Waits until the service publishes exactly these."""
+    async with asyncio.timeout(10):
+        while await kids_of(service) != kids:
+            await asyncio.sleep(0.02)
+
+
+async def signs(service: Service, secret: str) -> str:
+    """The key of a token that the service issues now."""
+    client = await service.add_client(secret)
+    answer = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
+    assert 200 == answer.status_code, answer.text
+    return kid_of(answer.json()["access_token"])

@@ -1,0 +1,183 @@
+"""What is published of the keys, and how; clocks that are off, figures, keys that are held elsewhere, a shared secret."""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+
+import httpx2
+import pytest
+
+from mintmark import ResourceServer
+from mintmark.errors import TemporarilyUnavailable
+from mintmark.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
+from service.app import create_app
+from service.signing_keys import KeyRing, Schedule, StoredKey
+from service.signing_keys.schedule import ANNOUNCED
+from service.signing_keys.signer import LocalSigner
+from tests.service.conftest import ISSUER, Service, StartService, make_settings
+from tests.service.signing import (
+    DAY,
+    NOW,
+    empty_store,
+    jwks_of,
+    kids_of,
+    policy,
+    seen,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("looks_often")]
+
+
+async def test_published_keys_have_thumbprints_for_names_and_no_private_members(service: Service) -> None:
+    keys = (await jwks_of(service))["keys"]
+    assert keys
+    for key in keys:
+        assert thumbprint(key) == key["kid"]
+        assert not {"d", "p", "q", "dp", "dq", "qi", "k", "oth"} & set(key)
+        assert "sig" == key["use"]
+
+
+async def test_keys_metadata_and_history_come_from_memory_with_a_tag_and_may_be_kept(service: Service) -> None:
+    for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/key-history"):
+        first = await service.http.get(path)
+        assert "public, max-age=300, stale-while-revalidate=60" == first.headers["cache-control"]
+        tag = first.headers["etag"]
+        for known in (tag, f"W/{tag}", f'"other", {tag}'):
+            again = await service.http.get(path, headers={"If-None-Match": known})
+            assert (304, b"", tag) == (again.status_code, again.content, again.headers["etag"])
+            assert first.headers["cache-control"] == again.headers["cache-control"]
+        assert 200 == (await service.http.get(path, headers={"If-None-Match": '"other"'})).status_code
+
+
+async def test_any_page_may_read_keys_and_metadata_and_nothing_else(start_service: StartService) -> None:
+    for listed in ("", "https://app.example"):
+        service = await start_service(cors_origins=listed)
+        origin = {"Origin": "https://anywhere.example"}
+        for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server"):
+            answer = await service.http.get(path, headers=origin)
+            assert "*" == answer.headers["access-control-allow-origin"]
+            assert "access-control-allow-credentials" not in answer.headers
+        for path in ("/key-history", "/revocations", "/livez", "/readyz", "/metrics", "/openapi.json", "/users/me", "/token"):
+            answer = await service.http.get(path, headers=origin)
+            assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(("off", "words"), [(11.0, "11 seconds ahead of"), (-11.0, "11 seconds behind"), (9.0, "")])
+async def test_a_clock_that_is_off_is_told_in_readyz_and_in_the_log_and_decides_nothing_about_keys(
+    server_dsn: str, capfd: pytest.CaptureFixture[str], off: float, words: str
+) -> None:
+    async with empty_store(server_dsn) as (dsn, _, store):
+        app = create_app(make_settings(dsn), clock=lambda: time.time() + off)
+        transport = httpx2.ASGITransport(app=app)
+        async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
+            ready, metrics = await http.get("/readyz"), (await http.get("/metrics")).text
+        (key,) = await store.load()
+    assert 200 == ready.status_code
+    assert words in ready.json().get("warning", "")
+    assert bool(words) == ("warning" in ready.json())
+    assert bool(words) == ("clock is not the database's" in capfd.readouterr().err)
+    assert abs(off - figure(metrics, "mintmark_clock_ahead_seconds")) < 2
+    # Published at the database's time, whose clock is this machine's.
+    assert abs(key.schedule.published_at - time.time()) < 9
+
+
+def figure(metrics: str, name: str) -> float:
+    return next(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(name))
+
+
+async def test_metrics_tell_the_age_of_the_active_key_the_days_to_rotation_and_the_keys_by_state(
+    server_dsn: str, start_service: StartService
+) -> None:
+    async with empty_store(server_dsn) as (dsn, database, store):
+        service = await start_service(at=dsn)
+        service.clock.now += 3 * DAY
+
+        async def metrics() -> str:
+            answer = await service.http.get("/metrics")
+            assert answer.headers["content-type"].startswith("text/plain")
+            return answer.text
+
+        text = await metrics()
+        assert 3 * DAY == pytest.approx(figure(text, "mintmark_signing_key_age_seconds"), abs=2)
+        assert 27 == pytest.approx(figure(text, "mintmark_signing_key_rotation_days"), abs=0.001)
+        announced, _ = await store.announce_new(policy(), service.clock.now)
+        await seen(service, await kids_of(service) | {announced})
+        text = await metrics()
+        assert ANNOUNCED / DAY == pytest.approx(figure(text, "mintmark_signing_key_rotation_days"))
+        states = {"next": 1, "active": 1, "retired": 0, "withdrawn": 0, "revoked": 0, "unusable": 0}
+        assert states == {state: figure(text, f'mintmark_signing_keys{{state="{state}"}}') for state in states}
+
+
+class Elsewhere:
+    """A key that is not in this process, as a KMS would have it: asked over the network, and away at times."""
+
+    def __init__(self) -> None:
+        self._held = LocalSigner(SigningKey.generate())
+        self.kid, self.algorithm = self._held.kid, self._held.algorithm
+        self.is_away = False
+
+    def public_jwk(self) -> dict[str, str]:
+        return self._held.public_jwk()
+
+    async def sign(self, signing_input: bytes) -> bytes:
+        await asyncio.sleep(0.001)
+        if self.is_away:
+            raise TemporarilyUnavailable("The key management service does not answer.")
+        return await self._held.sign(signing_input)
+
+
+async def test_a_key_that_is_held_elsewhere_can_sign(service: Service) -> None:
+    held = Elsewhere()
+    ring = KeyRing(service.clock)
+    with pytest.raises(TemporarilyUnavailable):
+        _ = ring.signer
+    ring.replace([StoredKey(held.kid, held.algorithm, Schedule(published_at=0, active_from=0), 1, signer=held)])
+    token = await ring.signer.sign({"iss": ISSUER})
+    key = ring.find(held.kid)
+    assert isinstance(key, VerifyingKey)
+    assert {"iss": ISSUER} == read_payload(key.verify(Parser().parse(token)))
+    assert held.kid in ring.jwks.content.decode()
+    held.is_away = True
+    with pytest.raises(TemporarilyUnavailable):
+        await ring.signer.sign({"iss": ISSUER})
+
+
+async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
+    server_dsn: str, start_service: StartService, secret: str
+) -> None:
+    shared = secrets.token_urlsafe(32)
+    async with empty_store(server_dsn) as (dsn, database, _):
+        service = await start_service(at=dsn, signing_algorithm="HS256", shared_secret=shared)
+        user, client = await service.add_user(), await service.add_client()
+        tokens = (await service.sign_in(client, user)).json()
+        orders = ResourceServer(issuer=ISSUER, audience="orders", shared_secret=shared, clock=service.clock)
+        assert user.id == (await orders.verify(tokens["access_token"])).sub
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        assert 200 == (await service.http.get("/users/me", headers=bearer)).status_code
+        assert 200 == (await service.http.get("/readyz")).status_code
+        assert 404 == (await service.http.get("/.well-known/jwks.json")).status_code
+        metadata = (await service.http.get("/.well-known/oauth-authorization-server")).json()
+        assert not {"jwks_uri", "key_history_uri"} & metadata.keys()
+        assert 0 == await database.fetch_value("SELECT count(*) FROM signing_keys")
+        # Not beside an asymmetric key: a service that has those believes no HS256 token, and this one no other.
+        other = await start_service(at=dsn)
+        assert 401 == (await other.http.get("/users/me", headers=bearer)).status_code
+        theirs = (await other.sign_in(client, user)).json()["access_token"]
+        assert 401 == (await service.http.get("/users/me", headers={"Authorization": f"Bearer {theirs}"})).status_code
+
+
+async def test_two_processes_follow_each_other_and_print_how_soon(
+    server_dsn: str, start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 3.0)
+    async with empty_store(server_dsn) as (dsn, _, store):
+        one, other = await start_service(at=dsn), await start_service(at=dsn)
+        assert await kids_of(one) == await kids_of(other)
+        announced, _ = await store.announce_new(policy(), NOW)
+        started = asyncio.get_running_loop().time()
+        wanted = await kids_of(one) | {announced}
+        await asyncio.gather(seen(one, wanted), seen(other, wanted))
+        took = asyncio.get_running_loop().time() - started
+    sys.stdout.write(json.dumps({"followed_after_seconds": round(took, 1)}) + "\n")
