@@ -42,7 +42,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclasses of asyncio's.
-        self._transport = cast(asyncio.WriteTransport, transport)
+        self._transport = cast("asyncio.WriteTransport", transport)
 
     def start(self) -> None:
         self._send(None)
@@ -88,7 +88,8 @@ async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool
     load, loop, connections = Load(), asyncio.get_running_loop(), []
     for number, ask in enumerate(asks):
         port = addresses[number % len(addresses)]
-        _, connection = await loop.create_connection(lambda ask=ask: _Connection(ask, load, tolerant), "127.0.0.1", port)
+        connection = _Connection(ask, load, tolerant)
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
         connections.append(connection)
     started = time.perf_counter()
     for connection in connections:

@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -17,11 +18,23 @@ import structlog
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 LONGEST = 500
 
+_facts: ContextVar[dict[str, object]] = ContextVar("facts", default={})  # noqa: B039 - never written: `tell_of` sets another
+
+
+def tell_of(facts: dict[str, object]) -> None:
+    """From here on, every line of this task says this as well; whoever learns more adds it with `tell_also`."""
+    _facts.set(facts)
+
+
+def tell_also(**facts: object) -> None:
+    """Says this as well, on every further line of the request that is being answered."""
+    _facts.get().update(facts)
+
 
 def configure_logging(level: str, form: str) -> None:
     """`form`: `json` or `console`. Everything that other libraries log takes the same way."""
     shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_facts,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _make_safe,
@@ -63,6 +76,10 @@ def where(error: BaseException) -> list[str]:
         chain.append(f"{type(current).__module__}.{type(current).__qualname__} at {' < '.join(reversed(frames))}")
         current = current.__cause__ or current.__context__
     return chain
+
+
+def _add_facts(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**_facts.get(), **event}
 
 
 class _Lines:
