@@ -18,6 +18,8 @@ import structlog
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 LONGEST = 500
 
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+_steps: list[structlog.types.Processor] = []
 _facts: ContextVar[dict[str, object]] = ContextVar("facts", default={})  # noqa: B039 - never written: `tell_of` sets another
 
 
@@ -31,6 +33,16 @@ def tell_also(**facts: object) -> None:
     _facts.get().update(facts)
 
 
+def tell_outcome(event: str, **facts: object) -> None:
+    """What the request has come to. The one line that is written of it, at its end, says so."""
+    _facts.get().update(facts, event=event)
+
+
+def outcome() -> str:
+    """The event of the request's line."""
+    return str(_facts.get().get("event", "request"))
+
+
 def configure_logging(level: str, form: str) -> None:
     """`form`: `json` or `console`. Everything that other libraries log takes the same way."""
     shared: list[structlog.types.Processor] = [
@@ -42,12 +54,14 @@ def configure_logging(level: str, form: str) -> None:
     renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     if form == "json":
         renderer = _render_json
-    # Our own lines do not go through `logging`, which takes three times as long; there are two for each token.
+    # Loggers keep the list that they were first used with, so it stays the same one.
+    _steps[:] = [_threshold(level), *shared, renderer]
+    # Our own lines do not go through `logging`, which takes three times as long; there is one for each request.
     structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=_steps,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=_Lines,
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
@@ -82,15 +96,25 @@ def _add_facts(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     return {**_facts.get(), **event}
 
 
+def _threshold(level: str) -> structlog.types.Processor:
+    least = logging.getLevelName(level)
+
+    def drop(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if _LEVELS[method] < least:
+            raise structlog.DropEvent
+        return event
+
+    return drop
+
+
 class _Lines:
     """Writes each event as it comes, where `logging` writes to as well."""
 
     def __init__(self, *_: object) -> None:
-        # Looked up now and not at import: a test, or a shell, may have put another stream there.
-        self._stream = sys.stderr
+        pass
 
     def msg(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        sys.stderr.write(f"{line}\n")
 
     debug = info = warning = error = critical = msg
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import tell_of, where
+from service.telemetry import outcome, tell_of, where
 
 log = structlog.get_logger("service.requests")
 
@@ -59,7 +59,7 @@ class RequestContext:
             await _last_resort(send_with_headers)
         finally:
             took = round((time.perf_counter() - started) * 1000, 1)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, milliseconds=took)
 
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])

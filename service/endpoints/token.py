@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,10 +23,8 @@ from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
 from service.signing_keys import Ring
-from service.telemetry import tell_also
+from service.telemetry import tell_also, tell_outcome
 from service.tokens import Authorization, Mint, TokenResponse
-
-log = structlog.get_logger("service.token")
 
 
 class TokenEndpoint:
@@ -71,7 +68,7 @@ class TokenEndpoint:
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
         tokens = await self._mint.issue(authorization)
-        log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
+        tell_outcome("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
         # 8. Answer.
         return self._answer(tokens, client)
 
