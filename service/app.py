@@ -6,12 +6,12 @@ Everything is made here and opened in the lifespan. Nothing waits for the databa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from mintmark import ResourceServer
 from service import migrations
@@ -22,6 +22,7 @@ from service.draining import Draining
 from service.endpoints.answers import install_error_answers
 from service.endpoints.client_authentication import ClientAuthentication
 from service.endpoints.cross_origin import CrossOrigin
+from service.endpoints.direct_routes import DirectRoutes
 from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
@@ -145,19 +146,23 @@ class _Roof:
         lists = RevocationLists(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
         cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_plain_cookies)
-        app.include_router(TokenEndpoint(grants, clients, cookies, self._ring, mint).routes())
-        app.include_router(TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes())
+        published = self._ring if isinstance(self._ring, KeyRing) else None
+        direct = (
+            TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
+            TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
+            MetadataEndpoints(self._issuer, grants.keys(), published).routes(),
+        )
+        for router in direct:
+            app.include_router(router)
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
-        published = self._ring if isinstance(self._ring, KeyRing) else None
-        app.include_router(MetadataEndpoints(self._issuer, grants.keys(), published).routes())
         app.include_router(RevocationEndpoint(lists, self._draining).routes())
         app.include_router(HealthEndpoints(self._why_not_ready, lambda: self._schema_warning or self._time.complaint).routes())
         app.include_router(MetricsEndpoint(KeyCollector(published, self._policy, self._time)).routes())
         if self._settings.docs:
             app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
         install_error_answers(app)
-        self._add_middleware(app)
+        self._add_middleware(app, direct)
         return app
 
     def _sessions(self) -> Sessions:
@@ -176,7 +181,8 @@ class _Roof:
             "client_credentials": ClientCredentialsGrant(),
         }
 
-    def _add_middleware(self, app: FastAPI) -> None:
+    def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
+        app.add_middleware(DirectRoutes, routers=direct)
         listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
         app.add_middleware(CrossOrigin, listed=listed, cookie_origins=cookie_origins)
         app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https")

@@ -30,7 +30,7 @@ class CrossOrigin:
         self._app, self._listed, self._cookie_origins = app, frozenset(listed), cookie_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        origin = _origin(scope) if scope["type"] == "http" else None
         if origin is None:
             await self._app(scope, receive, send)
             return
@@ -56,3 +56,7 @@ class CrossOrigin:
             with_cookies = {"Access-Control-Allow-Credentials": "true"} if path in COOKIE_PATHS else {}
             return {ALLOW_ORIGIN: origin, **EXPOSED, **with_cookies}
         return {ALLOW_ORIGIN: origin, **EXPOSED} if origin in self._listed else {}
+
+
+def _origin(scope: Scope) -> str | None:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"), None)

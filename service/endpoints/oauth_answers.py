@@ -10,7 +10,7 @@ from mintmark.errors import InvalidClient, OAuthError, TemporarilyUnavailable
 from service.endpoints.client_authentication import uses_basic
 from service.errors import DatabaseUnavailable, SchemaBehind
 from service.sessions.sessions import RefreshTokenReused
-from service.telemetry import where
+from service.telemetry import tell_outcome, where
 
 log = structlog.get_logger("service.token")
 
@@ -40,5 +40,5 @@ def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
     if isinstance(error, RefreshTokenReused):
         log.warning("refresh token reused, session revoked", sub=error.session.user_id, sid=error.session.id)
     else:
-        log.info("request refused", error=error.error, reason=error.description)
+        tell_outcome("request refused", error=error.error, reason=error.description)
     return JSONResponse({"error": error.error, "error_description": error.description}, status, headers)

@@ -6,10 +6,9 @@ import time
 from contextvars import ContextVar
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry import where
+from service.telemetry import outcome, tell_of, where
 
 log = structlog.get_logger("service.requests")
 
@@ -27,28 +26,28 @@ class RequestContext:
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         """`secure`: the issuer is https, so browsers shall never come without."""
         self._app = app
-        self._headers = {
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-        }
+        self._headers = [
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        ]
         if secure:
-            self._headers["Strict-Transport-Security"] = "max-age=63072000"
+            self._headers.append((b"strict-transport-security", b"max-age=63072000"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        _request_id.set(secrets.token_hex(8))
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=request_id(), peer=(scope.get("client") or ("", 0))[0])
+        name = secrets.token_hex(8)
+        _request_id.set(name)
+        tell_of({"request_id": name, "peer": (scope.get("client") or ("", 0))[0]})
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(MutableHeaders(scope=message))
+                self._add_headers(message, name)
             await send(message)
 
         try:
@@ -60,12 +59,15 @@ class RequestContext:
             await _last_resort(send_with_headers)
         finally:
             took = round((time.perf_counter() - started) * 1000, 1)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, milliseconds=took)
 
-    def _add_headers(self, headers: MutableHeaders) -> None:
-        headers["X-Request-ID"] = request_id()
-        for name, value in self._headers.items():
-            headers.setdefault(name, value)
+    def _add_headers(self, message: Message, name: str) -> None:
+        headers = list(message["headers"])
+        present = {header for header, _ in headers}
+        # An answer that says more about itself, as the documentation page does, knows why.
+        headers += [header for header in self._headers if header[0] not in present]
+        headers.append((b"x-request-id", name.encode()))
+        message["headers"] = headers
 
 
 async def _last_resort(send: Send) -> None:

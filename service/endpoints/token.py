@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,9 +23,8 @@ from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
 from service.signing_keys import Ring
+from service.telemetry import tell_also, tell_outcome
 from service.tokens import Authorization, Mint, TokenResponse
-
-log = structlog.get_logger("service.token")
 
 
 class TokenEndpoint:
@@ -52,7 +50,7 @@ class TokenEndpoint:
         parameters: Mapping[str, str] = await read_form(request)
         # 2. Authenticate the client. The refresh token of some comes in a cookie, from their own pages alone.
         client = await self._clients.authenticate(read_credentials(request, parameters))
-        structlog.contextvars.bind_contextvars(client_id=client.client_id, grant=_known(parameters, self._grants))
+        tell_also(client_id=client.client_id, grant=_known(parameters, self._grants))
         parameters = self._cookies.complete(parameters, request, client)
         # 3. Find the grant.
         grant_type = parameters.get("grant_type")
@@ -70,7 +68,7 @@ class TokenEndpoint:
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
         tokens = await self._mint.issue(authorization)
-        log.info("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
+        tell_outcome("token issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
         # 8. Answer.
         return self._answer(tokens, client)
 
@@ -109,6 +107,8 @@ def _limit(authorization: Authorization, client: Client) -> Authorization:
         raise InvalidScope("This client may no longer have any of these scopes.")
     if not audiences:
         raise InvalidTarget("This client may no longer have tokens for any of these audiences.")
+    if scopes == authorization.scopes and audiences == authorization.audiences:
+        return authorization
     return replace(authorization, scopes=scopes, audiences=audiences)
 
 

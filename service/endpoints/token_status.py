@@ -19,6 +19,7 @@ from service.endpoints.oauth_answers import NO_STORE, answered
 from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import INTROSPECT_OPERATION, REVOKE_OPERATION
 from service.sessions import Sessions, looks_like_refresh_token
+from service.telemetry import tell_also
 from service.tokens import AccessTokenReader, RevocationLists
 
 log = structlog.get_logger("service.token")
@@ -130,7 +131,7 @@ class TokenStatusEndpoints:
         """The authenticated client, and what it sent."""
         parameters = await read_form(request)
         client = await self._clients.authenticate(read_credentials(request, parameters))
-        structlog.contextvars.bind_contextvars(client_id=client.client_id)
+        tell_also(client_id=client.client_id)
         return client, parameters
 
 

@@ -7,6 +7,9 @@ from typing import Any
 from mintmark.jose.encoding import encode_base64url
 from mintmark.jose.keys import SharedSecretKey, SigningKey
 
+# One for all: `json.dumps` makes another for each token.
+_encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
 
 class JWSWriter:
     """Everything of a JWS but the signature, for whoever has the key."""
@@ -18,7 +21,7 @@ class JWSWriter:
     def signing_input(self, claims: Mapping[str, Any], *, typ: str) -> bytes:
         """What is to be signed. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, 3.11)."""
         header = self._headers.get(typ) or self._header(typ)
-        payload = encode_base64url(json.dumps(claims, separators=(",", ":"), allow_nan=False).encode())
+        payload = encode_base64url(_encode_json(claims).encode())
         return header + b"." + payload.encode()
 
     @staticmethod

@@ -1,0 +1,136 @@
+"""The driver: asks a server over some connections as fast as it answers, or at a pace, on a core of its own."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+Ask = Callable[[bytes | None], bytes | None]
+"""The next request of one connection, made of the last answer (None at first); None when there is nothing more to ask."""
+
+
+@dataclass
+class Load:
+    """What came back."""
+
+    answers: int = 0
+    refused: int = 0
+    """Of these, with another status than 200."""
+    milliseconds: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return self.answers / self.seconds
+
+    def slowest_of_hundred(self) -> float:
+        """The 99th percentile, milliseconds."""
+        return sorted(self.milliseconds)[int(len(self.milliseconds) * 0.99)]
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time."""
+
+    def __init__(self, ask: Ask, load: Load, tolerant: bool) -> None:
+        self._ask, self._load, self._tolerant = ask, load, tolerant
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._received, self._sent_at = b"", 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def start(self) -> None:
+        self._send(None)
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data
+        end = received.find(b"\r\n\r\n")
+        if end < 0 or len(received) < end + 4 + _length(received, end):
+            self._received = received
+            return
+        self._received = b""
+        self._load.answers += 1
+        self._load.milliseconds.append((time.perf_counter() - self._sent_at) * 1000)
+        if received[9:12] != b"200":
+            self._load.refused += 1
+            if not self._tolerant:
+                self._end(AssertionError(received.decode()))
+                return
+        self._send(received)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc or ConnectionError("the server has closed the connection"))
+
+    def _send(self, answer: bytes | None) -> None:
+        request = self._ask(answer)
+        if request is None:
+            self._end(None)
+            self._transport.close()
+            return
+        self._sent_at = time.perf_counter()
+        self._transport.write(request)
+
+    def _end(self, error: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_exception(error) if error else self.ended.set_result(None)
+
+
+async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False) -> Load:
+    """Runs each of `asks` over a connection of its own to 127.0.0.1, at the ports in turn, until all have ended.
+
+    `tolerant`: another status than 200 is counted; otherwise it is an error.
+    """
+    load, loop, connections = Load(), asyncio.get_running_loop(), []
+    for number, ask in enumerate(asks):
+        port = addresses[number % len(addresses)]
+        connection = _Connection(ask, load, tolerant)
+        await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
+        connections.append(connection)
+    started = time.perf_counter()
+    for connection in connections:
+        connection.start()
+    await asyncio.gather(*(connection.ended for connection in connections))
+    load.seconds = time.perf_counter() - started
+    return load
+
+
+def again(requests: Sequence[bytes], seconds: float) -> Ask:
+    """The same requests over and over, for so long."""
+    ends, number = time.perf_counter() + seconds, 0
+
+    def ask(_: bytes | None) -> bytes | None:
+        nonlocal number
+        number += 1
+        return requests[number % len(requests)] if time.perf_counter() < ends else None
+
+    return ask
+
+
+def _length(received: bytes, end: int) -> int:
+    head = received[:end].lower()
+    at = head.find(b"content-length:")
+    return int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else end]) if at >= 0 else 0
+
+
+def cores() -> tuple[int, int]:
+    """One for the server, one for what asks it."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise SystemExit("This benchmark needs two cores: one for the server and one for what asks it.")
+    return usable[0], usable[1]
+
+
+@contextmanager
+def on(*chosen: int) -> Iterator[None]:
+    """This process, and what it starts inside the block, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, chosen)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
