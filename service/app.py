@@ -74,7 +74,7 @@ async def check_encryption_keys(settings: Settings, dsn: str) -> None:
 
     A database that is away, or has not been migrated, is no reason: the service waits for it.
     """
-    database = Database(size=1)
+    database = Database(size=1, statement_cache=settings.database_statement_cache)
     async with database.open(dsn):
         try:
             keys = await SigningKeyStore(database, settings.encryption_keys).load()
@@ -100,7 +100,7 @@ class _Roof:
     ) -> None:
         self._settings, self._dsn, self._clock = settings, dsn, clock
         self._issuer = settings.issuer_url
-        self._database = Database(size=settings.database_pool_size)
+        self._database = Database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
         self._schema_warning: str | None = None
         self._draining = Draining()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)

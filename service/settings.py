@@ -42,6 +42,7 @@ class DatabaseSettings(BaseSettings):
 
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    database_statement_cache: Annotated[int, Field(ge=0, le=1000)] = 100
     data_dir: Path = Path(".mintmark")
 
     @field_validator("database_url")
