@@ -91,12 +91,11 @@ async def refresh_at_once(found: Site, cluster: Cluster) -> None:
 @pytest.mark.timeout(110)
 def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(cluster: Cluster, tmp_path: Path) -> None:
     with pgbouncer(cluster.port) as port:
-        settings = {
-            "MINTMARK_DATABASE_STATEMENT_CACHE": "0",
-            "MINTMARK_ENVIRONMENT": "production",
-            "MINTMARK_DRAIN_SECONDS": "0",
-        }
-        with site(tmp_path, cluster.dsn(port=port), **settings) as found:
+        context = site(
+            tmp_path, cluster.dsn(port=port), MINTMARK_DATABASE_STATEMENT_CACHE="0", MINTMARK_ENVIRONMENT="production",
+            MINTMARK_DRAIN_SECONDS="0",
+        )  # fmt: skip
+        with context as found:
             command(found, "users", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
             command(found, "keys", "rotate")
