@@ -38,6 +38,8 @@ async def migrate(dsn: str) -> None:
 def upgrade(connection: Connection) -> None:
     context.configure(connection=connection)
     with context.begin_transaction():
+        # The lock of a process that was killed is free within a second, however long its statement would have taken.
+        connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         # Held to the end of the transaction, also when this process is killed. A second process reads the revision after it.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
