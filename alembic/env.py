@@ -38,10 +38,16 @@ async def migrate(dsn: str) -> None:
 def upgrade(connection: Connection) -> None:
     context.configure(connection=connection)
     with context.begin_transaction():
+        # The lock of a process that was killed is free within a second, however long its statement would have taken.
+        connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         # Held to the end of the transaction, also when this process is killed. A second process reads the revision after it.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        context.run_migrations()
+        # A database that a newer version has migrated already is left as it is.
+        known = {script.revision for script in context.script.walk_revisions()}
+        if {*context.get_context().get_current_heads()} <= known:
+            context.run_migrations()
+        context.config.attributes["revision"] = context.get_context().get_current_revision()
 
 
 if context.is_offline_mode():

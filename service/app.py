@@ -18,6 +18,7 @@ from service import migrations
 from service.clients import ClientCache, ClientStore
 from service.database import Database, database_url
 from service.database_clock import DatabaseClock
+from service.draining import Draining
 from service.endpoints.answers import install_error_answers
 from service.endpoints.client_authentication import ClientAuthentication
 from service.endpoints.cross_origin import CrossOrigin
@@ -35,6 +36,7 @@ from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
 from service.errors import DatabaseUnavailable, SchemaBehind, SettingsError
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
+from service.migrations import Schema
 from service.revocations import RevocationStore
 from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore, keep_pruning
 from service.settings import Settings, load_settings
@@ -45,6 +47,7 @@ from service.upkeep import Upkeep
 from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
 
 FIRST_ATTEMPT_SECONDS = 10.0
+AHEAD = "The database has a newer schema than this program knows, as it has while a new version is rolled out."
 
 log = structlog.get_logger("service.app")
 
@@ -71,7 +74,7 @@ async def check_encryption_keys(settings: Settings, dsn: str) -> None:
 
     A database that is away, or has not been migrated, is no reason: the service waits for it.
     """
-    database = Database(size=1)
+    database = Database(size=1, statement_cache=settings.database_statement_cache)
     async with database.open(dsn):
         try:
             keys = await SigningKeyStore(database, settings.encryption_keys).load()
@@ -97,8 +100,9 @@ class _Roof:
     ) -> None:
         self._settings, self._dsn, self._clock = settings, dsn, clock
         self._issuer = settings.issuer_url
-        self._database = Database(size=settings.database_pool_size)
-        self._head = migrations.head()
+        self._database = Database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
+        self._schema_warning: str | None = None
+        self._draining = Draining()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
         secret = settings.hs256_secret
@@ -126,6 +130,7 @@ class _Roof:
             redoc_url=None,
             lifespan=self._lifespan,
         )
+        app.state.draining = self._draining
         sessions = self._sessions()
         grants = self._grants(sessions)
         auth = ResourceServer(
@@ -151,8 +156,8 @@ class _Roof:
             app.include_router(router)
         app.include_router(UserEndpoints(self._users, auth).routes())
         app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
-        app.include_router(RevocationEndpoint(lists).routes())
-        app.include_router(HealthEndpoints(self._why_not_ready, lambda: self._time.complaint).routes())
+        app.include_router(RevocationEndpoint(lists, self._draining).routes())
+        app.include_router(HealthEndpoints(self._why_not_ready, lambda: self._schema_warning or self._time.complaint).routes())
         app.include_router(MetricsEndpoint(KeyCollector(published, self._policy, self._time)).routes())
         if self._settings.docs:
             app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
@@ -225,6 +230,10 @@ class _Roof:
         return Upkeep(keys.look, prepare=prepare)
 
     async def _why_not_ready(self) -> str | None:
-        if await migrations.current(self._database) != self._head:
+        if self._draining.has_begun:
+            return "The process was told to stop."
+        schema = await migrations.schema(self._database)
+        self._schema_warning = AHEAD if schema is Schema.AHEAD else None
+        if schema is Schema.BEHIND:
             return "The database has another schema. Run: mintmark-service migrate"
         return self._ring.why_not_ready if isinstance(self._ring, KeyRing) else None

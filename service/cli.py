@@ -21,6 +21,7 @@ from service.app import check_encryption_keys, create_app
 from service.commands import clients, keys, sessions, tokens, users
 from service.commands.output import fail
 from service.database import database_url
+from service.draining import DrainingServer
 from service.embedded_postgres import EmbeddedPostgresError
 from service.errors import AlreadyExists, DatabaseUnavailable, Invalid, SchemaBehind, SettingsError
 from service.settings import Settings, load_database_settings, load_settings
@@ -67,12 +68,11 @@ def migrate() -> None:
     """Bring the database schema to the version of this program. Safe to run from several machines at once."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
-    async def run() -> None:
+    async def run() -> str | None:
         async with database_url(load_database_settings()) as dsn:
-            await migrations.migrate(dsn)
+            return await migrations.migrate(dsn)
 
-    asyncio.run(run())
-    typer.echo(f"The database schema is at revision {migrations.head()}.")
+    typer.echo(f"The database schema is at revision {asyncio.run(run())}.")
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
@@ -81,8 +81,9 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with database_url(settings) as dsn:
         if settings.hs256_secret is None:
             await check_encryption_keys(settings, dsn)
+        app = create_app(settings, dsn=dsn)
         config = uvicorn.Config(
-            create_app(settings, dsn=dsn),
+            app,
             loop="uvloop",
             http="httptools",
             log_config=None,
@@ -91,7 +92,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await DrainingServer(config, app.state.draining, settings.drain).serve(sockets=[listener])
 
 
 def _run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

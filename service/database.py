@@ -36,6 +36,8 @@ UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
+    # A migration changed a type while a transaction was under way; outside of transactions asyncpg asks again by itself.
+    asyncpg.InvalidCachedStatementError,
 )
 SCHEMA_BEHIND = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
@@ -45,9 +47,9 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 class Database:
     """A pool of connections that opens them when they are needed, so that the service starts while the server is away."""
 
-    def __init__(self, *, size: int) -> None:
-        """`size`: connections, at most."""
-        self._size = size
+    def __init__(self, *, size: int, statement_cache: int = 100) -> None:
+        """`size`: connections, at most. `statement_cache`: prepared statements that each keeps; none behind PgBouncer."""
+        self._size, self._statement_cache = size, statement_cache
         self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
 
     @asynccontextmanager
@@ -59,6 +61,7 @@ class Database:
             max_size=self._size,
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
+            statement_cache_size=self._statement_cache,
             server_settings={"application_name": "mintmark"},
         )
         try:

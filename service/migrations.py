@@ -4,6 +4,8 @@ Any number of processes may migrate at once: `alembic/env.py` makes them wait fo
 """
 
 import asyncio
+from enum import Enum
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -22,8 +24,16 @@ _SCRIPTS = next(
 )
 
 
-async def migrate(dsn: str) -> None:
-    """Brings the schema at `dsn` to the head. Raises DatabaseUnavailable."""
+class Schema(Enum):
+    """The schema of a database, as this version of the service sees it."""
+
+    BEHIND = "it lacks something that is needed"
+    CURRENT = "it is the one that was meant"
+    AHEAD = "a newer version has migrated it; additions do not disturb, so it is served"
+
+
+async def migrate(dsn: str) -> str | None:
+    """Brings the schema at `dsn` to the head unless it is newer, and returns its revision. Raises DatabaseUnavailable."""
     config = _config()
     config.attributes["dsn"] = dsn
     try:
@@ -31,17 +41,28 @@ async def migrate(dsn: str) -> None:
         await asyncio.to_thread(command.upgrade, config, "head")
     except UNAVAILABLE as error:
         raise DatabaseUnavailable(_reason(error)) from error
+    revision: str | None = config.attributes["revision"]
+    return revision
 
 
+@cache
 def head() -> str | None:
     """The revision that this version of the service works with."""
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
-async def current(database: Database) -> str | None:
-    """The revision of the schema. Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
+@cache
+def _revisions() -> frozenset[str]:
+    """All that this version knows."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+async def schema(database: Database) -> Schema:
+    """Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
     revision: str | None = await database.fetch_value("SELECT version_num FROM alembic_version")
-    return revision
+    if revision == head():
+        return Schema.CURRENT
+    return Schema.BEHIND if revision is None or revision in _revisions() else Schema.AHEAD
 
 
 def _config() -> Config:

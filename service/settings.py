@@ -21,6 +21,8 @@ from service.secret_keys import SecretKeys, check_shared_secret, development_sec
 
 PREFIX = "MINTMARK_"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
+DRAIN_SECONDS = 6
+"""Longer than uvicorn keeps a connection that is not used (5 s), so that none is left at the end."""
 
 
 class Environment(StrEnum):
@@ -40,6 +42,7 @@ class DatabaseSettings(BaseSettings):
 
     database_url: SecretStr | None = None
     database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    database_statement_cache: Annotated[int, Field(ge=0, le=1000)] = 100
     data_dir: Path = Path(".mintmark")
 
     @field_validator("database_url")
@@ -62,6 +65,7 @@ class Settings(DatabaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    drain_seconds: Annotated[int | None, Field(ge=0, le=300)] = None
     docs: bool = True
     docs_client_id: str = ""
     key_encryption_keys: SecretStr | None = None
@@ -156,6 +160,13 @@ class Settings(DatabaseSettings):
         """Whether this is a development start on loopback http, where not every browser takes a cookie that is Secure."""
         parts = urlsplit(self.issuer_url)
         return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+    @property
+    def drain(self) -> int:
+        """Seconds that a process which is told to stop goes on serving."""
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return 0 if self.is_development else DRAIN_SECONDS
 
     @cached_property
     def encryption_keys(self) -> SecretKeys:

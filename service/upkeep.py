@@ -18,7 +18,9 @@ log = structlog.get_logger("service.upkeep")
 class Upkeep:
     """Prepares the database once, and then looks again and again."""
 
-    def __init__(self, look: Callable[[], Awaitable[object]], *, prepare: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self, look: Callable[[], Awaitable[object]], *, prepare: Callable[[], Awaitable[object]] | None = None
+    ) -> None:
         """`prepare`: what must succeed before the database can be used (a migration). Both may raise DatabaseUnavailable."""
         self._look, self._prepare = look, prepare
         self.tried = asyncio.Event()

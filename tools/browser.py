@@ -1,4 +1,4 @@
-"""Sees to it that the browser tests have a browser: Debian's chromium, Node.js, and the packages in tests/browser.
+"""Sees to it that the tests have what no Python package brings: a browser, Node.js and its packages, and PgBouncer.
 
 As root on Debian it installs what is missing; otherwise it says in one sentence what is.
 """
@@ -12,19 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "tests" / "browser"
-DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm"}
+DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm", "pgbouncer": "pgbouncer"}
+PLACES = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 OLDEST_NODE = 20
 
 
 def main() -> int:
-    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program) is None]
+    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program, path=PLACES) is None]
     if "chromium" in missing and shutil.which(os.environ.get("MINTMARK_TEST_CHROMIUM", "")):
         missing.remove("chromium")
     packages = [DEBIAN_PACKAGES[program] for program in missing]
     if packages and (os.geteuid() != 0 or shutil.which("apt-get") is None):
-        return complain(
-            f"The browser tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}"
-        )
+        return complain(f"The tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}")
     if packages and not install(packages):
         return complain(f"apt-get could not install {' '.join(packages)}.")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()

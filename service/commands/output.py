@@ -56,7 +56,7 @@ def read_secret_line(name: str) -> str:
 @asynccontextmanager
 async def open_for_command(settings: Settings) -> AsyncIterator[Database]:
     """The database. A development one is migrated first, so that the order of the first commands does not matter."""
-    database = Database(size=1)
+    database = Database(size=1, statement_cache=settings.database_statement_cache)
     async with database_url(settings) as dsn:
         if settings.uses_embedded_database or settings.is_development:
             await migrations.migrate(dsn)

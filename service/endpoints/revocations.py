@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mintmark.errors import TemporarilyUnavailable
+from service.draining import Draining
 from service.endpoints.answers import error_answer
 from service.tokens import RevocationLists
 
@@ -19,8 +20,9 @@ MEDIA_TYPE = "application/revocations+jwt"
 class RevocationEndpoint:
     """Answers `GET /revocations`."""
 
-    def __init__(self, lists: RevocationLists) -> None:
-        self._lists = lists
+    def __init__(self, lists: RevocationLists, draining: Draining) -> None:
+        """`draining`: a process that was told to stop holds no answer back."""
+        self._lists, self._draining = lists, draining
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])
@@ -38,6 +40,8 @@ class RevocationEndpoint:
             while current.tag == known and asyncio.get_running_loop().time() < ends_at:
                 await asyncio.sleep(LOOK_SECONDS)
                 current = await self._lists.current()
+                if self._draining.has_begun:
+                    break
         except TemporarilyUnavailable as error:
             return error_answer(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
         headers = {"ETag": current.tag, "Cache-Control": "no-store" if wait else "public, max-age=1"}

@@ -38,12 +38,20 @@ class Connection:
         self.port, self._seconds = port, seconds
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, method: str, path: str, form: Mapping[str, str] | None = None, bearer: str = "") -> Answer:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        bearer: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """Raises Lost or NotSent."""
         content = urlencode(form or {}).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}"]
         lines += ["Content-Type: application/x-www-form-urlencoded"] if form is not None else []
         lines += [f"Authorization: Bearer {bearer}"] if bearer else []
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         request = "\r\n".join([*lines, "", ""]).encode() + content
         try:
             async with asyncio.timeout(self._seconds):

@@ -1,0 +1,102 @@
+"""Behind PgBouncer in transaction mode, with the setting that the documentation names, the service does its main job (L9)."""
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from tests.doors.conftest import environment, free_ports, running
+from tests.faults.cluster import Cluster
+from tests.faults.http import Answer, Connection
+from tests.faults.servers import SERVE, Site, site
+from tests.faults.storm import Storm, check_all
+from tests.faults.test_sigkill import people
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+PASSWORD = "seven green parrots in a boat"
+
+
+@contextmanager
+def pgbouncer(database: int) -> Iterator[int]:
+    """The port of one in front of the server at `database`; three connections are behind it, however many are before it."""
+    assert PGBOUNCER is not None, "This test needs PgBouncer. On Debian, as root: apt-get install pgbouncer"
+    with TemporaryDirectory() as folder, _running_in(Path(folder), database) as port:
+        yield port
+
+
+@contextmanager
+def _running_in(folder: Path, database: int) -> Iterator[int]:
+    (port,) = free_ports(1)
+    (folder / "users").write_text('"mintmark" ""\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host=127.0.0.1 port={database} user=mintmark\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 200\n"
+    )
+    # It refuses to be root; and pytest's folders are open to root alone.
+    folder.chmod(0o755)
+    before = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--") if os.geteuid() == 0 else ()
+    command = (*before, str(PGBOUNCER), str(folder / "pgbouncer.ini"))
+    with running(*command, cwd=folder, env=environment(), output=folder / "said") as started:
+        started.wait_until_it_says("process up")
+        yield port
+
+
+async def sign_in(found: Site) -> None:
+    """A person signs in, refreshes and signs out; afterwards the token is worth nothing."""
+    first, second = (Connection(port) for port in found.ports)
+
+    async def ask(connection: Connection, path: str, **form: str) -> Answer:
+        return await connection.ask("POST", path, {"client_id": "spa", **form})
+
+    signed_in = await ask(first, "/token", grant_type="password", username="anna", password=PASSWORD)
+    assert 200 == signed_in.status, signed_in.content
+    refreshed = await ask(second, "/token", grant_type="refresh_token", refresh_token=signed_in.members["refresh_token"])
+    assert 200 == refreshed.status
+    assert 200 == (await ask(first, "/revoke", token=refreshed.members["refresh_token"])).status
+    refused = await ask(second, "/token", grant_type="refresh_token", refresh_token=refreshed.members["refresh_token"])
+    assert (400, "invalid_grant") == (refused.status, refused.members["error"])
+    for connection in (first, second):
+        connection.close()
+
+
+def command(found: Site, *arguments: str, said: str = "") -> None:
+    done = subprocess.run(
+        [SERVE[0], *arguments], env=found.env, input=said, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert 0 == done.returncode, done.stderr
+
+
+async def refresh_at_once(found: Site, cluster: Cluster) -> None:
+    families = await people(found, cluster.dsn(), 120)
+    storm = Storm(found.ports, random.Random(1))
+    await asyncio.gather(*(storm.live(families[number::12], 20) for number in range(12)))
+    operations = await check_all(cluster.dsn(), families)
+    sys.stdout.write(json.dumps({"operations": operations, "saw": dict(storm.counts), "violations": 0}) + "\n")
+    assert [] == storm.wrong
+    assert 0 == storm.counts["503"]
+
+
+@pytest.mark.timeout(110)
+def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(cluster: Cluster, tmp_path: Path) -> None:
+    with pgbouncer(cluster.port) as port:
+        context = site(
+            tmp_path, cluster.dsn(port=port), MINTMARK_DATABASE_STATEMENT_CACHE="0", MINTMARK_ENVIRONMENT="production",
+            MINTMARK_DRAIN_SECONDS="0",
+        )  # fmt: skip
+        with context as found:
+            command(found, "users", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
+            asyncio.run(sign_in(found))
+            command(found, "keys", "rotate")
+            asyncio.run(refresh_at_once(found, cluster))

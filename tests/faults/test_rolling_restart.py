@@ -1,0 +1,147 @@
+"""Servers are restarted one after the other while people refresh: no request fails, nothing is lost (T-23, L19)."""
+
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.faults.cluster import Cluster
+from tests.faults.history import Operation, Saw
+from tests.faults.http import Answer, Connection, Lost, NotSent
+from tests.faults.servers import Server, Site, generation_of, site
+from tests.faults.storm import Family, check_all
+from tests.faults.test_sigkill import people
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+DRAIN_SECONDS = 1
+
+
+class Balancer:
+    """What stands before servers: it asks `/readyz`, keeps its connections, and tries another server when one refuses.
+
+    It never sends a request twice.
+    """
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        self._ports, self._ready = ports, set(ports)
+        self.refused = 0
+
+    async def look(self) -> None:
+        """At all servers, again and again."""
+        probes = {port: Connection(port, seconds=2) for port in self._ports}
+        try:
+            while True:
+                for port, probe in probes.items():
+                    try:
+                        is_ready = (await probe.ask("GET", "/readyz")).status == 200
+                    except (NotSent, Lost):
+                        is_ready = False
+                    (self._ready.add if is_ready else self._ready.discard)(port)
+                await asyncio.sleep(0.1)
+        finally:
+            for probe in probes.values():
+                probe.close()
+
+    async def ask(self, connections: dict[int, Connection], turn: int, form: dict[str, str]) -> Answer:
+        """Raises Lost, or NotSent when two servers refuse."""
+        ports = sorted(self._ready) or list(self._ports)
+        first = ports[turn % len(ports)]
+        try:
+            return await connections[first].ask("POST", "/token", form)
+        except NotSent:
+            self.refused += 1
+            other = next(port for port in self._ports if port != first)
+            return await connections[other].ask("POST", "/token", form)
+
+
+async def refresh(balancer: Balancer, ports: Sequence[int], family: Family, counts: Counter[str], done: asyncio.Event) -> None:
+    """One person who refreshes until `done`, and must always get the next token."""
+    connections = {port: Connection(port) for port in ports}
+    turn = hash(family.first.handle)
+    while not done.is_set():
+        turn += 1
+        newest, started = family.newest, time.time()
+        form = {"grant_type": "refresh_token", "client_id": family.client_id, "refresh_token": family.tokens[newest]}
+        try:
+            answer = await balancer.ask(connections, turn, form)
+        except (Lost, NotSent) as error:
+            counts[type(error).__name__] += 1
+            continue
+        counts[str(answer.status)] += 1
+        if answer.status == 200:
+            child = answer.members["refresh_token"]
+            family.tokens[generation_of(child)] = child
+            family.operations.append(Operation(newest, started, time.time(), Saw.CHILD))
+        await asyncio.sleep(0.02)
+    for connection in connections.values():
+        connection.close()
+
+
+async def restart(servers: Sequence[Server], times: int) -> None:
+    """One server after the other; the next when the one before is back."""
+    for _ in range(times):
+        for server in servers:
+            assert 0 == await asyncio.to_thread(server.running.stop, signal.SIGTERM), server.said
+            server.start()
+            await asyncio.to_thread(server.wait_until_ready)
+
+
+async def roll(found: Site, cluster: Cluster, *, times: int, at_once: int) -> None:
+    families = (await people(found, cluster.dsn(), 3 * at_once))[:at_once]
+    balancer, counts, done = Balancer(found.ports), Counter[str](), asyncio.Event()
+    looking = asyncio.create_task(balancer.look())
+    load = asyncio.gather(*(refresh(balancer, found.ports, family, counts, done) for family in families))
+    try:
+        await restart(found.servers, times)
+    finally:
+        done.set()
+        await load
+        looking.cancel()
+    operations = await check_all(cluster.dsn(), families)
+    figures = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
+    sys.stdout.write(json.dumps(figures | {"operations": operations, "violations": 0}) + "\n")
+    assert {"200"} == set(counts)
+
+
+@pytest.mark.timeout(110)
+def test_a_rolling_restart_under_load_fails_no_request(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn(), MINTMARK_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+        asyncio.run(roll(found, cluster, times=2, at_once=8))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_twenty_rolling_restarts_under_load_fail_no_request(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn(), MINTMARK_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+        asyncio.run(roll(found, cluster, times=20, at_once=32))
+
+
+async def drain(found: Site) -> None:
+    (server,) = found.servers
+    poll, other = Connection(server.port), Connection(server.port)
+    tag = (await poll.ask("GET", "/revocations")).headers["etag"]
+    assert "connection" not in (await other.ask("GET", "/livez")).headers
+    held = asyncio.create_task(poll.ask("GET", "/revocations?wait=10", headers={"If-None-Match": tag}))
+    await asyncio.sleep(0.5)
+    assert not held.done()
+    server.running.process.send_signal(signal.SIGTERM)
+    assert 304 == (await held).status
+    answers = [await other.ask("GET", path) for path in ("/readyz", "/livez")]
+    assert [(503, "close"), (200, "close")] == [(answer.status, answer.headers["connection"]) for answer in answers]
+    assert "The process was told to stop." == answers[0].members["reason"]
+    # The answer to the long poll was under way before; its connection is served once more, and then it is closed as well.
+    assert "close" == (await poll.ask("GET", "/livez")).headers["connection"]
+    assert 0 == await asyncio.to_thread(server.running.stop, signal.SIGTERM)
+
+
+@pytest.mark.timeout(60)
+def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_DRAIN_SECONDS="5") as found:
+        asyncio.run(drain(found))
