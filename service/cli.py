@@ -18,6 +18,7 @@ import uvloop
 
 from service import migrations
 from service.app import check_encryption_keys, create_app
+from service.bounded_http import BoundedHTTP
 from service.commands import clients, keys, sessions, tokens, users
 from service.commands.output import fail
 from service.database import database_url
@@ -85,7 +86,8 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHTTP,
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
