@@ -20,8 +20,8 @@ from mintmark.errors import TemporarilyUnavailable
 
 MEMORY_KIB, ROUNDS, LANES = 19 * 1024, 2, 1
 RETRY_AFTER = 2
-NICE = 15
-"""Of 0, as urgent as anything else, to 19."""
+NICE = 10
+"""Of 0, as urgent as anything else, to 19, at which other programs on the machine would leave a sign-in nothing."""
 
 T = TypeVar("T")
 
