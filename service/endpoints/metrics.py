@@ -3,8 +3,8 @@
 Whichever process is asked, the figures are those of all below its parent; the keys and the clock are its own.
 """
 
-import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import accumulate
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Metric, generate_latest
@@ -28,17 +28,17 @@ class FigureCollector(Collector):
         self._cells = cells
 
     def collect(self) -> Iterable[Metric]:
+        totals = self._cells.totals()
         for family in self._cells.families.values():
             if family.kind == "histogram":
-                yield self._histogram(family)
+                yield _histogram(family, totals)
                 continue
             told = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
                 family.name, family.help, labels=family.labels
             )
             for values, cell in family.series():
-                total = self._cells.total(cell)
-                if total or len(family.labels) < 2:
-                    told.add_metric(values, total)
+                if totals[cell] or len(family.labels) < 2:
+                    told.add_metric(values, totals[cell])
             yield told
         yield self._shares()
 
@@ -50,16 +50,15 @@ class FigureCollector(Collector):
                 told.add_metric([str(number)], answered)
         return told
 
-    def _histogram(self, family: Family) -> Metric:
-        told = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-        for values, first in family.series():
-            sums, buckets = 0.0, []
-            for number, bound in enumerate((*family.buckets, math.inf)):
-                sums += self._cells.total(first + number)
-                buckets.append(("+Inf" if math.isinf(bound) else str(bound), sums))
-            if sums or not family.labels:
-                told.add_metric(values, buckets, self._cells.total(first + len(family.buckets) + 1))
-        return told
+
+def _histogram(family: Family, totals: Sequence[float]) -> Metric:
+    told = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for values, first in family.series():
+        *bucketed, seconds = totals[first : first + family.width]
+        bounds = [*map(str, family.buckets), "+Inf"]
+        if any(bucketed) or not family.labels:
+            told.add_metric(values, list(zip(bounds, accumulate(bucketed), strict=True)), seconds)
+    return told
 
 
 class KeyCollector(Collector):

@@ -61,9 +61,9 @@ class Cells:
     def row(self, number: int) -> "memoryview[float]":
         return self._all[number * self._width : (number + 1) * self._width]
 
-    def total(self, cell: int) -> float:
-        """Of all rows."""
-        return sum(self._all[cell :: self._width])
+    def totals(self) -> list[float]:
+        """Each cell, of all rows."""
+        return [sum(column) for column in zip(*(self.row(number) for number in range(self.rows)), strict=True)]
 
     def total_in(self, number: int, name: str) -> float:
         """Of all series of one family, in one row."""
