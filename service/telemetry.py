@@ -12,6 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
+import orjson
 import structlog
 
 # What JSON leaves as it is and a terminal acts upon: controls, line separators, and characters that turn the direction.
@@ -119,11 +120,12 @@ class _Lines:
     debug = info = warning = error = critical = msg
 
 
-_encode_json = json.JSONEncoder(default=repr).encode
-
-
 def _render_json(_: Any, __: str, event: Mapping[str, Any]) -> str:
-    return _encode_json(event)
+    try:
+        return orjson.dumps(event, default=repr).decode()
+    except orjson.JSONEncodeError:
+        # Half a surrogate pair, or a number beyond 64 bits: a line is never lost for that.
+        return json.dumps(event, default=repr)
 
 
 def _make_safe(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

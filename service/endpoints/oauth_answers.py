@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 
+import orjson
 import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,13 @@ log = structlog.get_logger("service.token")
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
+class JSONAnswer(JSONResponse):
+    """JSON, written faster: every token is answered in it."""
+
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content)
+
+
 async def answered(request: Request, work: Awaitable[Response]) -> Response:
     """What `work` answers, or the refusal for what it raises. A database that is away is 503, never a 200 that is not true."""
     try:
@@ -28,7 +36,7 @@ async def answered(request: Request, work: Awaitable[Response]) -> Response:
         return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
 
 
-def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
+def _refusal(error: OAuthError, *, challenge: bool) -> JSONAnswer:
     status, headers = 400, dict(NO_STORE)
     if isinstance(error, InvalidClient):
         status = 401
@@ -42,4 +50,4 @@ def _refusal(error: OAuthError, *, challenge: bool) -> JSONResponse:
         tell_also(error=error.error)
     else:
         tell_outcome("request refused", error=error.error, reason=error.description)
-    return JSONResponse({"error": error.error, "error_description": error.description}, status, headers)
+    return JSONAnswer({"error": error.error, "error_description": error.description}, status, headers)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mintmark.errors import (
     InvalidRequest,
@@ -18,7 +18,7 @@ from mintmark.scopes import parse_scope
 from service.clients import Client
 from service.endpoints.client_authentication import ClientAuthentication, read_credentials
 from service.endpoints.forms import read_form
-from service.endpoints.oauth_answers import NO_STORE, answered
+from service.endpoints.oauth_answers import NO_STORE, JSONAnswer, answered
 from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import TOKEN_OPERATION
 from service.grants import Grant, GrantRequest
@@ -74,8 +74,8 @@ class TokenEndpoint:
 
     def _answer(self, tokens: TokenResponse, client: Client) -> Response:
         if not client.refresh_cookie or tokens.refresh_token is None:
-            return JSONResponse(tokens.to_json(), headers=NO_STORE)
-        response = JSONResponse(replace(tokens, refresh_token=None).to_json(), headers=NO_STORE)
+            return JSONAnswer(tokens.to_json(), headers=NO_STORE)
+        response = JSONAnswer(replace(tokens, refresh_token=None).to_json(), headers=NO_STORE)
         self._cookies.keep(response, client, tokens.refresh_token)
         return response
 

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from mintmark import Principal
 from mintmark.claims import AccessTokenClaims
@@ -15,7 +15,7 @@ from mintmark.scopes import format_scope
 from service.clients import Client
 from service.endpoints.client_authentication import ClientAuthentication, read_credentials
 from service.endpoints.forms import read_form
-from service.endpoints.oauth_answers import NO_STORE, answered
+from service.endpoints.oauth_answers import NO_STORE, JSONAnswer, answered
 from service.endpoints.refresh_cookie import RefreshCookies
 from service.endpoints.token_openapi import INTROSPECT_OPERATION, REVOKE_OPERATION
 from service.sessions import Sessions, looks_like_refresh_token
@@ -100,7 +100,7 @@ class TokenStatusEndpoints:
         if not client.confidential:
             # Anyone can use a public client's name, and then ask which tokens are good (section 4).
             raise InvalidClient("Only a client with a secret may introspect tokens.")
-        return JSONResponse(await self._status(_token_of(parameters), client), headers=NO_STORE)
+        return JSONAnswer(await self._status(_token_of(parameters), client), headers=NO_STORE)
 
     async def _status(self, token: str, client: Client) -> dict[str, Any]:
         try:

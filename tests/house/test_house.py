@@ -94,3 +94,10 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         if path.suffix in {".png", ".ico"} or path == Path(__file__) or not path.exists():
             continue
         assert not pattern.search(path.read_text(encoding="utf-8", errors="replace")), path
+
+
+def test_every_test_that_the_documentation_names_exists() -> None:
+    named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) > 40
+    for file, test in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), test
