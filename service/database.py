@@ -51,6 +51,9 @@ class Database:
         """`size`: connections, at most. `statement_cache`: prepared statements that each keeps; none behind PgBouncer."""
         self._size, self._statement_cache = size, statement_cache
         self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._wanted = 0
+        self.waits = self.wait_timeouts = 0
+        """How often all connections were in use when one more was needed, and how often none came in time."""
 
     @asynccontextmanager
     async def open(self, dsn: str) -> AsyncIterator[None]:
@@ -73,6 +76,24 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
             except TimeoutError:
                 pool.terminate()
+
+    @property
+    def size(self) -> int:
+        """Connections, at most."""
+        return self._size
+
+    @property
+    def open_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_size()
+
+    @property
+    def idle_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_idle_size()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now has to wait for a connection."""
+        return self._wanted >= self._size
 
     @property
     def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
@@ -105,8 +126,12 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        self.waits += self.is_full
+        self._wanted += 1
+        acquired = False
         try:
             async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+                acquired = True
                 yield connection
         except asyncpg.ReadOnlySQLTransactionError as error:
             # After a failover the old connections still lead to the server that became a replica.
@@ -115,7 +140,10 @@ class Database:
         except SCHEMA_BEHIND as error:
             raise SchemaBehind("the database has not been migrated") from error
         except UNAVAILABLE as error:
+            self.wait_timeouts += not acquired and isinstance(error, TimeoutError)
             raise DatabaseUnavailable(type(error).__name__) from error
+        finally:
+            self._wanted -= 1
 
 
 def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:

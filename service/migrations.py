@@ -57,9 +57,14 @@ def _revisions() -> frozenset[str]:
     return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
-async def schema(database: Database) -> Schema:
-    """Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
+async def current(database: Database) -> str | None:
+    """The revision of the schema. Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
     revision: str | None = await database.fetch_value("SELECT version_num FROM alembic_version")
+    return revision
+
+
+def compare(revision: str | None) -> Schema:
+    """What a schema of this revision is to this version."""
     if revision == head():
         return Schema.CURRENT
     return Schema.BEHIND if revision is None or revision in _revisions() else Schema.AHEAD

@@ -64,6 +64,7 @@ class Settings(DatabaseSettings):
     issuer: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     drain_seconds: Annotated[int | None, Field(ge=0, le=300)] = None
     docs: bool = True
@@ -160,6 +161,11 @@ class Settings(DatabaseSettings):
         """Whether this is a development start on loopback http, where not every browser takes a cookie that is Secure."""
         parts = urlsplit(self.issuer_url)
         return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+    @property
+    def processes(self) -> int:
+        """How many may run at a time: with several, one more than these, while they are replaced one after another."""
+        return 1 if self.workers == 1 else self.workers + 1
 
     @property
     def drain(self) -> int:

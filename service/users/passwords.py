@@ -56,9 +56,21 @@ class PasswordHasher:
             bcrypt__truncate_error=True,
         )
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password hashing", initializer=_stand_back)
-        self._places = workers + queue
+        self.permits, self._places = workers, workers + queue
+        self._all_places = self._places
+        self.refused = 0
+        """How many found no place."""
         # Made with the live parameters, so that a sign-in with an unknown name takes as long as one with a known name.
         self._dummy = self._context.hash(secrets.token_urlsafe(24))
+
+    @property
+    def in_flight(self) -> int:
+        """Hashes that are being computed."""
+        return min(self.permits, self._all_places - self._places)
+
+    @property
+    def waiting(self) -> int:
+        return self._all_places - self._places - self.in_flight
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -82,6 +94,7 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._places <= 0:
+            self.refused += 1
             raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
         self._places -= 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
