@@ -138,6 +138,8 @@ class _Roof:
             docs_url=None,
             redoc_url=None,
             lifespan=self._lifespan,
+            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
         )
         app.state.draining = self._draining
         sessions = self._sessions()

@@ -127,13 +127,27 @@ async def test_a_collector_that_is_away_disturbs_nobody(start_service: StartServ
     await service.stop()
 
 
+START = "import sys; from service.app import create_app; from service.settings import load_settings"
+MADE = f"{START}; create_app(load_settings(_env_file=None, issuer='https://a.example', **{SECRET_KEYS!r}, **more))"
+IMPORTED = (
+    "[name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing'))]"
+)
+
+
 def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sentence() -> None:
-    start = "import sys; from service.app import create_app; from service.settings import load_settings;"
-    made = f"create_app(load_settings(_env_file=None, issuer='https://a.example', **{SECRET_KEYS!r}"
-    off = f"{start} {made})); assert not [name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing'))]"
-    subprocess.run([sys.executable, "-c", off], cwd=ROOT, env=environment(), check=True, timeout=60)
-    absent = f"{start} sys.modules['opentelemetry'] = None; {made}, otlp_endpoint='http://127.0.0.1:1'))"
+    for before, after in (
+        ("more = {}", f"assert not {IMPORTED}"),
+        ("more = {'otlp_endpoint': 'http://127.0.0.1:1'}", f"assert {IMPORTED}"),
+    ):
+        subprocess.run(
+            [sys.executable, "-c", f"{before}; {MADE}; {after}"], cwd=ROOT, env=environment(), check=True, timeout=60
+        )
+    absent = f"{START}; sys.modules['opentelemetry.sdk'] = None; more = {{'otlp_endpoint': 'http://127.0.0.1:1'}}; {MADE}"
     done = subprocess.run(
         [sys.executable, "-c", absent], cwd=ROOT, env=environment(), check=False, timeout=60, capture_output=True, text=True
     )
     assert "install mintmark-service[opentelemetry]" in done.stderr
+
+
+async def test_what_fastapi_would_tell_of_requests_by_itself_is_off(start_service: StartService) -> None:
+    assert not (await start_service()).app._native_telemetry.enabled()
