@@ -7,7 +7,8 @@ Everything is made here and opened in the lifespan. Nothing waits for the databa
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
@@ -47,6 +48,9 @@ from service.telemetry import configure_logging
 from service.tokens import AccessTokenReader, Mint, RevocationLists
 from service.upkeep import Upkeep
 from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
+
+if TYPE_CHECKING:
+    from service.tracing import Tracing
 
 FIRST_ATTEMPT_SECONDS = 10.0
 
@@ -103,7 +107,10 @@ class _Roof:
     ) -> None:
         self._settings, self._dsn, self._clock = settings, dsn, clock
         self._issuer = settings.issuer_url
-        self._database = Database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
+        self._tracing = _tracing(settings)
+        parts = (Database, PasswordHasher) if self._tracing is None else (self._tracing.database, self._tracing.hasher)
+        make_database, make_hasher = parts
+        self._database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
         self._draining = Draining()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
@@ -118,7 +125,7 @@ class _Roof:
         self._users = UserStore(self._database)
         limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         self._session_store = SessionStore(self._database, limits)
-        self._hasher = PasswordHasher(workers=settings.hash_workers, queue=settings.hash_queue)
+        self._hasher = make_hasher(workers=settings.hash_workers, queue=settings.hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
     def app(self, figures: Figures | None) -> FastAPI:
@@ -131,6 +138,8 @@ class _Roof:
             docs_url=None,
             redoc_url=None,
             lifespan=self._lifespan,
+            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
         )
         app.state.draining = self._draining
         sessions = self._sessions()
@@ -203,6 +212,8 @@ class _Roof:
         app.add_middleware(DirectRoutes, routers=direct)
         listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
         app.add_middleware(CrossOrigin, listed=listed, cookie_origins=cookie_origins)
+        if self._tracing is not None:
+            app.add_middleware(self._tracing.requests)
         app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https", figures=self._figures)
 
     @asynccontextmanager
@@ -210,12 +221,12 @@ class _Roof:
         if self._settings.uses_plain_cookies:
             log.warning("development start", note=PLAIN_COOKIES)
         try:
-            if self._dsn is not None:
-                async with self._serving(self._dsn):
-                    yield
-            else:
-                async with database_url(self._settings) as dsn, self._serving(dsn):
-                    yield
+            async with AsyncExitStack() as stack:
+                if self._tracing is not None:
+                    await stack.enter_async_context(self._tracing.running())
+                dsn = self._dsn if self._dsn is not None else await stack.enter_async_context(database_url(self._settings))
+                await stack.enter_async_context(self._serving(dsn))
+                yield
         finally:
             self._hasher.close()
 
@@ -267,6 +278,17 @@ class _Roof:
                 "mintmark_database_wait_timeouts": lambda: database.wait_timeouts,
             },
         )
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Nothing of it is imported where nobody wants it."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from service.tracing import Tracing
+    except ImportError as error:
+        raise SettingsError("MINTMARK_OTLP_ENDPOINT needs more: install mintmark-service[opentelemetry].") from error
+    return Tracing(settings.otlp_endpoint)
 
 
 def _paths(routers: Iterable[APIRouter]) -> Iterator[str]:

@@ -85,6 +85,7 @@ class Settings(DatabaseSettings):
     hash_workers: Annotated[int, Field(ge=1, le=64)] = 2
     hash_queue: Annotated[int, Field(ge=0, le=10_000)] = 64
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 15
+    otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
@@ -100,6 +101,13 @@ class Settings(DatabaseSettings):
             if not is_origin(origin):
                 raise ValueError("each must be an origin like https://app.example.com, without path, and * is refused")
         return origins
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _check_otlp_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname):
+            raise ValueError("must look like http://collector:4318")
+        return endpoint
 
     @field_validator("signing_algorithm")
     @classmethod

@@ -4,7 +4,7 @@ On the way of a request there are plain additions to numbers in memory, and noth
 """
 
 from service.figures.cells import Cells, Family
-from service.figures.figures import Figures
+from service.figures.figures import METHODS, Figures
 from service.figures.sampler import Sampler
 
-__all__ = ["Cells", "Family", "Figures", "Sampler"]
+__all__ = ["METHODS", "Cells", "Family", "Figures", "Sampler"]
