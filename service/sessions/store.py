@@ -68,7 +68,7 @@ class SessionStore:
         return started is not None
 
     # One statement decides: of any number that come with one generation, one finds it, and the others find the next.
-    _ROTATE = """
+    ROTATE = """
         UPDATE sessions AS s
            SET generation = s.generation + 1, rotated_at = $4,
                idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
@@ -88,7 +88,7 @@ class SessionStore:
         None as well if the session has ended, or has not all of `scopes` and `audiences`.
         """
         row = await self._database.fetch_row(
-            self._ROTATE, token.handle, token.generation, client_id, moment(now), self._limits.idle,
+            self.ROTATE, token.handle, token.generation, client_id, moment(now), self._limits.idle,
             list(scopes), list(audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
