@@ -16,7 +16,7 @@ from service.errors import DatabaseUnavailable, SchemaBehind
 from service.settings import DatabaseSettings
 
 CONNECT_SECONDS = 3.0
-ACQUIRE_SECONDS = 1.0
+ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
 
 # The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
@@ -66,6 +66,7 @@ class Database:
             command_timeout=STATEMENT_SECONDS,
             statement_cache_size=self._statement_cache,
             server_settings={"application_name": "mintmark"},
+            reset=_nothing_to_reset,
         )
         try:
             yield
@@ -130,9 +131,14 @@ class Database:
         self._wanted += 1
         acquired = False
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
-                acquired = True
+            pool = self._pool
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                connection = await pool.acquire()
+            acquired = True
+            try:
                 yield connection
+            finally:
+                await pool.release(connection, timeout=RELEASE_SECONDS)
         except asyncpg.ReadOnlySQLTransactionError as error:
             # After a failover the old connections still lead to the server that became a replica.
             await self._pool.expire_connections()
@@ -144,6 +150,12 @@ class Database:
             raise DatabaseUnavailable(type(error).__name__) from error
         finally:
             self._wanted -= 1
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Before a connection is used again, asyncpg would ask the server to forget what was set in its session: a second question
+    for each. Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is ended all the same.
+    """
 
 
 def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:
