@@ -85,15 +85,13 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(error) if error else self.ended.set_result(None)
 
 
-async def drive(
-    addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False, pause: float = 0.0, into: Load | None = None
-) -> Load:
+async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False, pause: float = 0.0) -> Load:
     """Runs each of `asks` over a connection of its own to 127.0.0.1, at the ports in turn, until all have ended.
 
     `tolerant`: another status than 200 is counted; otherwise it is an error. `pause`: seconds from one request of a connection
-    to its next, at least. `into`: where it is noted.
+    to its next, at least.
     """
-    load, loop, connections = into or Load(), asyncio.get_running_loop(), []
+    load, loop, connections = Load(), asyncio.get_running_loop(), []
     for number, ask in enumerate(asks):
         connection = _Connection(ask, load, tolerant=tolerant, pause=pause)
         port = addresses[number % len(addresses)]

@@ -254,7 +254,7 @@ class _Roof:
     def _upkeep(self, dsn: str) -> Upkeep:
         # In production a migration is somebody's decision: `mintmark-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
-        prepare = (lambda: migrations.migrate(dsn)) if migrates else None
+        prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
         if not isinstance(self._ring, KeyRing):
             return Upkeep(self._time.compare, prepare=prepare)
         keys = KeyUpkeep(self._keys, self._ring, self._policy, ask_time=self._time.compare)
