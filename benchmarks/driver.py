@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import cast
 
 Ask = Callable[[bytes | None], bytes | None]
@@ -35,8 +36,8 @@ class Load:
 class _Connection(asyncio.Protocol):
     """One request at a time."""
 
-    def __init__(self, ask: Ask, load: Load, tolerant: bool) -> None:
-        self._ask, self._load, self._tolerant = ask, load, tolerant
+    def __init__(self, ask: Ask, load: Load, *, tolerant: bool, pause: float) -> None:
+        self._ask, self._load, self._tolerant, self._pause = ask, load, tolerant, pause
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received, self._sent_at = b"", 0.0
 
@@ -44,8 +45,8 @@ class _Connection(asyncio.Protocol):
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = cast("asyncio.WriteTransport", transport)
 
-    def start(self) -> None:
-        self._send(None)
+    def start(self, after: float) -> None:
+        asyncio.get_running_loop().call_later(after, self._send, None)
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data
@@ -61,7 +62,11 @@ class _Connection(asyncio.Protocol):
             if not self._tolerant:
                 self._end(AssertionError(received.decode()))
                 return
-        self._send(received)
+        if self._pause:
+            wait = self._sent_at + self._pause - time.perf_counter()
+            asyncio.get_running_loop().call_later(max(0.0, wait), self._send, received)
+        else:
+            self._send(received)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or ConnectionError("the server has closed the connection"))
@@ -80,20 +85,22 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(error) if error else self.ended.set_result(None)
 
 
-async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False) -> Load:
+async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False, pause: float = 0.0) -> Load:
     """Runs each of `asks` over a connection of its own to 127.0.0.1, at the ports in turn, until all have ended.
 
-    `tolerant`: another status than 200 is counted; otherwise it is an error.
+    `tolerant`: another status than 200 is counted; otherwise it is an error. `pause`: seconds from one request of a connection
+    to its next, at least.
     """
     load, loop, connections = Load(), asyncio.get_running_loop(), []
     for number, ask in enumerate(asks):
+        connection = _Connection(ask, load, tolerant=tolerant, pause=pause)
         port = addresses[number % len(addresses)]
-        connection = _Connection(ask, load, tolerant)
         await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
         connections.append(connection)
     started = time.perf_counter()
-    for connection in connections:
-        connection.start()
+    for number, connection in enumerate(connections):
+        # Those that pause begin one after another, so that they do not come all at once for ever.
+        connection.start(pause * number / len(connections))
     await asyncio.gather(*(connection.ended for connection in connections))
     load.seconds = time.perf_counter() - started
     return load
@@ -117,8 +124,9 @@ def _length(received: bytes, end: int) -> int:
     return int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else end]) if at >= 0 else 0
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """One for the server, one for what asks it."""
+    """One for the server, one for what asks it. Asked first before this process has chosen one."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
         raise SystemExit("This benchmark needs two cores: one for the server and one for what asks it.")

@@ -6,12 +6,14 @@ Everything is made here and opened in the lifespan. Nothing waits for the databa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 
 from mintmark import ResourceServer
 from service import migrations
@@ -26,7 +28,7 @@ from service.endpoints.direct_routes import DirectRoutes
 from service.endpoints.docs import DocsEndpoints
 from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
-from service.endpoints.metrics import KeyCollector, MetricsEndpoint
+from service.endpoints.metrics import METRICS, FigureCollector, KeyCollector, MetricsEndpoint
 from service.endpoints.refresh_cookie import PLAIN_COOKIES, RefreshCookies
 from service.endpoints.requests import RequestContext
 from service.endpoints.revocations import RevocationEndpoint
@@ -35,8 +37,9 @@ from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
 from service.errors import DatabaseUnavailable, SchemaBehind, SettingsError
+from service.figures import Figures, Sampler
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
-from service.migrations import Schema
+from service.readiness import Readiness
 from service.revocations import RevocationStore
 from service.sessions import Limits, RefreshTokenSealer, Sessions, SessionStore, keep_pruning
 from service.settings import Settings, load_settings
@@ -46,8 +49,10 @@ from service.tokens import AccessTokenReader, Mint, RevocationLists
 from service.upkeep import Upkeep
 from service.users import CONTEXT_WORDS, PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
 
+if TYPE_CHECKING:
+    from service.tracing import Tracing
+
 FIRST_ATTEMPT_SECONDS = 10.0
-AHEAD = "The database has a newer schema than this program knows, as it has while a new version is rolled out."
 
 log = structlog.get_logger("service.app")
 
@@ -58,15 +63,17 @@ def create_app(
     dsn: str | None = None,
     clock: Callable[[], float] = time.time,
     database_time: Callable[[], Awaitable[float]] | None = None,
+    figures: Figures | None = None,
 ) -> FastAPI:
     """The token service. Raises SettingsError.
 
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
-    `database_time`: instead of the database's own, for tests in which time passes quickly.
+    `database_time`: instead of the database's own, for tests in which time passes quickly; `figures`: of an application before
+    this one, to count on in. They are at `app.state.figures`.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    return _Roof(settings, dsn, clock, database_time).app()
+    return _Roof(settings, dsn, clock, database_time).app(figures)
 
 
 async def check_encryption_keys(settings: Settings, dsn: str) -> None:
@@ -100,8 +107,10 @@ class _Roof:
     ) -> None:
         self._settings, self._dsn, self._clock = settings, dsn, clock
         self._issuer = settings.issuer_url
-        self._database = Database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
-        self._schema_warning: str | None = None
+        self._tracing = _tracing(settings)
+        parts = (Database, PasswordHasher) if self._tracing is None else (self._tracing.database, self._tracing.hasher)
+        make_database, make_hasher = parts
+        self._database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
         self._draining = Draining()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
@@ -116,10 +125,10 @@ class _Roof:
         self._users = UserStore(self._database)
         limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         self._session_store = SessionStore(self._database, limits)
-        self._hasher = PasswordHasher(workers=settings.hash_workers, queue=settings.hash_queue)
+        self._hasher = make_hasher(workers=settings.hash_workers, queue=settings.hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
-    def app(self) -> FastAPI:
+    def app(self, figures: Figures | None) -> FastAPI:
         docs = "/openapi.json" if self._settings.docs else None
         app = FastAPI(
             title="Mintmark token service",
@@ -129,6 +138,8 @@ class _Roof:
             docs_url=None,
             redoc_url=None,
             lifespan=self._lifespan,
+            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
         )
         app.state.draining = self._draining
         sessions = self._sessions()
@@ -152,15 +163,26 @@ class _Roof:
             TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
             MetadataEndpoints(self._issuer, grants.keys(), published).routes(),
         )
-        for router in direct:
-            app.include_router(router)
-        app.include_router(UserEndpoints(self._users, auth).routes())
-        app.include_router(SessionEndpoints(sessions, self._password_change(), auth).routes())
-        app.include_router(RevocationEndpoint(lists, self._draining).routes())
-        app.include_router(HealthEndpoints(self._why_not_ready, lambda: self._schema_warning or self._time.complaint).routes())
-        app.include_router(MetricsEndpoint(KeyCollector(published, self._policy, self._time)).routes())
+        routers = [
+            *direct,
+            UserEndpoints(self._users, auth).routes(),
+            SessionEndpoints(sessions, self._password_change(), auth).routes(),
+            RevocationEndpoint(lists, self._draining).routes(),
+            HealthEndpoints(self._readiness()).routes(),
+        ]
         if self._settings.docs:
-            app.include_router(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
+            routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
+        self._figures = figures or Figures(
+            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
+        )
+        self._sampler = self._make_sampler()
+        keys = KeyCollector(published, self._policy, self._time)
+        metrics = MetricsEndpoint(
+            FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
+        )
+        for router in (*routers, metrics.routes()):
+            app.include_router(router)
+        app.state.figures = self._figures
         install_error_answers(app)
         self._add_middleware(app, direct)
         return app
@@ -168,7 +190,12 @@ class _Roof:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         sealer = RefreshTokenSealer(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock)
+        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.session(event, number))
+
+    def _readiness(self) -> Readiness:
+        ring = self._ring
+        why_no_key = (lambda: ring.why_not_ready) if isinstance(ring, KeyRing) else lambda: None
+        return Readiness(self._database, self._draining, why_no_key, self._time)
 
     def _password_change(self) -> PasswordChange:
         rules = PasswordRules(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)
@@ -185,19 +212,21 @@ class _Roof:
         app.add_middleware(DirectRoutes, routers=direct)
         listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
         app.add_middleware(CrossOrigin, listed=listed, cookie_origins=cookie_origins)
-        app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https")
+        if self._tracing is not None:
+            app.add_middleware(self._tracing.requests)
+        app.add_middleware(RequestContext, secure=urlsplit(self._issuer).scheme == "https", figures=self._figures)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         if self._settings.uses_plain_cookies:
             log.warning("development start", note=PLAIN_COOKIES)
         try:
-            if self._dsn is not None:
-                async with self._serving(self._dsn):
-                    yield
-            else:
-                async with database_url(self._settings) as dsn, self._serving(dsn):
-                    yield
+            async with AsyncExitStack() as stack:
+                if self._tracing is not None:
+                    await stack.enter_async_context(self._tracing.running())
+                dsn = self._dsn if self._dsn is not None else await stack.enter_async_context(database_url(self._settings))
+                await stack.enter_async_context(self._serving(dsn))
+                yield
         finally:
             self._hasher.close()
 
@@ -207,12 +236,14 @@ class _Roof:
             upkeep = self._upkeep(dsn)
             tasks = (
                 asyncio.create_task(upkeep.run(), name="looks after clock and keys"),
+                asyncio.create_task(self._sampler.run(), name="samples figures"),
                 asyncio.create_task(keep_pruning(self._session_store, self._clock), name="prunes sessions"),
             )
             try:
                 # A moment of patience, so that what can be ready is ready from the first request on.
                 with suppress(TimeoutError):
                     await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                self._figures.say_ready()
                 yield
             finally:
                 for task in tasks:
@@ -223,17 +254,43 @@ class _Roof:
     def _upkeep(self, dsn: str) -> Upkeep:
         # In production a migration is somebody's decision: `mintmark-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
-        prepare = (lambda: migrations.migrate(dsn)) if migrates else None
+        prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
         if not isinstance(self._ring, KeyRing):
             return Upkeep(self._time.compare, prepare=prepare)
         keys = KeyUpkeep(self._keys, self._ring, self._policy, ask_time=self._time.compare)
         return Upkeep(keys.look, prepare=prepare)
 
-    async def _why_not_ready(self) -> str | None:
-        if self._draining.has_begun:
-            return "The process was told to stop."
-        schema = await migrations.schema(self._database)
-        self._schema_warning = AHEAD if schema is Schema.AHEAD else None
-        if schema is Schema.BEHIND:
-            return "The database has another schema. Run: mintmark-service migrate"
-        return self._ring.why_not_ready if isinstance(self._ring, KeyRing) else None
+    def _make_sampler(self) -> Sampler:
+        database, hasher = self._database, self._hasher
+        return Sampler(
+            self._figures,
+            gauges={
+                "mintmark_hash_permits": lambda: hasher.permits,
+                "mintmark_hashes_in_flight": lambda: hasher.in_flight,
+                "mintmark_hashes_waiting": lambda: hasher.waiting,
+                "mintmark_database_connections_limit": lambda: database.size,
+                "mintmark_database_connections_open": lambda: database.open_connections,
+                "mintmark_database_connections_idle": lambda: database.idle_connections,
+            },
+            counts={
+                "mintmark_hashes_refused": lambda: hasher.refused,
+                "mintmark_database_waits": lambda: database.waits,
+                "mintmark_database_wait_timeouts": lambda: database.wait_timeouts,
+            },
+        )
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Nothing of it is imported where nobody wants it."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from service.tracing import Tracing
+    except ImportError as error:
+        raise SettingsError("MINTMARK_OTLP_ENDPOINT needs more: install mintmark-service[opentelemetry].") from error
+    return Tracing(settings.otlp_endpoint)
+
+
+def _paths(routers: Iterable[APIRouter]) -> Iterator[str]:
+    for router in routers:
+        yield from (route.path for route in router.routes if isinstance(route, APIRoute))

@@ -5,30 +5,22 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 exists already, 4 the 
 
 import asyncio
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from contextlib import ExitStack
 from enum import IntEnum
-from typing import Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-import uvicorn
-import uvloop
 
-from service import migrations
-from service.app import check_encryption_keys, create_app
-from service.bounded_http import BoundedHTTP
+from service import migrations, serving
 from service.commands import clients, keys, sessions, tokens, users
 from service.commands.output import fail
 from service.database import database_url
-from service.draining import DrainingServer
 from service.embedded_postgres import EmbeddedPostgresError
 from service.errors import AlreadyExists, DatabaseUnavailable, Invalid, SchemaBehind, SettingsError
 from service.settings import Settings, load_database_settings, load_settings
 from service.telemetry import configure_logging
-
-GRACEFUL_SECONDS = 10
 
 
 class Exit(IntEnum):
@@ -56,12 +48,16 @@ app.add_typer(keys.app, name="keys")
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Left out: MINTMARK_WORKERS, or one.")] = None,
+) -> None:
     """Serve the token service until Ctrl-C or SIGTERM."""
-    settings = load_settings()
+    settings = load_settings() if workers is None else load_settings(workers=workers)
     configure_logging(settings.log_level, settings.log_format)
-    with _listen(settings) as listener:
-        _run_until_stopped(_serve(settings, listener))
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(listener) for listener in _listen(settings)]
+        if not serving.serve(settings, listeners):
+            raise typer.Exit(Exit.FAILED)
 
 
 @app.command()
@@ -76,47 +72,14 @@ def migrate() -> None:
     typer.echo(f"The database schema is at revision {asyncio.run(run())}.")
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    # SIGTERM means the same as Ctrl-C from the very start, so that a database that has just been started is stopped again.
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
-    async with database_url(settings) as dsn:
-        if settings.hs256_secret is None:
-            await check_encryption_keys(settings, dsn)
-        app = create_app(settings, dsn=dsn)
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http=BoundedHTTP,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-        await DrainingServer(config, app.state.draining, settings.drain).serve(sockets=[listener])
-
-
-def _run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
+def _listen(settings: Settings) -> list[socket.socket]:
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(work)
-    except KeyboardInterrupt:
-        # uvicorn sends itself the signal again once it has stopped; everything is closed by now.
-        return
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """The listening socket, before anything else is started: a taken port is the most frequent surprise."""
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        listener = socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return serving.listen(settings.host, settings.port, settings.workers)
     except OSError as error:
         fail(
             f"Port {settings.port} on {settings.host} cannot be used: {error.strerror or error}. Set MINTMARK_PORT to another.",
             Exit.FAILED,
         )
-    return listener
 
 
 def main() -> NoReturn:

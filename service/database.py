@@ -16,7 +16,7 @@ from service.errors import DatabaseUnavailable, SchemaBehind
 from service.settings import DatabaseSettings
 
 CONNECT_SECONDS = 3.0
-ACQUIRE_SECONDS = 1.0
+ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
 
 # The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
@@ -51,6 +51,9 @@ class Database:
         """`size`: connections, at most. `statement_cache`: prepared statements that each keeps; none behind PgBouncer."""
         self._size, self._statement_cache = size, statement_cache
         self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._wanted = 0
+        self.waits = self.wait_timeouts = 0
+        """How often all connections were in use when one more was needed, and how often none came in time."""
 
     @asynccontextmanager
     async def open(self, dsn: str) -> AsyncIterator[None]:
@@ -63,6 +66,7 @@ class Database:
             command_timeout=STATEMENT_SECONDS,
             statement_cache_size=self._statement_cache,
             server_settings={"application_name": "mintmark"},
+            reset=_nothing_to_reset,
         )
         try:
             yield
@@ -73,6 +77,24 @@ class Database:
                 await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
             except TimeoutError:
                 pool.terminate()
+
+    @property
+    def size(self) -> int:
+        """Connections, at most."""
+        return self._size
+
+    @property
+    def open_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_size()
+
+    @property
+    def idle_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_idle_size()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now has to wait for a connection."""
+        return self._wanted >= self._size
 
     @property
     def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
@@ -105,9 +127,18 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        self.waits += self.is_full
+        self._wanted += 1
+        acquired = False
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            pool = self._pool
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                connection = await pool.acquire()
+            acquired = True
+            try:
                 yield connection
+            finally:
+                await pool.release(connection, timeout=RELEASE_SECONDS)
         except asyncpg.ReadOnlySQLTransactionError as error:
             # After a failover the old connections still lead to the server that became a replica.
             await self._pool.expire_connections()
@@ -115,7 +146,16 @@ class Database:
         except SCHEMA_BEHIND as error:
             raise SchemaBehind("the database has not been migrated") from error
         except UNAVAILABLE as error:
+            self.wait_timeouts += not acquired and isinstance(error, TimeoutError)
             raise DatabaseUnavailable(type(error).__name__) from error
+        finally:
+            self._wanted -= 1
+
+
+async def _nothing_to_reset(_: object) -> None:
+    """Before a connection is used again, asyncpg would ask the server to forget what was set in its session: a second question
+    for each. Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is ended all the same.
+    """
 
 
 def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:

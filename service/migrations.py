@@ -1,20 +1,24 @@
 """Brings the schema to the head, and tells whether it is there. The migrations themselves are in `alembic/versions/`.
 
 Any number of processes may migrate at once: `alembic/env.py` makes them wait for each other inside the transaction.
+alembic, and SQLAlchemy with it, is imported by whoever migrates, and by nobody else: it takes 27 MiB, and a process that serves
+has no use for it.
 """
 
 import asyncio
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import asyncpg
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from alembic import command
 from service.database import UNAVAILABLE, Database
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, SchemaBehind
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 # Beside the package in a checkout, inside it in an installed wheel.
 _SCRIPTS = next(
@@ -34,7 +38,9 @@ class Schema(Enum):
 
 async def migrate(dsn: str) -> str | None:
     """Brings the schema at `dsn` to the head unless it is newer, and returns its revision. Raises DatabaseUnavailable."""
-    config = _config()
+    from alembic import command
+
+    config = alembic_config()
     config.attributes["dsn"] = dsn
     try:
         # alembic's commands are made for a thread without an event loop; `env.py` makes one of its own there.
@@ -45,27 +51,42 @@ async def migrate(dsn: str) -> str | None:
     return revision
 
 
+async def migrate_if_behind(database: Database, dsn: str) -> None:
+    """Looks first, and imports what migrates only when there is something to do. Raises DatabaseUnavailable."""
+    with suppress(SchemaBehind):
+        if compare(await current(database)) is not Schema.BEHIND:
+            return
+    await migrate(dsn)
+
+
 @cache
-def head() -> str | None:
+def revisions() -> tuple[str, ...]:
+    """All that this version knows, oldest first, as the files of the migrations are named."""
+    return tuple(sorted(file.name.partition("_")[0] for file in (_SCRIPTS / "versions").glob("*_*.py")))
+
+
+def head() -> str:
     """The revision that this version of the service works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    return revisions()[-1]
 
 
-@cache
-def _revisions() -> frozenset[str]:
-    """All that this version knows."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
-
-
-async def schema(database: Database) -> Schema:
-    """Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
+async def current(database: Database) -> str | None:
+    """The revision of the schema. Raises DatabaseUnavailable, or SchemaBehind when there is none yet."""
     revision: str | None = await database.fetch_value("SELECT version_num FROM alembic_version")
+    return revision
+
+
+def compare(revision: str | None) -> Schema:
+    """What a schema of this revision is to this version."""
     if revision == head():
         return Schema.CURRENT
-    return Schema.BEHIND if revision is None or revision in _revisions() else Schema.AHEAD
+    return Schema.BEHIND if revision is None or revision in revisions() else Schema.AHEAD
 
 
-def _config() -> Config:
+def alembic_config() -> "Config":
+    """What alembic's commands want to know."""
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     return config

@@ -64,6 +64,7 @@ class Settings(DatabaseSettings):
     issuer: str = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     drain_seconds: Annotated[int | None, Field(ge=0, le=300)] = None
     docs: bool = True
@@ -84,6 +85,7 @@ class Settings(DatabaseSettings):
     hash_workers: Annotated[int, Field(ge=1, le=64)] = 2
     hash_queue: Annotated[int, Field(ge=0, le=10_000)] = 64
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 15
+    otlp_endpoint: str | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
@@ -99,6 +101,13 @@ class Settings(DatabaseSettings):
             if not is_origin(origin):
                 raise ValueError("each must be an origin like https://app.example.com, without path, and * is refused")
         return origins
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _check_otlp_endpoint(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname):
+            raise ValueError("must look like http://collector:4318")
+        return endpoint
 
     @field_validator("signing_algorithm")
     @classmethod
@@ -160,6 +169,11 @@ class Settings(DatabaseSettings):
         """Whether this is a development start on loopback http, where not every browser takes a cookie that is Secure."""
         parts = urlsplit(self.issuer_url)
         return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+    @property
+    def processes(self) -> int:
+        """How many may run at a time: with several, one more than these, while they are replaced one after another."""
+        return 1 if self.workers == 1 else self.workers + 1
 
     @property
     def drain(self) -> int:

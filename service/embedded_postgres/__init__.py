@@ -17,7 +17,7 @@ from typing import TypeVar
 from service.embedded_postgres.programs import START_SECONDS, EmbeddedPostgresError
 from service.embedded_postgres.server import Server, open_for_owner
 
-__all__ = ["EmbeddedPostgresError", "embedded_postgres"]
+__all__ = ["EmbeddedPostgresError", "embedded_postgres", "holding_embedded_postgres"]
 
 T = TypeVar("T")
 
@@ -33,6 +33,16 @@ async def embedded_postgres(data_dir: Path) -> AsyncIterator[str]:
         yield await _uninterrupted(share.join)
     finally:
         await _uninterrupted(share.leave)
+
+
+@contextmanager
+def holding_embedded_postgres(data_dir: Path) -> Iterator[str]:
+    """The same, for a process without an event loop, which must not be interrupted while it joins and leaves."""
+    share = _Share(data_dir)
+    try:
+        yield share.join()
+    finally:
+        share.leave()
 
 
 async def _uninterrupted(work: Callable[[], T]) -> T:

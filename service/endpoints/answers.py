@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 
 from service.endpoints.requests import request_id
 from service.errors import DatabaseUnavailable, SchemaBehind
-from service.telemetry import where
+from service.telemetry import tell_also, where
 
 log = structlog.get_logger("service.answers")
 
@@ -34,6 +34,7 @@ async def _refused(_: Request, refused: Exception) -> JSONResponse:
     assert isinstance(refused, HTTPException)
     phrase = HTTPStatus(refused.status_code).phrase
     error = getattr(refused, "error", None) or phrase.lower().replace(" ", "_")
+    tell_also(error=error)
     return error_answer(refused.status_code, error, refused.detail or phrase, dict(refused.headers or {}))
 
 
@@ -44,5 +45,6 @@ async def _invalid(_: Request, __: Exception) -> JSONResponse:
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
     log.warning("request failed", reason=str(error), error_at=where(error))
+    tell_also(error="temporarily_unavailable")
     headers = {"Retry-After": str(DatabaseUnavailable.retry_after)}
     return error_answer(503, "temporarily_unavailable", "The service is not available at the moment. Try again later.", headers)

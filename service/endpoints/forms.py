@@ -42,7 +42,7 @@ def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
 async def _read(request: Request) -> list[bytes]:
     """The fields, each as it came. Of one that is too long only the beginning is held, one byte more than it may have.
 
-    How long it may take to arrive is for the server to say: see `service.bounded_http`.
+    How long it may take to arrive is for the server to say: see `service.serving.bounded_http`.
     """
     fields, read, is_more = [b""], 0, True
     while is_more:

@@ -1,25 +1,22 @@
 """Whether the process runs (`/livez`) and whether it can serve (`/readyz`)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from service.errors import DatabaseUnavailable, SchemaBehind
+from service.readiness import AWAY, Finding, Readiness
 
 SECONDS = 1.5
 NO_STORE = {"Cache-Control": "no-store"}
 
 
 class HealthEndpoints:
-    """Answers probes. `why_not_ready` asks the parts, and names the first that is missing; None when all are there."""
+    """Answers probes. `/livez` asks nothing but the loop: a database that is away is no reason to kill a process."""
 
-    def __init__(
-        self, why_not_ready: Callable[[], Awaitable[str | None]], warn: Callable[[], str | None] = lambda: None
-    ) -> None:
-        """`warn`: what somebody should look at, although it serves."""
-        self._why_not_ready, self._warn = why_not_ready, warn
+    def __init__(self, readiness: Readiness) -> None:
+        self._readiness = readiness
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
@@ -37,14 +34,19 @@ class HealthEndpoints:
     async def ready(self) -> JSONResponse:
         try:
             async with asyncio.timeout(SECONDS):
-                reason = await self._why_not_ready()
-        except (TimeoutError, DatabaseUnavailable):
-            reason = "The database does not answer."
-        except SchemaBehind:
-            reason = "The database has not been migrated. Run: mintmark-service migrate"
-        warning = self._warn()
-        warned = {} if warning is None else {"warning": warning}
-        if reason is None:
-            return JSONResponse({"status": "ready", **warned}, headers=NO_STORE)
-        content = {"status": "not ready", "reason": reason, **warned}
+                findings = await self._readiness.look()
+        except TimeoutError:
+            findings = {"pool": AWAY}
+        parts = {part: _told(finding) for part, finding in findings.items()}
+        advice = [finding.advice for finding in findings.values() if not finding.keeps_from_serving and finding.advice]
+        warned = {"warning": advice[0]} if advice else {}
+        missing = [finding.advice for finding in findings.values() if finding.keeps_from_serving]
+        if not missing:
+            return JSONResponse({"status": "ready", **warned, **parts}, headers=NO_STORE)
+        content = {"status": "not ready", "reason": missing[0], **warned, **parts}
         return JSONResponse(content, 503, {**NO_STORE, "Retry-After": "1"})
+
+
+def _told(finding: Finding) -> dict[str, Any]:
+    members = {"is": finding.word, "version": finding.version, "advice": finding.advice}
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,17 +1,64 @@
-"""Figures for Prometheus at `/metrics`. They are made when they are asked for, from what the process knows already."""
+"""Figures for Prometheus at `/metrics`. They are made when they are asked for, from what the processes know already.
 
-from collections.abc import Iterable
+Whichever process is asked, the figures are those of all below its parent; the keys and the clock are its own.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import accumulate
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from service.database_clock import DatabaseClock
+from service.errors import DatabaseUnavailable, SchemaBehind
+from service.figures import Cells, Family
 from service.signing_keys import KeyRing, Policy, State
 
 DAY = 86_400
+METRICS = "/metrics"
+
+
+class FigureCollector(Collector):
+    """What all processes have counted. Of many combinations of labels only those that happened are told."""
+
+    def __init__(self, cells: Cells) -> None:
+        self._cells = cells
+
+    def collect(self) -> Iterable[Metric]:
+        totals = self._cells.totals()
+        for family in self._cells.families.values():
+            if family.kind == "histogram":
+                yield _histogram(family, totals)
+                continue
+            told = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+                family.name, family.help, labels=family.labels
+            )
+            for values, cell in family.series():
+                if totals[cell] or len(family.labels) < 2:
+                    told.add_metric(values, totals[cell])
+            yield told
+        yield self._shares()
+
+    def _shares(self) -> Metric:
+        """How evenly the processes are asked."""
+        told = CounterMetricFamily("mintmark_worker_requests", "Requests, by the process that answered", labels=["worker"])
+        for number in range(self._cells.rows):
+            if answered := self._cells.total_in(number, "mintmark_requests"):
+                told.add_metric([str(number)], answered)
+        return told
+
+
+def _histogram(family: Family, totals: Sequence[float]) -> Metric:
+    told = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    for values, first in family.series():
+        *bucketed, seconds = totals[first : first + family.width]
+        bounds = [*map(str, family.buckets), "+Inf"]
+        if any(bucketed) or not family.labels:
+            told.add_metric(values, list(zip(bounds, accumulate(bucketed), strict=True)), seconds)
+    return told
 
 
 class KeyCollector(Collector):
@@ -42,16 +89,36 @@ class KeyCollector(Collector):
 class MetricsEndpoint:
     """Answers `GET /metrics`. Nothing in it is a secret; who may ask is the network's business."""
 
-    def __init__(self, *collectors: Collector) -> None:
+    def __init__(
+        self, *collectors: Collector, look: Callable[[], None], estimate: Callable[[], Awaitable[float | None]]
+    ) -> None:
+        """`look`: brings this process's gauges up to date; `estimate`: of the rows of the table of sessions."""
         self._registry = CollectorRegistry()
         for collector in collectors:
             self._registry.register(collector)
+        self._look, self._estimate = look, estimate
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        router.add_api_route("/metrics", self.answer, response_class=Response, summary="Figures for Prometheus")
+        router.add_api_route(METRICS, self.answer, response_class=Response, summary="Figures for Prometheus")
         return router
 
     async def answer(self) -> Response:
-        headers = {"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"}
-        return Response(generate_latest(self._registry), headers=headers)
+        self._look()
+        told = generate_latest(self._registry) + await self._rows()
+        return Response(told, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+
+    async def _rows(self) -> bytes:
+        """Nothing while the database is away, or has never looked."""
+        try:
+            rows = await self._estimate()
+        except (DatabaseUnavailable, SchemaBehind):
+            return b""
+        if rows is None:
+            return b""
+        registry = CollectorRegistry()
+        explanation = (
+            "Rows of sessions, as PostgreSQL last estimated: those that live, and those that are over and not yet pruned"
+        )
+        Gauge("mintmark_sessions_estimate", explanation, registry=registry).set(rows)
+        return generate_latest(registry)

@@ -11,7 +11,7 @@ from mintmark.errors import InvalidClient, OAuthError, TemporarilyUnavailable
 from service.endpoints.client_authentication import uses_basic
 from service.errors import DatabaseUnavailable, SchemaBehind
 from service.sessions.sessions import RefreshTokenReused
-from service.telemetry import tell_outcome, where
+from service.telemetry import tell_also, tell_outcome, where
 
 log = structlog.get_logger("service.token")
 
@@ -47,6 +47,7 @@ def _refusal(error: OAuthError, *, challenge: bool) -> JSONAnswer:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):
         log.warning("refresh token reused, session revoked", sub=error.session.user_id, sid=error.session.id)
+        tell_also(error=error.error)
     else:
         tell_outcome("request refused", error=error.error, reason=error.description)
     return JSONAnswer({"error": error.error, "error_description": error.description}, status, headers)

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.figures import Figures
 from service.telemetry import outcome, tell_of, where
 
 log = structlog.get_logger("service.requests")
@@ -23,9 +24,9 @@ def request_id() -> str:
 class RequestContext:
     """The outermost middleware. Plain ASGI, so that streaming, cancellation and context variables stay as they are."""
 
-    def __init__(self, app: ASGIApp, *, secure: bool) -> None:
+    def __init__(self, app: ASGIApp, *, secure: bool, figures: Figures) -> None:
         """`secure`: the issuer is https, so browsers shall never come without."""
-        self._app = app
+        self._app, self._figures = app, figures
         self._headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
@@ -40,7 +41,8 @@ class RequestContext:
             return
         name = secrets.token_hex(8)
         _request_id.set(name)
-        tell_of({"request_id": name, "peer": (scope.get("client") or ("", 0))[0]})
+        facts: dict[str, object] = {"request_id": name, "peer": (scope.get("client") or ("", 0))[0]}
+        tell_of(facts)
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -58,8 +60,9 @@ class RequestContext:
                 raise
             await _last_resort(send_with_headers)
         finally:
-            took = round((time.perf_counter() - started) * 1000, 1)
-            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, milliseconds=took)
+            took = time.perf_counter() - started
+            self._figures.request(scope, status, took, facts)
+            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, milliseconds=round(took * 1000, 1))
 
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])

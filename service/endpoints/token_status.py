@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from mintmark import Principal
-from mintmark.claims import AccessTokenClaims
 from mintmark.errors import InvalidClient, InvalidRequest, InvalidToken
 from mintmark.scopes import format_scope
 from service.clients import Client
@@ -82,18 +81,18 @@ class TokenStatusEndpoints:
 
     async def _end_by_access_token(self, token: str, client: Client) -> None:
         # An access token cannot be called back. The session that it is of brings no more of them.
-        claims = self._own(token, client)
-        if claims is None or claims.session_id is None:
+        principal = self._own(token, client)
+        if principal is None or principal.session_id is None:
             return
-        if await self._sessions.end(claims.session_id, user_id=claims.subject):
-            log.info("session ended", sub=claims.subject, sid=claims.session_id, by="revocation")
+        if await self._sessions.end(principal.session_id, user_id=principal.sub):
+            log.info("session ended", sub=principal.sub, sid=principal.session_id, by="revocation")
 
-    def _own(self, token: str, client: Client) -> AccessTokenClaims | None:
+    def _own(self, token: str, client: Client) -> Principal | None:
         try:
-            claims = self._reader.read(token)
+            principal = self._reader.read(token)
         except InvalidToken:
             return None
-        return claims if claims.client_id == client.client_id else None
+        return principal if principal.client_id == client.client_id else None
 
     async def _introspect(self, request: Request) -> Response:
         client, parameters = await self._read(request)
@@ -104,20 +103,20 @@ class TokenStatusEndpoints:
 
     async def _status(self, token: str, client: Client) -> dict[str, Any]:
         try:
-            claims = self._reader.read(token)
+            principal = self._reader.read(token)
         except InvalidToken:
             return await self._status_of_refresh_token(token, client)
-        if not await self._is_live(claims):
+        if not await self._is_live(principal):
             return DEAD
-        return {"active": True, "token_type": "Bearer", **claims.to_claims()}
+        return {"active": True, "token_type": "Bearer", **principal.claims}
 
-    async def _is_live(self, claims: AccessTokenClaims) -> bool:
-        if (await self._revocations.current()).revoked.has(Principal.of(claims, {})):
+    async def _is_live(self, principal: Principal) -> bool:
+        if (await self._revocations.current()).revoked.has(principal):
             return False
-        if claims.session_id is not None:
+        if principal.session_id is not None:
             # The list may be half a second old; the session's row is not.
-            return await self._sessions.is_live(claims.session_id)
-        return await self._clients.is_enabled(claims.client_id)
+            return await self._sessions.is_live(principal.session_id)
+        return await self._clients.is_enabled(principal.client_id)
 
     async def _status_of_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
         stored = await self._sessions.find_current(token, client_id=client.client_id)

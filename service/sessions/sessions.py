@@ -32,9 +32,15 @@ class Redeemed:
 class Sessions:
     """Sessions as the grants see them."""
 
-    def __init__(self, store: SessionStore, sealer: RefreshTokenSealer, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the epoch."""
-        self._store, self._sealer, self._clock = store, sealer, clock
+    def __init__(
+        self,
+        store: SessionStore,
+        sealer: RefreshTokenSealer,
+        clock: Callable[[], float],
+        count: Callable[[str, int], None] = lambda event, number: None,
+    ) -> None:
+        """`clock`: seconds since the epoch; `count`: how many were started, refreshed, ended, or ended because of reuse."""
+        self._store, self._sealer, self._clock, self._count = store, sealer, clock, count
 
     async def start(
         self, *, user_id: str, password_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
@@ -48,6 +54,7 @@ class Sessions:
         )
         if not started:
             raise InvalidGrant
+        self._count("started", 1)
         return Redeemed(session, self._sealer.seal(token))
 
     async def redeem(
@@ -63,6 +70,7 @@ class Sessions:
         if session is None:
             stored = await self._store.find(token.handle, now)
             session = await self._why(token, stored, client_id, scopes, audiences, now)
+        self._count("refreshed", 1)
         return Redeemed(session, self._sealer.seal(token.child()))
 
     async def revoke(self, text: str, *, client_id: str) -> Session | None:
@@ -74,7 +82,9 @@ class Sessions:
             token = self._sealer.open(text)
         except InvalidGrant:
             return None
-        return await self._store.revoke(token.handle, self._clock(), client_id=client_id)
+        session = await self._store.revoke(token.handle, self._clock(), client_id=client_id)
+        self._count("ended", session is not None)
+        return session
 
     async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
         """The live session whose current token this is, if it is this client's."""
@@ -89,11 +99,13 @@ class Sessions:
 
     async def end(self, session_id: str, *, user_id: str) -> bool:
         """Ends one session of a person. Whether there was one."""
-        return await self._store.end(session_id, user_id, self._clock())
+        ended = await self._store.end(session_id, user_id, self._clock())
+        self._count("ended", ended)
+        return ended
 
     async def end_others(self, user_id: str, *, kept: str | None) -> None:
         """Ends all sessions of a person but one; None: all."""
-        await self._store.end_others(user_id, kept, self._clock())
+        self._count("ended", await self._store.end_others(user_id, kept, self._clock()))
 
     async def is_live(self, session_id: str) -> bool:
         """Whether it has not ended, in whatever way."""
@@ -113,6 +125,7 @@ class Sessions:
             raise InvalidGrant("The refresh token is not valid.")
         if verdict is Verdict.REVOKE:
             await self._store.revoke(token.handle, now, client_id=client_id)
+            self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):
             raise InvalidScope("The scope is wider than the one that was granted.")

@@ -1,6 +1,6 @@
 """What a refresh token is worth: the one decision of this room, without a database and without a clock of its own.
 
-`_ROTATE` in the store carries the row of the table that says "rotate" out in one statement; the others are decided here, of a
+`ROTATE` in the store carries the row of the table that says "rotate" out in one statement; the others are decided here, of a
 session that was read after that statement had found nothing to do.
 """
 

@@ -68,7 +68,7 @@ class SessionStore:
         return started is not None
 
     # One statement decides: of any number that come with one generation, one finds it, and the others find the next.
-    _ROTATE = """
+    ROTATE = """
         UPDATE sessions AS s
            SET generation = s.generation + 1, rotated_at = $4,
                idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
@@ -88,7 +88,7 @@ class SessionStore:
         None as well if the session has ended, or has not all of `scopes` and `audiences`.
         """
         row = await self._database.fetch_row(
-            self._ROTATE, token.handle, token.generation, client_id, moment(now), self._limits.idle,
+            self.ROTATE, token.handle, token.generation, client_id, moment(now), self._limits.idle,
             list(scopes), list(audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
@@ -131,11 +131,23 @@ class SessionStore:
         """Ends one session of a person. Whether there was one."""
         return await self._database.fetch_value(self._END, session_id, user_id, moment(now)) is not None
 
-    _END_OTHERS = "UPDATE sessions SET revoked_at = $3 WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL"
+    _END_OTHERS = """
+        WITH ended AS (UPDATE sessions SET revoked_at = $3
+                        WHERE user_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
+                       RETURNING id)
+        SELECT count(*) FROM ended
+    """
 
-    async def end_others(self, user_id: str, kept: str | None, now: float) -> None:
-        """Ends all sessions of a person but one; None: all."""
-        await self._database.execute(self._END_OTHERS, user_id, kept, moment(now))
+    async def end_others(self, user_id: str, kept: str | None, now: float) -> int:
+        """Ends all sessions of a person but one; None: all. How many."""
+        return int(await self._database.fetch_value(self._END_OTHERS, user_id, kept, moment(now)))
+
+    _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('sessions') AND reltuples >= 0"
+
+    async def estimate(self) -> float | None:
+        """How many rows there are, as PostgreSQL thought when it last looked; None if it never has. Counts nothing."""
+        rows: float | None = await self._database.fetch_value(self._ESTIMATE)
+        return rows
 
     _IS_LIVE = """
         SELECT s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled

@@ -5,7 +5,10 @@ everything else; so a few are computed at a time, a limited number wait, and the
 """
 
 import asyncio
+import os
 import secrets
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from mintmark.errors import TemporarilyUnavailable
 
 MEMORY_KIB, ROUNDS, LANES = 19 * 1024, 2, 1
 RETRY_AFTER = 2
+NICE = 10
+"""Of 0, as urgent as anything else, to 19, at which other programs on the machine would leave a sign-in nothing."""
 
 T = TypeVar("T")
 
@@ -27,6 +32,13 @@ class Verdict:
 
     is_right: bool
     replacement: str | None = None
+
+
+def _stand_back() -> None:
+    """Lets everything else go first: while many sign in, hashes take all cores, and a refresh waits for none of them."""
+    # On Linux, and there alone, a thread has a priority of its own.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class PasswordHasher:
@@ -43,10 +55,22 @@ class PasswordHasher:
             argon2__parallelism=LANES,
             bcrypt__truncate_error=True,
         )
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password hashing")
-        self._places = workers + queue
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password hashing", initializer=_stand_back)
+        self.permits, self._places = workers, workers + queue
+        self._all_places = self._places
+        self.refused = 0
+        """How many found no place."""
         # Made with the live parameters, so that a sign-in with an unknown name takes as long as one with a known name.
         self._dummy = self._context.hash(secrets.token_urlsafe(24))
+
+    @property
+    def in_flight(self) -> int:
+        """Hashes that are being computed."""
+        return min(self.permits, self._all_places - self._places)
+
+    @property
+    def waiting(self) -> int:
+        return self._all_places - self._places - self.in_flight
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -70,6 +94,7 @@ class PasswordHasher:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._places <= 0:
+            self.refused += 1
             raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
         self._places -= 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)

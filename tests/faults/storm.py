@@ -19,6 +19,8 @@ from tests.faults.history import Operation, Outcome, Saw, check
 from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import generation_of
 
+QUIET_SECONDS = 1.5
+"""Longer than a server waits for a connection, so that none is about to ask."""
 GRACES = {"spa": 30.0, "hasty": 1.0, "strict": 0.0}
 
 
@@ -141,6 +143,20 @@ async def check_all(dsn: str, families: Sequence[Family]) -> int:
     for family in families:
         check(family.operations, outcomes[family.first.handle], GRACES[family.client_id])
     return sum(len(family.operations) for family in families)
+
+
+async def until_quiet(dsn: str) -> None:
+    """Waits until no server has asked anything for a moment: what clients have given up is done by then, or never."""
+    connection, since = await asyncpg.connect(dsn), time.monotonic()
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'mintmark' AND state <> 'idle'"
+    try:
+        async with asyncio.timeout(30):
+            while time.monotonic() - since < QUIET_SECONDS:
+                if await connection.fetchval(busy):
+                    since = time.monotonic()
+                await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
 
 
 async def _outcomes(dsn: str) -> dict[bytes, Outcome]:

@@ -67,7 +67,7 @@ async def fill_up(connection: asyncpg.Connection, rows: int) -> None:
 async def fill_the_disk(found: Site, cluster: Cluster, full: Path) -> None:
     (port,) = found.ports
     connection, reader = await asyncpg.connect(cluster.dsn()), await asyncpg.connect(cluster.dsn())
-    families = await people(found, cluster.dsn(), 60)
+    families = await people(found, cluster.dsn(), 30)
     storm = Storm(found.ports, random.Random(1))
     try:
         await connection.execute(f"CREATE TABLESPACE small LOCATION '{full}'")

@@ -90,10 +90,6 @@ def migrate_at_once(cluster: Cluster, folder: Path, times: int) -> None:
     sys.stdout.write(json.dumps(figures) + "\n")
 
 
-def test_eight_replicas_that_migrate_at_once_are_all_ready(cluster: Cluster, tmp_path: Path) -> None:
-    migrate_at_once(cluster, tmp_path, 1)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(cluster: Cluster, tmp_path: Path) -> None:

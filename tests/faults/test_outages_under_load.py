@@ -15,7 +15,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.http import Connection, Lost, NotSent
 from tests.faults.proxy import Network, Proxy
 from tests.faults.servers import Site, site
-from tests.faults.storm import Storm, check_all, while_going_on
+from tests.faults.storm import Storm, check_all, until_quiet, while_going_on
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -94,7 +94,7 @@ async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_
             shares = (made[number::at_once] for number in range(at_once))
             load = asyncio.gather(*(storm.live(share, 10_000, until=is_done.is_set) for share in shares))
             await while_going_on(harm(), lambda _: _finished(load))
-            await asyncio.sleep(6)
+            await until_quiet(cluster.dsn())
         finally:
             await asyncio.to_thread(context.__exit__, None, None, None)
     assert [] == storm.wrong

@@ -79,7 +79,7 @@ def command(found: Site, *arguments: str, said: str = "") -> None:
 
 
 async def refresh_at_once(found: Site, cluster: Cluster) -> None:
-    families = await people(found, cluster.dsn(), 120)
+    families = await people(found, cluster.dsn(), 60)
     storm = Storm(found.ports, random.Random(1))
     await asyncio.gather(*(storm.live(families[number::12], 20) for number in range(12)))
     operations = await check_all(cluster.dsn(), families)

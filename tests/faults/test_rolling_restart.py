@@ -143,5 +143,5 @@ async def drain(found: Site) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_DRAIN_SECONDS="5") as found:
+    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_DRAIN_SECONDS="3") as found:
         asyncio.run(drain(found))

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.cluster import Cluster
 from tests.faults.killing import Killer
 from tests.faults.servers import Site, sign_in, site
-from tests.faults.storm import GRACES, Family, Storm, check_all, families_of, while_going_on
+from tests.faults.storm import GRACES, Family, Storm, check_all, families_of, until_quiet, while_going_on
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
 
@@ -37,8 +37,7 @@ async def survive(
     storm, killer = Storm(found.ports, chance), Killer(found, cluster, chance, pause)
     work = asyncio.gather(*(storm.live(made[number::at_once], steps) for number in range(at_once)))
     await while_going_on(work, lambda done: killer.run(kills, done))
-    # What was still under way when its client lost it ends within its own deadline.
-    await asyncio.sleep(6)
+    await until_quiet(cluster.dsn())
     assert [] == storm.wrong
     operations = await check_all(cluster.dsn(), made)
     figures: dict[str, Any] = {

@@ -3,9 +3,13 @@
 import ast
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
+
+from service.migrations import alembic_config, revisions
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
@@ -101,3 +105,15 @@ def test_every_test_that_the_documentation_names_exists() -> None:
     assert len(named) > 40
     for file, test in named:
         assert f"def {test}(" in (ROOT / file).read_text(), test
+
+
+def test_the_files_of_the_migrations_are_named_and_ordered_as_alembic_runs_them() -> None:
+    scripts = ScriptDirectory.from_config(alembic_config()).walk_revisions()
+    assert [script.revision for script in scripts] == [*reversed(revisions())]
+
+
+def test_a_process_that_serves_and_does_not_migrate_never_imports_alembic() -> None:
+    program = "import sys, service.cli, service.app; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "service.migrations" in said
+    assert not {"alembic", "sqlalchemy"} & set(said)

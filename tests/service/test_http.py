@@ -6,6 +6,7 @@ from starlette.types import Receive, Scope, Send
 
 from mintmark import Door
 from service.endpoints.requests import RequestContext
+from service.figures import Figures
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -131,7 +132,7 @@ async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) 
 
     import httpx2
 
-    transport = httpx2.ASGITransport(app=RequestContext(broken, secure=False))
+    transport = httpx2.ASGITransport(app=RequestContext(broken, secure=False, figures=Figures(routes=(), grants=(), rows=1)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         answer = await http.get("/x")
     assert (500, "server_error") == (answer.status_code, answer.json()["error"])

@@ -46,7 +46,7 @@ async def test_the_schema_can_be_taken_back_and_made_again(server_dsn: str) -> N
 
     async with own_database(server_dsn) as dsn:
         await migrations.migrate(dsn)
-        config = migrations._config()
+        config = migrations.alembic_config()
         config.attributes["dsn"] = dsn
         await asyncio.to_thread(command.downgrade, config, "base")
         await migrations.migrate(dsn)
@@ -56,7 +56,7 @@ async def test_keys_of_an_older_schema_keep_their_place(server_dsn: str) -> None
     from alembic import command
 
     async with own_database(server_dsn) as dsn:
-        config = migrations._config()
+        config = migrations.alembic_config()
         config.attributes["dsn"] = dsn
         await asyncio.to_thread(command.upgrade, config, "0002")
         async with (database := Database(size=1)).open(dsn):

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-log = structlog.get_logger("service.bounded_http")
+log = structlog.get_logger("service.serving.bounded_http")
 
 PIECE = 16 * 1024
 LARGEST_HEAD = 48 * 1024

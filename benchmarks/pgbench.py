@@ -1,0 +1,44 @@
+"""The ceiling of a refresh: PostgreSQL's own benchmark with the very statement, each client rotating a session of its own."""
+
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.embedded_postgres.programs import find_programs
+from service.sessions import SessionStore
+
+IDLE_TTL = 14 * 86_400
+CLIENT = "hasty"
+"""Its sessions are used for nothing else."""
+VALUES = {1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(IDLE_TTL), 6: "'{}'", 7: "'{}'"}
+# The first transaction of a client looks up which session is its own; all others are the statement and nothing else.
+SCRIPT = """\
+\\if :generation = -1
+SELECT handle, generation FROM sessions WHERE client_id = '{client}' ORDER BY handle OFFSET :client_id LIMIT 1 \\gset
+\\else
+\\set generation :generation + 1
+\\endif
+{statement};
+"""
+
+
+def rotations_a_second(port: int, data: Path, *, clients: int, seconds: int) -> float:
+    """At the server on `port`, whose programs are looked for as those of `data` are. Each client needs a session of CLIENT."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "rotate.sql"
+        script.write_text(SCRIPT.format(client=CLIENT, statement=_statement()))
+        command: Sequence[str] = [
+            str(find_programs("18", data) / "pgbench"), "--no-vacuum", "--protocol=prepared", f"--client={clients}",
+            f"--time={seconds}", "--define=generation=-1", f"--file={script}", "--host=127.0.0.1",
+            f"--port={port}", "--username=mintmark", "postgres",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1])
+
+
+def _statement() -> str:
+    return re.sub(r"\$(\d)", lambda number: VALUES[int(number[1])], SessionStore.ROTATE).strip()

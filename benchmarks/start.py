@@ -1,0 +1,61 @@
+"""How long it takes from starting the process to the first token, with an embedded PostgreSQL that has been set up before."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from service.clients import Client, ClientStore
+from service.clients.client import new_client_secret, secret_hash
+from service.database import Database
+from service.embedded_postgres import embedded_postgres
+from service.migrations import migrate
+from tests.doors.conftest import environment, fetch, free_ports, running
+from tests.faults.servers import SERVE
+
+TIMES = 5
+
+
+async def add_machine(dsn: str) -> str:
+    """A client `machine` for client_credentials, and its secret."""
+    secret, database = new_client_secret(), Database(size=1)
+    client = Client(
+        client_id="machine", name="machine", confidential=True, grants=frozenset({"client_credentials"}),
+        scopes=frozenset({"orders:read"}), audiences=("orders",), default_audiences=("orders",),
+        secret_hashes=(secret_hash(secret),),
+    )  # fmt: skip
+    async with database.open(dsn):
+        await ClientStore(database).add(client, 0)
+    return secret
+
+
+async def _set_up(data: Path) -> str:
+    async with embedded_postgres(data) as dsn:
+        await migrate(dsn)
+        return await add_machine(dsn)
+
+
+def seconds_to_first_token(folder: Path) -> float:
+    """The median of some starts, the first of which makes the signing key and does not count."""
+    folder.mkdir()
+    secret, (port,) = asyncio.run(_set_up(folder / "data")), free_ports(1)
+    env = environment(
+        MINTMARK_ENVIRONMENT="development", MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
+        MINTMARK_LOG_LEVEL="WARNING",
+    )  # fmt: skip
+    took = sorted(_start(folder, env, port, secret) for _ in range(TIMES + 1))
+    return took[TIMES // 2]
+
+
+def _start(folder: Path, env: dict[str, str], port: int, secret: str) -> float:
+    form = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": secret}
+    started = time.perf_counter()
+    with running(*SERVE, cwd=folder, env=env, output=folder / "said") as server:
+        while True:
+            assert server.process.poll() is None, server.said
+            with suppress(OSError):
+                status, text, _ = fetch(f"http://127.0.0.1:{port}/token", data=form)
+                if status == 200 and json.loads(text)["access_token"]:
+                    return time.perf_counter() - started
+            time.sleep(0.01)

@@ -1,0 +1,57 @@
+"""What comes before the first request: the database, a look at the keys, and as many processes as were asked for."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fastapi import FastAPI
+
+from service.app import check_encryption_keys, create_app
+from service.database import database_url
+from service.embedded_postgres import holding_embedded_postgres
+from service.serving.server import answer_requests, run_until_stopped
+from service.serving.workers import Workers
+from service.settings import Settings, load_settings
+
+
+def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
+    """Until it is told to stop: one process for each listener. False when it ended by itself. Raises SettingsError."""
+    if len(listeners) == 1:
+        run_until_stopped(_serve_alone(settings, listeners[0]))
+        return True
+    return _serve_with_workers(settings, listeners)
+
+
+async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
+    async with database_url(settings) as dsn:
+        await _check(settings, dsn)
+        await answer_requests(create_app(settings, dsn=dsn), listener, drain=settings.drain)
+
+
+def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
+    workers = Workers(listeners, drain=settings.drain)
+    with workers.hearing_signals(), _database(settings) as dsn:
+
+        def make_app(current: FastAPI | None) -> FastAPI:
+            # All that a wrong setting can stop is stopped here, once, and not in each process.
+            chosen = settings if current is None else load_settings(workers=len(listeners))
+            asyncio.run(_check(chosen, dsn))
+            return create_app(chosen, dsn=dsn, figures=None if current is None else current.state.figures)
+
+        return workers.run(make_app)
+
+
+async def _check(settings: Settings, dsn: str) -> None:
+    if settings.hs256_secret is None:
+        await check_encryption_keys(settings, dsn)
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """Where it is. The parent alone holds the embedded one, so that it is started and stopped once."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+    else:
+        with holding_embedded_postgres(settings.data_dir) as dsn:
+            yield dsn

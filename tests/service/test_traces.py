@@ -1,0 +1,153 @@
+"""Traces as a collector gets them: what was done and how it belongs together, and not with which values."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from tests.doors.conftest import ROOT, environment
+from tests.service.conftest import PASSWORD, SECRET_KEYS, StartService
+
+pytestmark = pytest.mark.anyio
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+class Collector(HTTPServer):
+    """Takes OTLP over HTTP on loopback, and keeps it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Export)
+        self.received: list[bytes] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    @property
+    def spans(self) -> list[Span]:
+        return [
+            span
+            for content in self.received
+            for resource in ExportTraceServiceRequest.FromString(content).resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+class _Export(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        assert "/v1/traces" == self.path
+        self.server.received.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    server = Collector()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def attributes(span: Span) -> dict[str, str]:
+    return {one.key: one.value.string_value or str(one.value.int_value) for one in span.attributes}
+
+
+async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and_hold_no_values(
+    start_service: StartService, collector: Collector, secret: str
+) -> None:
+    service = await start_service(otlp_endpoint=collector.endpoint)
+    user, client = await service.add_user("canary-name"), await service.add_client()
+    machine = await service.add_client(secret)
+    service.http.headers["traceparent"] = f"00-{TRACE}-{PARENT}-01"
+    tokens = (await service.sign_in(client, user)).json()
+    service.http.headers.pop("traceparent")
+    refreshed = (await service.refresh(client, tokens["refresh_token"])).json()
+    await service.token(grant_type="client_credentials", client_id=machine.client_id, client_secret=secret)
+    await service.sign_in(client, user, "canary-password")
+    await service.http.get("/canary-path?canary-query", headers={"User-Agent": "canary-agent"})
+    await service.http.get(
+        "/users/me/sessions/canary-session", headers={"Authorization": f"Bearer {refreshed['access_token']}"}
+    )
+    await service.http.get("/users/me", headers={"Authorization": f"Bearer {refreshed['access_token']}"})
+    # What is not sent yet is sent at the end.
+    await service.stop()
+    spans = {span.name: span for span in collector.spans}
+    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /users/me", "GET"} <= set(spans)
+    own = [span for span in collector.spans if span.trace_id.hex() == TRACE]
+    (request,) = (span for span in own if span.kind == Span.SPAN_KIND_SERVER)
+    assert PARENT == request.parent_span_id.hex()
+    assert {"verify password", "INSERT sessions"} <= {span.name for span in own if span.parent_span_id == request.span_id}
+    known = attributes(request)
+    assert ("POST", "/token", "200") == tuple(
+        known[name] for name in ("http.request.method", "http.route", "http.response.status_code")
+    )
+    everything = b"".join(collector.received)
+    assert b"mintmark-service" in everything
+    for told_to_nobody in (
+        "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, machine.client_id, tokens["refresh_token"],
+        tokens["access_token"], refreshed["refresh_token"],
+    ):  # fmt: skip
+        assert told_to_nobody.encode() not in everything
+
+
+async def test_a_trace_is_found_in_the_log_and_an_error_by_its_kind(
+    start_service: StartService, collector: Collector, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none", otlp_endpoint=collector.endpoint)
+    await service.http.get("/readyz", headers={"traceparent": f"00-{TRACE}-{PARENT}-01"})
+    await service.stop()
+    assert f'"trace_id":"{TRACE}"' in capfd.readouterr().err.replace(": ", ":")
+    own = {span.name: span for span in collector.spans if span.trace_id.hex() == TRACE}
+    assert {"GET /readyz", "SELECT alembic_version"} == set(own)
+    assert "DatabaseUnavailable" == attributes(own["SELECT alembic_version"])["error.type"]
+    assert b"canary" not in b"".join(collector.received)
+
+
+async def test_a_collector_that_is_away_disturbs_nobody(start_service: StartService) -> None:
+    service = await start_service(otlp_endpoint="http://127.0.0.1:1")
+    user, client = await service.add_user(), await service.add_client()
+    assert 200 == (await service.sign_in(client, user)).status_code
+    await service.stop()
+
+
+START = "import sys; from service.app import create_app; from service.settings import load_settings"
+MADE = f"{START}; create_app(load_settings(_env_file=None, issuer='https://a.example', **{SECRET_KEYS!r}, **more))"
+IMPORTED = (
+    "[name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing'))]"
+)
+
+
+def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sentence() -> None:
+    for before, after in (
+        ("more = {}", f"assert not {IMPORTED}"),
+        ("more = {'otlp_endpoint': 'http://127.0.0.1:1'}", f"assert {IMPORTED}"),
+    ):
+        subprocess.run(
+            [sys.executable, "-c", f"{before}; {MADE}; {after}"], cwd=ROOT, env=environment(), check=True, timeout=60
+        )
+    absent = f"{START}; sys.modules['opentelemetry.sdk'] = None; more = {{'otlp_endpoint': 'http://127.0.0.1:1'}}; {MADE}"
+    done = subprocess.run(
+        [sys.executable, "-c", absent], cwd=ROOT, env=environment(), check=False, timeout=60, capture_output=True, text=True
+    )
+    assert "install mintmark-service[opentelemetry]" in done.stderr
+
+
+async def test_what_fastapi_would_tell_of_requests_by_itself_is_off(start_service: StartService) -> None:
+    assert not (await start_service()).app._native_telemetry.enabled()
