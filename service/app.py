@@ -30,7 +30,7 @@ from service.endpoints.health import HealthEndpoints
 from service.endpoints.metadata import MetadataEndpoints
 from service.endpoints.metrics import METRICS, FigureCollector, KeyCollector, MetricsEndpoint
 from service.endpoints.refresh_cookie import PLAIN_COOKIES, RefreshCookies
-from service.endpoints.requests import RequestContext
+from service.endpoints.requests import RequestContext, tell_refusal
 from service.endpoints.revocations import RevocationEndpoint
 from service.endpoints.sessions import SessionEndpoints
 from service.endpoints.token import TokenEndpoint
@@ -150,6 +150,7 @@ class _Roof:
             key_set=self._ring,
             token_url=f"{self._issuer.rstrip('/')}/token",
             clock=self._clock,
+            observer=tell_refusal,
         )
         mint = Mint(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
         reader = AccessTokenReader(self._ring, issuer=self._issuer, clock=self._clock)

@@ -8,8 +8,9 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mintmark import Event, Principal
 from service.figures import Figures
-from service.telemetry import outcome, tell_of, where
+from service.telemetry import outcome, tell_also, tell_of, tell_outcome, where
 
 log = structlog.get_logger("service.requests")
 
@@ -19,6 +20,17 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 def request_id() -> str:
     """The id of the request that is being answered."""
     return _request_id.get()
+
+
+def tell_caller(who: Principal) -> None:
+    """Who was let in, for the line of this request."""
+    tell_also(sub=who.sub, client_id=who.client_id, sid=who.session_id, jti=who.claims["jti"])
+
+
+def tell_refusal(event: Event) -> None:
+    """Why an access token was not believed, for the line of this request. An observer of the `ResourceServer`."""
+    if event.name == "token_refused":
+        tell_outcome("token refused", reason=event.reason)
 
 
 class RequestContext:

@@ -15,6 +15,7 @@ from mintmark.challenge import refusal
 from mintmark.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
 from service.endpoints.answers import error_answer
 from service.endpoints.forms import read_form
+from service.endpoints.requests import tell_caller
 from service.endpoints.token_openapi import PASSWORD_FORM
 from service.errors import Invalid
 from service.sessions import Sessions, SessionSummary
@@ -107,16 +108,19 @@ class SessionEndpoints:
     def _add_routes_for_administrators(self, router: APIRouter) -> None:
         administrator = Annotated[Principal, self._auth.machine.requires(ADMIN_SCOPE)]
 
-        async def list_sessions(user_id: UUID, _: administrator) -> list[SessionOfSomebody]:
+        async def list_sessions(user_id: UUID, who: administrator) -> list[SessionOfSomebody]:
+            tell_caller(who)
             return [SessionOfSomebody.of(session) for session in await self._sessions.of(str(user_id))]
 
         async def end_session(user_id: UUID, session_id: UUID, who: administrator) -> Response:
+            tell_caller(who)
             if await self._sessions.end(str(session_id), user_id=str(user_id)):
                 log.info("session ended", sub=str(user_id), sid=str(session_id), by=f"administrator {who.client_id}")
                 return Response(status_code=204)
             return error_answer(404, "not_found", "This person has no session with this id, or it has ended already.")
 
         async def end_all(user_id: UUID, who: administrator) -> Response:
+            tell_caller(who)
             await self._sessions.end_others(str(user_id), kept=None)
             log.info("all sessions ended", sub=str(user_id), by=f"administrator {who.client_id}")
             return Response(status_code=204)
@@ -165,6 +169,7 @@ class SessionEndpoints:
 
 
 def _session_of(who: Principal) -> str:
+    tell_caller(who)
     if who.session_id is None:
         raise refusal(InvalidToken("missing_sid"))
     return who.session_id

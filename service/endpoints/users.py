@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from mintmark import Principal, ResourceServer
 from mintmark.challenge import refusal
 from mintmark.errors import InvalidToken
+from service.endpoints.requests import tell_caller
 from service.users import UserStore
 
 
@@ -41,6 +42,7 @@ class UserEndpoints:
         return router
 
     async def _me(self, who: Principal) -> Me:
+        tell_caller(who)
         scopes = sorted(who.scopes)
         if not who.is_user:
             return Me(sub=who.sub, kind="service", client_id=who.client_id, scopes=scopes)

@@ -9,6 +9,7 @@ from service.sessions.refresh_token import RefreshToken, RefreshTokenSealer
 from service.sessions.session import Session
 from service.sessions.state_machine import Verdict, decide
 from service.sessions.store import SessionStore, SessionSummary, StoredSession
+from service.telemetry import tell_also
 
 
 class RefreshTokenReused(InvalidGrant):
@@ -120,6 +121,8 @@ class Sessions:
         scopes: Collection[str], audiences: Collection[str], now: float,
     ) -> Session:  # fmt: skip
         """The session after all, when this is a retry of the last rotation; else the reason why not."""
+        if stored is not None:
+            tell_also(sub=stored.session.user_id, sid=stored.session.id)
         verdict = Verdict.REFUSE if stored is None else self._decide(token, stored, client_id, now)
         if stored is None or verdict is Verdict.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")

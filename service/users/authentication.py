@@ -1,6 +1,7 @@
 """Checks a name and a password. Whatever is wrong, it takes as long as when nothing is, and the answer is the same."""
 
 from service.errors import Invalid
+from service.telemetry import tell_also
 from service.users.names import prepare_password, prepare_username
 from service.users.passwords import PasswordHasher
 from service.users.store import UserStore
@@ -22,6 +23,8 @@ class PasswordAuthenticator:
             name, prepared = "", "-"
         user = await self._store.find_by_name(name)
         verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
+        if user is not None:
+            tell_also(sub=user.id)
         if user is None or not user.enabled or not verdict.is_right:
             return None
         if verdict.replacement is not None:
