@@ -137,7 +137,7 @@ class Demo:
             self._give_to_orders(_read(self._credentials))
             self._make_page_client()
             return
-        say("Making one user and three clients …")
+        say("Making one user and four clients …")
         values = self._new_credentials()
         self._give_to_orders(values)
         self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
