@@ -21,6 +21,8 @@ class PasswordAuthenticator:
         except Invalid:
             # Neither could ever have been stored, and nobody has an empty name: the same work, with the same end.
             name, prepared = "", "-"
+        # A crowd that is sent away shall not cost the database a question each.
+        self._hasher.expect_room()
         user = await self._store.find_by_name(name)
         verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
         if user is not None:

@@ -83,6 +83,12 @@ class PasswordHasher:
         """Compares `password` with the hash `known`; without one it takes the same time, and the answer is no."""
         return await self._run(lambda: self._verify(password, known))
 
+    def expect_room(self) -> None:
+        """Raises TemporarilyUnavailable when too many wait already: before any other work is done for nothing."""
+        if self._places <= 0:
+            self.refused += 1
+            raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
+
     def _verify(self, password: str, known: str | None) -> Verdict:
         try:
             is_right, replacement = self._context.verify_and_update(password, known or self._dummy)
@@ -93,9 +99,7 @@ class PasswordHasher:
         return Verdict(is_right and known is not None, replacement if known is not None else None)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._places <= 0:
-            self.refused += 1
-            raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
+        self.expect_room()
         self._places -= 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
         # The place is free when the hash has ended, not when its caller has given up waiting for it.

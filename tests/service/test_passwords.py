@@ -9,8 +9,9 @@ from passlib.hash import argon2, bcrypt
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from mintmark.errors import TemporarilyUnavailable
-from service.errors import AlreadyExists, Invalid
-from service.users import PasswordHasher, PasswordRules, UserStore, prepare_username
+from service.database import Database
+from service.errors import AlreadyExists, DatabaseUnavailable, Invalid
+from service.users import PasswordAuthenticator, PasswordHasher, PasswordRules, UserStore, prepare_username
 from service.users.names import prepare_password
 from tests.service.conftest import PASSWORD, Service, StartService
 
@@ -176,6 +177,19 @@ async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_
             await asyncio.sleep(0.02)
     else:
         pytest.fail("the place was never given back")
+    hasher.close()
+
+
+async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked() -> None:
+    hasher = PasswordHasher(workers=1, queue=0)
+    people = PasswordAuthenticator(UserStore(Database(size=1)), hasher)
+    running = asyncio.create_task(hasher.hash("the only place"))
+    await asyncio.sleep(0)
+    with pytest.raises(TemporarilyUnavailable, match="Too many sign-ins"):
+        await people.authenticate("anna", "seven green parrots")
+    await running
+    with pytest.raises(DatabaseUnavailable):
+        await people.authenticate("anna", "seven green parrots")
     hasher.close()
 
 
