@@ -29,8 +29,8 @@ from mintmark.jose import Signer, SigningKey
 from service.migrations import migrate
 from tests.doors.conftest import ROOT, fetch, free_ports, running
 from tests.faults.cluster import Cluster, own_cluster
+from tests.faults.crowd import ANNA, anna
 from tests.faults.servers import SERVE, Site, add_clients, sign_in, site
-from tests.faults.test_login_storm import PASSWORD, anna
 
 CONNECTIONS, ROUNDS, SECONDS, PERMITS = 32, 5, 2.0, 1
 LOGINS, PACE, PACED_SECONDS, SETTLED_SECONDS = 500, 200.0, 10.0, 2.0
@@ -98,7 +98,6 @@ class Bench:
         """What is measured in turns, round after round."""
         machine = request("POST", "/token", {"grant_type": "client_credentials"}, self.basic)
         tokens = [self._token() for _ in range(TOKENS)]
-        person = {"grant_type": "password", "client_id": "spa", "username": "anna", "password": PASSWORD}
         metadata = request("GET", "/.well-known/oauth-authorization-server")
         asked = [request("POST", "/introspect", {"token": token}, self.basic) for token in tokens]
         return {
@@ -111,7 +110,7 @@ class Bench:
             "refresh": self.refreshes,
             "pgbench": self._rotations,
             "hashes": hashes_a_second,
-            "password": lambda: self.rate(self.port, [request("POST", "/token", person)], connections=4),
+            "password": lambda: self.rate(self.port, [request("POST", "/token", ANNA)], connections=4),
         }
 
     def _rotations(self) -> float:
@@ -166,8 +165,7 @@ class Bench:
         ]
 
     async def _paced(self, logins: int) -> float:
-        person = {"grant_type": "password", "client_id": "spa", "username": "anna", "password": PASSWORD}
-        crowd = [again([request("POST", "/token", person)], PACED_SECONDS + 2 * SETTLED_SECONDS) for _ in range(logins)]
+        crowd = [again([request("POST", "/token", ANNA)], PACED_SECONDS + 2 * SETTLED_SECONDS) for _ in range(logins)]
         queue = asyncio.create_task(drive([self.port], crowd, tolerant=True))
         # The queue is what is measured beside, and not the moment in which five hundred come at once.
         await asyncio.sleep(SETTLED_SECONDS)
