@@ -2,11 +2,12 @@
 
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from service import migrations
@@ -14,7 +15,7 @@ from service.database import Database, database_url
 from service.errors import Invalid
 from service.settings import Settings
 
-LONGEST_LINE = 4096
+LONGEST_LINE, WIDEST = 4096, 4096
 
 
 def say(message: str) -> None:
@@ -27,16 +28,36 @@ def say_json(value: object) -> None:
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
-    """`rows` with the members named `columns`."""
+    """`rows` with the members named `columns`: a line each, or, on a terminal that is too narrow for it, a paragraph each."""
     if not rows:
         say(empty)
         return
-    table = Table(box=None, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), overflow="fold")
+    names = [column.replace("_", " ") for column in columns]
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    table = _table(names, cells)
+    console = Console(markup=False, highlight=False)
+    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    if not console.is_terminal:
+        # Whoever reads this by program, with grep for one, wants whole lines.
+        console.width = width
+    if width <= console.width:
+        console.print(table)
+        return
+    for number, row in enumerate(cells):
+        if number:
+            console.print()
+        console.print(_table(["", ""], zip(names, row, strict=True)))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Without names in the header, the first column has them."""
+    table = Table(box=None, header_style="bold", show_header=any(header))
+    for name in header:
+        table.add_column(name, overflow="fold")
+    table.columns[0].style = "" if any(header) else "bold"
     for row in rows:
-        table.add_row(*(_cell(row[column]) for column in columns))
-    Console(markup=False, highlight=False).print(table)
+        table.add_row(*row)
+    return table
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -65,6 +86,8 @@ async def open_for_command(settings: Settings) -> AsyncIterator[Database]:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,46 @@
+"""What commands print for people: a line each where there is room, and nothing that is cut."""
+
+import re
+from typing import Any
+
+import pytest
+
+from service.commands.output import say_table
+
+ROWS: list[dict[str, Any]] = [
+    {"kid": "k" * 43, "state": "active", "signs_from": "2026-01-01T00:00:00+00:00", "retired_at": None, "grants": ["a", "b"]},
+    {"kid": "n" * 43, "state": "next", "signs_from": "2026-04-01T00:00:00+00:00", "retired_at": None, "grants": []},
+]
+
+
+def lines_of_table(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    say_table(tuple(ROWS[0]), ROWS, empty="Nothing.")
+    return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()]
+
+
+def test_a_program_that_reads_a_table_gets_one_line_for_each_row(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    header, first, second = lines_of_table(capsys)
+    assert header.split() == ["kid", "state", "signs", "from", "retired", "at", "grants"]
+    assert first.split() == ["k" * 43, "active", "2026-01-01T00:00:00+00:00", "-", "a", "b"]
+    assert second.startswith(f" {'n' * 43} ")
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("200", 3), ("80", 11)])
+def test_on_a_terminal_that_is_too_narrow_each_row_is_a_paragraph(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: str, lines: int
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", columns)
+    printed = lines_of_table(capsys)
+    assert lines == len(printed)
+    if lines > 3:
+        assert f" kid         {'k' * 43}" == printed[0]
+        assert "" == printed[5]
+
+
+def test_an_empty_table_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    say_table(("kid",), [], empty="There are no keys.")
+    assert "There are no keys.\n" == capsys.readouterr().out
