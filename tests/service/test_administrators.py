@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from tests.service.conftest import ISSUER, Service
-from tests.service.test_ending_sessions import SignedIn, sign_in
+from tests.service.devices import SignedIn, sign_in
 from tests.service.test_revocation_list import session_of
 
 pytestmark = pytest.mark.anyio

@@ -2,48 +2,19 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import pytest
 
 from service.clients import Client
-from service.users import User, UserStore
+from service.users import UserStore
 from tests.service.conftest import ISSUER, PASSWORD, Service, StartService
+from tests.service.devices import SignedIn, sign_in
 
 pytestmark = pytest.mark.anyio
 
-REFUSED = (400, "invalid_grant")
 DEAD = {"active": False}
-
-
-@dataclass
-class SignedIn:
-    """A person on one device."""
-
-    service: Service
-    client: Client
-    user: User
-    access: str
-    refresh: str
-
-    @property
-    def bearer(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.access}"}
-
-    async def ask(self, method: str, path: str) -> httpx2.Response:
-        return await self.service.http.request(method, path, headers=self.bearer)
-
-    async def is_over(self) -> bool:
-        answer = await self.service.refresh(self.client, self.refresh)
-        return REFUSED == (answer.status_code, answer.json().get("error"))
-
-
-async def sign_in(service: Service, user: User | None = None, client: Client | None = None) -> SignedIn:
-    user, client = user or await service.add_user(), client or await service.add_client()
-    answer = (await service.sign_in(client, user)).json()
-    return SignedIn(service, client, user, answer["access_token"], answer["refresh_token"])
 
 
 async def revoke(service: Service, client: Client, token: str, **more: str) -> httpx2.Response:
@@ -203,56 +174,6 @@ async def test_all_sessions_but_this_one_are_ended_at_once(service: Service) -> 
     assert 204 == (await here.ask("DELETE", "/users/me/sessions")).status_code
     assert all([await other.is_over() for other in others])
     assert not await here.is_over()
-
-
-NEW = "nine blue herons on a barge"
-
-
-async def change_password(one: SignedIn, **form: str) -> httpx2.Response:
-    known = {"current_password": PASSWORD, "new_password": NEW}
-    return await one.service.http.put("/users/me/password", data=known | form, headers=one.bearer)
-
-
-async def test_changing_the_password_ends_the_nine_other_sessions_and_no_old_password_starts_one(service: Service) -> None:
-    here = await sign_in(service)
-    others = [await sign_in(service, here.user) for _ in range(9)]
-    assert 204 == (await change_password(here)).status_code
-    assert all([await other.is_over() for other in others])
-    assert not await here.is_over()
-    assert 400 == (await service.sign_in(here.client, here.user)).status_code
-    assert 200 == (await service.sign_in(here.client, here.user, NEW)).status_code
-
-
-@pytest.mark.parametrize(
-    ("form", "expected"),
-    [
-        ({"current_password": "wrong"}, (403, "wrong_password")), ({"current_password": ""}, (403, "wrong_password")),
-        ({"new_password": "short"}, (422, "invalid_password")), ({"new_password": ""}, (422, "invalid_password")),
-        ({"new_password": "a\0b" + NEW}, (400, "invalid_request")), ({"new_password": "x" * 40_000}, (400, "invalid_request")),
-        ({"new_password": "aaaaaaaaaaaaaaaaaaaa"}, (422, "invalid_password")),
-    ],
-)  # fmt: skip
-async def test_a_password_that_is_not_changed_changes_nothing(
-    service: Service, form: dict[str, str], expected: tuple[int, str]
-) -> None:
-    here = await sign_in(service)
-    there = await sign_in(service, here.user)
-    answer = await change_password(here, **form)
-    assert expected == (answer.status_code, answer.json()["error"])
-    assert not await there.is_over()
-    assert 200 == (await service.sign_in(here.client, here.user)).status_code
-
-
-async def test_a_sign_in_beside_a_change_of_the_password_starts_no_session_that_outlives_it(service: Service) -> None:
-    for _ in range(10):
-        here = await sign_in(service)
-        signing_in = [asyncio.create_task(service.sign_in(here.client, here.user)) for _ in range(3)]
-        await asyncio.sleep(0.01)
-        assert 204 == (await change_password(here)).status_code
-        for answer in await asyncio.gather(*signing_in):
-            if answer.status_code == 200:
-                late = SignedIn(service, here.client, here.user, "", answer.json()["refresh_token"])
-                assert await late.is_over()
 
 
 async def test_a_session_tells_where_it_was_started_from(service: Service) -> None:

@@ -5,7 +5,7 @@ import pytest
 from mintmark.jose import decode_base64url, read_json_object
 from service.sessions import Limits, SessionStore, prune
 from tests.service.conftest import Service
-from tests.service.test_ending_sessions import SignedIn, sign_in
+from tests.service.devices import SignedIn, sign_in
 
 pytestmark = pytest.mark.anyio
 

@@ -17,8 +17,9 @@ from service.migrations import migrate
 from service.revocations import RevocationStore
 from service.users import UserStore
 from tests.service.conftest import ISSUER, Service, StartService, own_database
+from tests.service.devices import sign_in
 from tests.service.signing import empty_store
-from tests.service.test_ending_sessions import introspect, sign_in
+from tests.service.test_ending_sessions import introspect
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
 

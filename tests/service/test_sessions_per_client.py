@@ -6,7 +6,7 @@ import pytest
 
 from service.errors import Invalid
 from tests.service.conftest import Service, StartService
-from tests.service.test_ending_sessions import sign_in
+from tests.service.devices import sign_in
 
 pytestmark = pytest.mark.anyio
 

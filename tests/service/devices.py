@@ -1,0 +1,39 @@
+"""People on their devices, signed in."""
+
+from dataclasses import dataclass
+
+import httpx2
+
+from service.clients import Client
+from service.users import User
+from tests.service.conftest import Service
+
+REFUSED = (400, "invalid_grant")
+
+
+@dataclass
+class SignedIn:
+    """A person on one device."""
+
+    service: Service
+    client: Client
+    user: User
+    access: str
+    refresh: str
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.access}"}
+
+    async def ask(self, method: str, path: str) -> httpx2.Response:
+        return await self.service.http.request(method, path, headers=self.bearer)
+
+    async def is_over(self) -> bool:
+        answer = await self.service.refresh(self.client, self.refresh)
+        return REFUSED == (answer.status_code, answer.json().get("error"))
+
+
+async def sign_in(service: Service, user: User | None = None, client: Client | None = None) -> SignedIn:
+    user, client = user or await service.add_user(), client or await service.add_client()
+    answer = (await service.sign_in(client, user)).json()
+    return SignedIn(service, client, user, answer["access_token"], answer["refresh_token"])
