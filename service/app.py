@@ -125,7 +125,7 @@ class _Roof:
         self._users = UserStore(self._database)
         limits = Limits(grace=settings.refresh_grace, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         self._session_store = SessionStore(self._database, limits)
-        self._hasher = make_hasher(workers=settings.hash_workers, queue=settings.hash_queue)
+        self._hasher = make_hasher(workers=settings.hash_permits, queue=settings.hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
     def app(self, figures: Figures | None) -> FastAPI:

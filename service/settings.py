@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from mintmark.documents import is_loopback
 from mintmark.jose import ALGORITHMS
+from service.cores import usable_cores
 from service.errors import SettingsError
 from service.origins import is_origin
 from service.secret_keys import SecretKeys, check_shared_secret, development_secrets
@@ -82,7 +83,7 @@ class Settings(DatabaseSettings):
     refresh_grace: Annotated[int, Field(ge=0, le=120)] = 30
     session_idle_ttl: Annotated[int, Field(ge=MINUTE, le=366 * DAY)] = 14 * DAY
     session_ttl: Annotated[int, Field(ge=MINUTE, le=366 * DAY)] = 90 * DAY
-    hash_workers: Annotated[int, Field(ge=1, le=64)] = 2
+    hash_workers: Annotated[int | None, Field(ge=1, le=64)] = None
     hash_queue: Annotated[int, Field(ge=0, le=10_000)] = 64
     password_min_length: Annotated[int, Field(ge=8, le=64)] = 15
     otlp_endpoint: str | None = None
@@ -174,6 +175,11 @@ class Settings(DatabaseSettings):
     def processes(self) -> int:
         """How many may run at a time: with several, one more than these, while they are replaced one after another."""
         return 1 if self.workers == 1 else self.workers + 1
+
+    @property
+    def hash_permits(self) -> int:
+        """Password hashes that one process computes at a time: left out, its share of the cores, rounded up."""
+        return self.hash_workers or -(-usable_cores() // self.workers)
 
     @property
     def drain(self) -> int:

@@ -74,8 +74,9 @@ def configure_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These tell at DEBUG what goes over the wire, and that is not for logs.
-    for library in ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy"):
+    # These tell at DEBUG what goes over the wire, and that is not for logs; the last tells what the request's own line says.
+    loud = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "mintmark.tokens")
+    for library in loud:
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 

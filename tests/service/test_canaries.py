@@ -1,6 +1,7 @@
 """Marked secrets in every field of every route, also where it fails: no log, answer, figure or row of a table has one."""
 
 import base64
+import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -62,6 +63,7 @@ def headers_with(canary: Canaries) -> Iterator[dict[str, str]]:
     yield {"Authorization": "Basic " + base64.b64encode(f"{canary()}:{canary()}".encode()).decode()}
     yield {"Cookie": f"{canary()}={canary()}; __Host-mintmark-x={canary()}", "Origin": f"https://{canary()}.example"}
     yield {"User-Agent": canary(), "Referer": canary(), "X-Request-ID": canary(), "If-None-Match": canary(), canary(): "x"}
+    yield {"Content-Type": canary()}
     yield {"Traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "Tracestate": canary(), "Baggage": canary()}
 
 
@@ -116,12 +118,16 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     for form in (
         {"grant_type": "password", "client_id": spa.client_id, "username": canary(), "password": canary()},
         {"grant_type": "password", "client_id": spa.client_id, "username": user.username, "password": canary()},
-        {"grant_type": "refresh_token", "client_id": spa.client_id, "refresh_token": canary(), "scope": canary()},
+        {"grant_type": "password", "client_id": spa.client_id, "username": canary(), "password": canary(), "scope": canary()},
+        {"grant_type": "refresh_token", "client_id": spa.client_id, "refresh_token": canary(), "resource": canary()},
         {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": canary()},
     ):
         answers.append(await service.token(**form))
     for kind in (RuntimeError, OSError, ValueError):
         answers.append(await failing(service, spa.client_id, canary, monkeypatch, kind))
+    answers.append(await failing_in_the_database(service, spa.client_id, canary))
+    altered = {"Authorization": f"Bearer {signed_in['access_token']}x"}
+    answers.append(await service.http.get("/users/me", headers=altered))
     assert 500 in {answer.status_code for answer in answers}
     assert 422 in {answer.status_code for answer in answers}
     figures = (await service.http.get("/metrics")).text
@@ -135,6 +141,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
                 assert form_of_it not in text, (place, form_of_it)
     # The id in a path is no secret, and the log says which path was asked for.
     logged = re.sub(r'"path":"[^"]*"', "", said.out + said.err)
+    assert {"token issued", "token refused", "request refused", "unexpected error", "request failed"} <= events_of(said.err)
     for mark in [canary.beginning, PASSWORD, secret, user.password_hash, *tokens]:
         assert mark not in logged, mark
     # Nor what a token could be told by: its signature, or the seal of a refresh token.
@@ -155,3 +162,42 @@ async def failing(
     with monkeypatch.context() as patch:
         patch.setattr(UserStore, "find_by_name", fail)
         return await service.token(grant_type="password", client_id=client_id, username=canary(), password=password)
+
+
+async def failing_in_the_database(service: Service, client_id: str, canary: Canaries) -> httpx2.Response:
+    """The answer to a sign-in while there is no table of users: the database then repeats what it was asked."""
+    await service.database.execute("ALTER TABLE users RENAME TO hidden_users")
+    try:
+        return await service.token(grant_type="password", client_id=client_id, username=canary(), password=canary())
+    finally:
+        await service.database.execute("ALTER TABLE hidden_users RENAME TO users")
+
+
+def events_of(log: str) -> set[str]:
+    return {json.loads(line)["event"] for line in log.splitlines()}
+
+
+BEGINNING = 10
+"""Characters of a secret that are too many for a log; `mms_` and `mmr_` are four of them."""
+
+
+async def test_of_a_secret_without_a_dot_not_even_the_beginning_is_logged(
+    service: Service, secret: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    refresh_token = (await service.sign_in(spa, user)).json()["refresh_token"]
+    machine = {"client_id": robot.client_id, "client_secret": secret}
+    bare = secrets.token_urlsafe(32)
+    for token in (refresh_token, secret, bare):
+        assert "." not in token
+        await service.http.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+        await service.http.get("/users/me", headers={"Authorization": token})
+        await service.http.post("/revoke", data=machine | {"token": token})
+        await service.http.post("/introspect", data=machine | {"token": token})
+        await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=token)
+        await service.refresh(spa, token)
+        await service.sign_in(spa, user, token)
+    said = capfd.readouterr()
+    assert {"token issued", "token refused", "request refused"} <= events_of(said.err)
+    for token in (refresh_token, secret, bare, PASSWORD):
+        assert token[:BEGINNING] not in said.out + said.err

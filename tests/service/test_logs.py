@@ -2,11 +2,18 @@
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 
+import httpx2
 import pytest
 
+from service.clients import Client
 from service.telemetry import configure_logging
-from tests.service.conftest import PASSWORD, StartService
+from service.users import User
+from tests.service.conftest import PASSWORD, Service, StartService
+from tests.service.routes import doors_of
 
 pytestmark = pytest.mark.anyio
 
@@ -17,57 +24,29 @@ def lines_of(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-async def test_no_secret_reaches_a_log_or_an_answer(
-    start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    service = await start_service()
-    user, spa = await service.add_user(), await service.add_client()
-    robot = await service.add_client(secret)
-    signed_in = await service.sign_in(spa, user)
-    refreshed = await service.refresh(spa, signed_in.json()["refresh_token"])
-    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
-    secrets = [
-        PASSWORD, secret, user.password_hash, signed_in.json()["access_token"], signed_in.json()["refresh_token"],
-        refreshed.json()["refresh_token"], machine.json()["access_token"], machine.json()["access_token"].split(".")[2],
-    ]  # fmt: skip
-    answers = [
-        await service.token(**dict.fromkeys(("grant_type", "username", "password", "refresh_token"), CANARY)),
-        await service.token(**dict.fromkeys(("client_id", "client_secret", "scope", "resource", CANARY), CANARY)),
-        await service.token(grant_type="password", client_id=spa.client_id, username=CANARY, password=CANARY, scope=CANARY),
-        await service.token(grant_type="password", client_id=spa.client_id, username=CANARY, password=CANARY),
-        await service.token(grant_type="refresh_token", client_id=spa.client_id, refresh_token=CANARY, resource=CANARY),
-        await service.token(grant_type="refresh_token", client_id=spa.client_id, refresh_token=CANARY),
-        await service.http.get("/users/me", headers={"Authorization": f"Bearer {CANARY}"}),
-        await service.http.get("/users/me", headers={"Authorization": f"Bearer {signed_in.json()['access_token']}x"}),
-        await service.http.post("/token", data={"grant_type": CANARY}, auth=(CANARY, CANARY)),
-        await service.http.post("/token", content=CANARY.encode(), headers={"Content-Type": CANARY}),
-        await service.http.get(f"/users/me?access_token={CANARY}", headers={"User-Agent": CANARY, "Cookie": CANARY}),
-    ]  # fmt: skip
-    await service.database.execute("ALTER TABLE users RENAME TO hidden_users")
-    try:
-        answers.append(await service.token(grant_type="password", client_id=spa.client_id, username=CANARY, password=CANARY))
-    finally:
-        await service.database.execute("ALTER TABLE hidden_users RENAME TO users")
-    said = capfd.readouterr()
-    for answer in answers:
-        assert CANARY not in answer.text + str(answer.headers)
-    for leaked in [CANARY, *secrets]:
-        assert leaked not in said.out + said.err
-    assert "token issued" in said.err
+NASTY = "a\r\nFAKE\x1b[31m\u2028\u202e\x85\u2066b"
 
 
 async def test_each_request_is_one_line_of_json_whatever_is_in_it(
     start_service: StartService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
-    nasty = "/a\r\nFAKE\x1b[31m\u2028\u202e\x00\x85"
-    await service.http.get(nasty.encode("unicode_escape").decode())
+    user, client = await service.add_user(), await service.add_client()
+    nasty = NASTY.encode()
+    headers = {b"User-Agent": nasty, b"Authorization": b"Bearer " + nasty, b"X-Request-ID": nasty}
+    capfd.readouterr()
+    await service.http.get("/a\r\nFAKE\x1b[31m\u2028\u202e\x00\x85".encode("unicode_escape").decode())
     await service.http.get("/%0d%0aFAKE%1b%5b31m%e2%80%a8%e2%80%ae%c2%85")
+    await service.http.get("/users/me", headers=headers)
+    await service.http.request("A\x1b[31mFAKE", "/token")
     await service.token(grant_type="password", client_id="x\r\nFAKE", username="a\nb\u2028", password="\x1b")
+    await service.token(grant_type="password", client_id=client.client_id, username=NASTY, password=NASTY, scope=NASTY)
+    await service.sign_in(client, user, NASTY)
+    await service.token(grant_type=NASTY, client_id=client.client_id, **{NASTY: NASTY})
     text = capfd.readouterr().err
-    assert 3 == len(lines_of(text))
+    assert 8 == len(lines_of(text))
     assert not [line for line in text.split("\n") if line.startswith("FAKE")]
-    assert not set(text) & set("\x1b\u2028\u202e\x85\r")
+    assert not set(text) & set("\x1b\u2028\u202e\x85\r\u2066")
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
@@ -91,23 +70,108 @@ async def test_another_librarys_traceback_is_logged_without_the_text_of_the_erro
     assert "ValueError" in str(line["error_at"])
 
 
-async def test_sign_in_refresh_failure_and_reuse_are_each_logged_with_who_and_where_from(
-    start_service: StartService, capfd: pytest.CaptureFixture[str]
+@dataclass
+class Asked:
+    """Requests that were made, and how many lines of each event they must have written."""
+
+    service: Service
+    expected: Counter[str] = field(default_factory=Counter)
+
+    async def __call__(self, event: str, request: Awaitable[httpx2.Response], *, also: str = "") -> httpx2.Response:
+        """`event`: of the request's own line; `also`: of one more."""
+        answer = await request
+        self.expected.update([event, also] if also else [event])
+        return answer
+
+
+async def test_as_many_events_are_logged_as_there_were_requests_of_each_kind_with_who_and_where_from(
+    start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(refresh_grace=0)
     user, client = await service.add_user(), await service.add_client()
+    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     capfd.readouterr()
-    first = (await service.sign_in(client, user)).json()["refresh_token"]
-    await service.sign_in(client, user, "wrong")
-    await service.refresh(client, first)
+    asked = Asked(service)
+    for _ in range(3):
+        await everything_that_is_told(asked, user, client, robot, secret)
+    lines = lines_of(capfd.readouterr().err)
+    assert asked.expected == Counter(str(line["event"]) for line in lines)
+    for line in lines:
+        assert {"peer", "request_id", "timestamp", "level"} <= set(line), line
+        # Whoever is known is named: the person or the service, the client, the token, the session.
+        known = WHO.get(str(line["event"]), set())
+        assert known <= {name for name, value in line.items() if value}, line
+    assert {user.id, robot.subject} <= {line.get("sub") for line in lines}
+    wrong_password = [line for line in lines if line.get("reason") == "The username or the password is wrong."]
+    assert {user.id, None} == {line.get("sub") for line in wrong_password}
+    assert {"not_three_parts"} == {line["reason"] for line in lines if line["event"] == "token refused"}
+
+
+WHO = {
+    "token issued": {"sub", "client_id", "grant", "jti"},
+    "request refused": {"client_id", "reason", "error"},
+    "refresh token reused, session revoked": {"sub", "sid", "client_id", "grant"},
+    "session ended": {"sub", "sid", "by", "client_id"},
+    "other sessions ended": {"sub", "sid", "client_id", "jti"},
+    "all sessions ended": {"sub", "by", "client_id", "jti"},
+    "password changed, other sessions ended": {"sub", "sid", "client_id", "jti"},
+    "password not changed": {"sub", "sid", "client_id", "jti", "reason"},
+    "token refused": {"reason"},
+}
+
+
+async def everything_that_is_told(asked: Asked, user: User, client: Client, robot: Client, secret: str) -> None:
+    """Each success and each failure of an authentication, a refresh, a reuse, and each way to end a session."""
+    service, http = asked.service, asked.service.http
+    first = (await asked("token issued", service.sign_in(client, user))).json()
+    await asked("request refused", service.sign_in(client, user, "wrong"))
+    await asked("request refused", service.token(
+        grant_type="password", client_id=client.client_id, username="nobody at all", password="x"))  # fmt: skip
+    second = (await asked("token issued", service.refresh(client, first["refresh_token"]))).json()
     service.clock.now += 1
-    await service.refresh(client, first)
-    events = [line for line in lines_of(capfd.readouterr().err) if line["event"] != "request"]
-    assert ["token issued", "request refused", "token issued", "refresh token reused, session revoked"] == [
-        line["event"] for line in events
-    ]
-    for line in events:
-        assert {"peer", "client_id", "grant", "request_id", "timestamp"} <= set(line)
-    for line in (events[0], events[2], events[3]):
-        assert user.id == line["sub"]
-        assert line["sid"]
+    await asked("request", service.refresh(client, first["refresh_token"]), also="refresh token reused, session revoked")
+    await asked("request refused", service.refresh(client, second["refresh_token"]))
+    await asked("request refused", service.refresh(client, "mmr_nonsense"))
+    form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
+    machine = bearer((await asked("token issued", service.token(**form))).json())
+    third = (await asked("token issued", service.sign_in(client, user))).json()
+    mine = bearer(third)
+    await asked("request", http.get("/users/me", headers=mine))
+    await asked("token refused", http.get("/users/me", headers={"Authorization": "Bearer a.b"}))
+    await asked("request", http.get("/users/me"))
+    await asked("request", http.delete("/users/me/sessions", headers=mine), also="other sessions ended")
+    wrong = {"current_password": "wrong", "new_password": f"{PASSWORD} again"}
+    await asked("request", http.put("/users/me/password", data=wrong, headers=mine), also="password not changed")
+    right = wrong | {"current_password": PASSWORD}
+    also = "password changed, other sessions ended"
+    await asked("request", http.put("/users/me/password", data=right, headers=mine), also=also)
+    back = {"current_password": right["new_password"], "new_password": PASSWORD}
+    await asked("request", http.put("/users/me/password", data=back, headers=mine), also=also)
+    revoked = {"client_id": client.client_id, "token": third["refresh_token"]}
+    await asked("request", http.post("/revoke", data=revoked), also="session ended")
+    await asked("request", http.post("/revoke", data=revoked))
+    fourth = bearer((await asked("token issued", service.sign_in(client, user))).json())
+    await asked("request", http.post("/logout", headers=fourth), also="session ended")
+    await asked("request", http.delete(f"/users/{user.id}/sessions", headers=machine), also="all sessions ended")
+
+
+def bearer(tokens: dict[str, str]) -> dict[str, str]:
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+async def test_whoever_is_let_in_by_a_token_is_named_at_every_protected_route(
+    start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = await start_service()
+    user, client = await service.add_user(), await service.add_client()
+    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
+    doors = [door for door in doors_of(service.app) if door.path == "/logout" or door.path.startswith("/users/")]
+    assert len(doors) > 7
+    for door in doors:
+        for tokens in (await service.sign_in(client, user), await service.token(**form)):
+            capfd.readouterr()
+            answer = await service.http.request(door.method, door.filled(), headers=bearer(tokens.json()))
+            line = lines_of(capfd.readouterr().err)[-1]
+            if answer.status_code != 403:
+                assert {"sub", "client_id", "jti"} <= set(line), (door, line)

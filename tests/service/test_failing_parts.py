@@ -1,0 +1,151 @@
+"""Whatever part of the service fails unexpectedly: the answer is a 500 that says nothing, and never a success (fail closed)."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+
+import httpx2
+import pytest
+from passlib.hash import argon2
+
+from mintmark.token_verifier import TokenVerifier
+from service.clients import ClientCache, ClientStore
+from service.database import Database
+from service.endpoints.client_authentication import ClientAuthentication
+from service.endpoints.refresh_cookie import RefreshCookies
+from service.grants import ClientCredentialsGrant, PasswordGrant, RefreshTokenGrant
+from service.readiness import Readiness
+from service.revocations import RevocationStore
+from service.sessions import RefreshTokenSealer, Sessions, SessionStore
+from service.signing_keys import KeyRing
+from service.tokens import AccessTokenReader, Mint, RevocationLists
+from service.users import PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
+from tests.service.browser import signed_in
+from tests.service.conftest import PASSWORD, Service, StartService
+
+pytestmark = pytest.mark.anyio
+
+PARTS = (
+    ClientAuthentication, ClientCache, ClientCredentialsGrant, ClientStore, Database, KeyRing, Mint, PasswordAuthenticator,
+    PasswordChange, PasswordGrant, PasswordHasher, PasswordRules, Readiness, AccessTokenReader, RefreshCookies,
+    RefreshTokenGrant, RefreshTokenSealer, RevocationLists, RevocationStore, SessionStore, Sessions, TokenVerifier, UserStore,
+)  # fmt: skip
+METHODS = {
+    f"{part.__name__}.{name}": (part, name)
+    for part in PARTS
+    for name, value in vars(part).items()
+    if not name.startswith("_") and inspect.isfunction(value)
+}
+NOT_FOR_REQUESTS = {
+    # Commands.
+    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.revoke_all",
+    "UserStore.add", "UserStore.disable", "UserStore.enable", "UserStore.list",
+    # Start, upkeep and stop.
+    "Database.open", "KeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
+    # Only for a token that is refused all the same.
+    "KeyRing.fetch",
+}  # fmt: skip
+SECRET = "a secret that an error holds"
+COST = {"memory_kib": 64, "rounds": 1}
+HASH, OLD_HASH = (argon2.using(type="ID", memory_cost=cost, rounds=1, parallelism=1).hash(PASSWORD) for cost in (64, 32))
+
+_on_call: ContextVar[Callable[[str], object] | None] = ContextVar("on_call", default=None)
+"""Hears of each method that the request under way comes to; what the service does by itself beside it goes unheard."""
+
+Asking = Callable[[], Awaitable[httpx2.Response]]
+
+
+@pytest.fixture
+async def watched(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A service whose parts tell of themselves, and which remembers no list and no client. Its hashes are cheap."""
+    for name, (part, method) in METHODS.items():
+        monkeypatch.setattr(part, method, telling(name, vars(part)[method]))
+    monkeypatch.setattr("service.tokens.revocation_list.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("service.clients.cache.TTL", 0.0)
+    monkeypatch.setattr("service.app.PasswordHasher", functools.partial(PasswordHasher, **COST))
+    return await start_service()
+
+
+def telling(name: str, whole: Callable[..., object]) -> Callable[..., object]:
+    """The method, which says that it is asked before it does its work."""
+
+    @functools.wraps(whole)
+    def asked(*values: object, **named: object) -> object:
+        if hears := _on_call.get():
+            hears(name)
+        return whole(*values, **named)
+
+    return asked
+
+
+def break_at(broken: str) -> Callable[[str], None]:
+    def hears(name: str) -> None:
+        if name == broken:
+            raise RuntimeError(SECRET)
+
+    return hears
+
+
+async def ask(asking: Asking, hears: Callable[[str], object]) -> httpx2.Response:
+    before = _on_call.set(hears)
+    try:
+        return await asking()
+    finally:
+        _on_call.reset(before)
+
+
+async def requests(service: Service, secret: str) -> list[Asking]:
+    """The main job, each request one that succeeds; those that end the session come last."""
+    http, user, spa = service.http, await service.add_user(password_hash=HASH), await service.add_client()
+    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    page = await signed_in(service, await service.add_user(password_hash=HASH))
+    newcomer = await service.add_user(password_hash=OLD_HASH)
+    tokens = (await service.sign_in(spa, user)).json()
+    form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
+    machine_token = (await service.token(**form)).json()["access_token"]
+    machine, mine = ({"Authorization": f"Bearer {token}"} for token in (machine_token, tokens["access_token"]))
+    who = {"client_id": robot.client_id, "client_secret": secret}
+    passwords = {"current_password": PASSWORD, "new_password": PASSWORD}
+    return [
+        lambda: service.sign_in(spa, newcomer),
+        lambda: service.token(**form),
+        lambda: http.post("/introspect", data=who | {"token": tokens["access_token"]}),
+        lambda: http.post("/introspect", data=who | {"token": tokens["refresh_token"]}),
+        lambda: http.post("/introspect", data=who | {"token": machine_token}),
+        lambda: service.refresh(spa, tokens["refresh_token"]),
+        lambda: page.refresh(),
+        lambda: http.get("/users/me", headers=mine),
+        lambda: http.get("/users/me/sessions", headers=mine),
+        lambda: http.put("/users/me/password", data=passwords, headers=mine),
+        lambda: http.get(f"/users/{user.id}/sessions", headers=machine),
+        lambda: http.get("/revocations"),
+        lambda: http.get("/.well-known/jwks.json"),
+        lambda: http.get("/key-history"),
+        lambda: http.get("/readyz"),
+        lambda: http.get("/metrics"),
+        lambda: http.delete("/users/me/sessions", headers=mine),
+        lambda: http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]}),
+        lambda: http.post("/logout", headers=mine),
+        lambda: http.delete(f"/users/{user.id}/sessions", headers=machine),
+        lambda: page.sign_out(),
+    ]
+
+
+async def test_whatever_part_fails_the_answer_is_a_500_that_says_nothing(
+    watched: Service, secret: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked_by: list[set[str]] = []
+    for asking in await requests(watched, secret):
+        asked_by.append(set())
+        answer = await ask(asking, asked_by[-1].add)
+        assert answer.status_code in {200, 204}, (answer.request.url, answer.text)
+    assert NOT_FOR_REQUESTS == METHODS.keys() - set().union(*asked_by)
+    for broken in METHODS.keys() - NOT_FOR_REQUESTS:
+        for asking, names in zip(await requests(watched, secret), asked_by, strict=True):
+            if broken in names:
+                answer = await ask(asking, break_at(broken))
+                assert 500 == answer.status_code, (broken, answer.request.url, answer.text)
+                assert {"error", "message", "request_id"} == set(answer.json())
+                assert SECRET not in answer.text
+    assert SECRET not in capfd.readouterr().err
