@@ -48,7 +48,7 @@ class DocsEndpoints:
         parts = urlsplit(issuer)
         # Scripts may talk to this origin and to the issuer, which may be the same under another name.
         self._policy = (
-            "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
             f"connect-src 'self' {parts.scheme}://{parts.netloc}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
         self._start = _START % json.dumps({"clientId": client_id} if client_id else {})

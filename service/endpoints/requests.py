@@ -43,6 +43,8 @@ class RequestContext:
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+            # What is about a person or a token is the rule here; what may be kept says so, and for how long.
+            (b"cache-control", b"no-store"),
         ]
         if secure:
             self._headers.append((b"strict-transport-security", b"max-age=63072000"))
@@ -79,7 +81,7 @@ class RequestContext:
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])
         present = {header for header, _ in headers}
-        # An answer that says more about itself, as the documentation page does, knows why.
+        # An answer that says something else of itself, as the documentation page does, knows why.
         headers += [header for header in self._headers if header[0] not in present]
         headers.append((b"x-request-id", name.encode()))
         message["headers"] = headers
@@ -87,6 +89,6 @@ class RequestContext:
 
 async def _last_resort(send: Send) -> None:
     content = {"error": "server_error", "message": "Something went wrong on our side.", "request_id": request_id()}
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})

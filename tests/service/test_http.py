@@ -1,4 +1,6 @@
-"""What every answer has: headers, a request id, no echo; and which routes are open to whom."""
+"""What every answer has: a request id, no echo; and which routes are open to whom."""
+
+import re
 
 import pytest
 from fastapi.routing import APIRoute
@@ -68,24 +70,11 @@ async def test_without_credentials_the_challenge_names_no_error_and_with_bad_one
     assert bad.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
 
-async def test_every_answer_has_the_security_headers(start_service: StartService) -> None:
-    service = await start_service()
-    for path in ("/livez", "/nothing", "/docs", "/users/me", "/.well-known/jwks.json"):
-        headers = (await service.http.get(path)).headers
-        assert ("nosniff", "no-referrer", "max-age=63072000") == (
-            headers["x-content-type-options"], headers["referrer-policy"], headers["strict-transport-security"],
-        )  # fmt: skip
-        assert "frame-ancestors 'none'" in headers["content-security-policy"]
-        assert "server" not in headers
-    plain = await start_service(issuer="http://127.0.0.1:8000")
-    assert "strict-transport-security" not in (await plain.http.get("/livez")).headers
-
-
-async def test_the_docs_load_nothing_from_elsewhere_and_run_no_inline_script(service: Service) -> None:
+async def test_the_docs_load_nothing_from_elsewhere_and_have_no_inline_script(service: Service) -> None:
     page = await service.http.get("/docs")
     assert "//" not in page.text.replace("<!doctype", "")
     assert "<script>" not in page.text
-    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert not re.search(r"style=|<style|\son\w+=", page.text)
     for name in ("start.js", "swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png"):
         assert 200 == (await service.http.get(f"/docs/{name}")).status_code
 

@@ -1,0 +1,94 @@
+"""A snapshot of the headers of every route: what a browser may do with an answer, and who may keep it."""
+
+import httpx2
+import pytest
+
+from tests.service.conftest import PASSWORD, Service, StartService
+from tests.service.routes import Door, doors_of
+from tests.service.test_outages import NOBODY
+
+pytestmark = pytest.mark.anyio
+
+STRICT = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "strict-transport-security": "max-age=63072000",
+    "cache-control": "no-store",
+}
+DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' https://auth.example; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+KEYS = {"cache-control": "public, max-age=300, stale-while-revalidate=60"}
+ASSET = {"cache-control": "public, max-age=3600"}
+OTHERWISE: dict[str, dict[str, str]] = {
+    "GET /docs": {"content-security-policy": DOCS_POLICY},
+    "GET /docs/swagger-ui-bundle.js": ASSET,
+    "GET /docs/swagger-ui.css": ASSET,
+    "GET /docs/favicon-32x32.png": ASSET,
+    "GET /.well-known/jwks.json": KEYS,
+    "GET /.well-known/oauth-authorization-server": KEYS,
+    "GET /key-history": KEYS,
+    "GET /revocations": {"cache-control": "public, max-age=1"},
+}
+"""The only routes whose answers differ from STRICT, and in what."""
+
+
+def security_headers(answer: httpx2.Response) -> dict[str, str]:
+    return {name: answer.headers[name] for name in STRICT if name in answer.headers}
+
+
+async def test_every_route_answers_with_the_headers_of_this_snapshot(service: Service) -> None:
+    doors = doors_of(service.app)
+    assert set(OTHERWISE) <= {str(door) for door in doors}
+    for door in [*doors, Door("GET", "/nothing"), Door("PATCH", "/token"), Door("OPTIONS", "/token")]:
+        answer = await service.http.request(door.method, door.filled())
+        assert STRICT | OTHERWISE.get(str(door), {}) == security_headers(answer), str(door)
+        assert not {"server", "x-powered-by"} & set(answer.headers), str(door)
+
+
+async def test_only_an_issuer_with_tls_tells_browsers_never_to_come_without(start_service: StartService) -> None:
+    plain = await start_service(issuer="http://127.0.0.1:8000")
+    for door in doors_of(plain.app):
+        answer = await plain.http.request(door.method, door.filled())
+        assert "strict-transport-security" not in answer.headers, str(door)
+
+
+async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cache(service: Service, secret: str) -> None:
+    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    signed_in = await service.sign_in(spa, user)
+    tokens = signed_in.json()
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    as_robot = {"client_id": robot.client_id, "client_secret": secret}
+    passwords = {"current_password": "another one of mine", "new_password": PASSWORD}
+    answers = [
+        signed_in,
+        await service.refresh(spa, tokens["refresh_token"]),
+        await service.token(grant_type="client_credentials", **as_robot),
+        await service.sign_in(spa, user, "wrong"),
+        await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret="wrong"),
+        await service.http.post("/introspect", data={"token": tokens["access_token"], **as_robot}),
+        await service.http.post("/introspect", data=as_robot),
+        await service.http.post("/introspect", data={"token": "x", "client_id": spa.client_id}),
+        await service.http.post("/revoke", data={"client_id": spa.client_id}),
+        await service.http.post("/revoke", data={"token": "x", "client_id": "nobody"}),
+        await service.http.get("/users/me", headers=bearer),
+        await service.http.get("/users/me/sessions", headers=bearer),
+        await service.http.put("/users/me/password", data=passwords, headers=bearer),
+        await service.http.delete("/users/me/sessions/not-an-id", headers=bearer),
+        await service.http.post("/revoke", data={"token": tokens["refresh_token"], "client_id": spa.client_id}),
+    ]
+    statuses = [200, 200, 200, 400, 401, 200, 400, 401, 400, 401, 200, 200, 403, 422, 200]
+    assert statuses == [answer.status_code for answer in answers]
+    for answer in answers:
+        assert STRICT == security_headers(answer)
+
+
+async def test_nor_is_an_answer_of_a_service_that_has_no_database(start_service: StartService) -> None:
+    service = await start_service(at=NOBODY)
+    doors = [Door("POST", path) for path in ("/token", "/revoke", "/introspect")]
+    for door in [*doors, Door("GET", "/.well-known/jwks.json"), Door("GET", "/revocations")]:
+        answer = await service.http.request(door.method, door.path, data={"token": "x", "client_id": "someone"})
+        assert 503 == answer.status_code, str(door)
+        assert STRICT == security_headers(answer), str(door)
