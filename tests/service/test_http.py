@@ -10,6 +10,7 @@ from mintmark import Door
 from service.endpoints.requests import RequestContext
 from service.figures import Figures
 from tests.service.conftest import PASSWORD, Service, StartService
+from tests.service.routes import doors_of
 
 pytestmark = pytest.mark.anyio
 
@@ -52,6 +53,15 @@ async def test_errors_outside_oauth_are_json_with_a_request_id_and_without_an_ec
         assert {"error", "message", "request_id"} == set(answer.json())
         assert answer.headers["x-request-id"] == answer.json()["request_id"]
         assert "canary" not in answer.text
+
+
+async def test_a_path_that_is_nearly_right_is_not_found_and_redirects_nobody(service: Service) -> None:
+    doors = doors_of(service.app)
+    assert doors
+    for door in doors:
+        for path in (f"{door.filled()}/", f"/{door.filled()}", f"{door.filled()}//", door.filled().upper()):
+            answer = await service.http.request(door.method, path, headers={"Host": "evil.example"})
+            assert (404, None) == (answer.status_code, answer.headers.get("location")), (door, path)
 
 
 async def test_a_token_is_taken_from_the_authorization_header_alone(service: Service) -> None:
