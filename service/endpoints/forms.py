@@ -12,6 +12,8 @@ LARGEST, MOST_HELD, LONGEST_FIELD, MOST_FIELDS = 2 * 1024 * 1024, 32 * 1024, 24 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 OPAQUE = frozenset({"refresh_token", "token"})
 """Their values are for others to open, who say of any text whatever that it is no token of ours."""
+CREDENTIALS = frozenset({"username", "password"})
+"""With a NUL they are wrong, as others are, and shall be answered in the same way and after the same time."""
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -23,7 +25,7 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
-    """The parameters. Raises InvalidRequest for what is too long, not UTF-8, or has NUL, and for a parameter that repeats."""
+    """The parameters. Raises InvalidRequest for what is too long, not UTF-8, or has a NUL, and for a parameter that repeats."""
     parameters: dict[str, str] = {}
     for field in filter(None, fields):
         name, _, value = field.partition(b"=")
@@ -35,7 +37,7 @@ def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
         elif len(field) > LONGEST_FIELD:
             raise InvalidRequest(f"A parameter is longer than {LONGEST_FIELD} bytes.")
         else:
-            parameters[text] = _decode(value)
+            parameters[text] = _decode(value, may_have_nul=text in CREDENTIALS)
     return {name: value for name, value in parameters.items() if value}
 
 
@@ -65,13 +67,13 @@ def _unquote(quoted: bytes) -> bytes:
     return unquote_to_bytes(quoted.replace(b"+", b" "))
 
 
-def _decode(quoted: bytes) -> str:
+def _decode(quoted: bytes, *, may_have_nul: bool = False) -> str:
     try:
         quoted.decode("ascii")
         text = _unquote(quoted).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The request body is not a form of UTF-8 text.") from error
-    if "\0" in text:
+    if "\0" in text and not may_have_nul:
         raise InvalidRequest("The request body has a NUL character.")
     return text
 

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -90,13 +91,14 @@ class PasswordHasher:
             raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
 
     def _verify(self, password: str, known: str | None) -> Verdict:
-        try:
-            is_right, replacement = self._context.verify_and_update(password, known or self._dummy)
-        except ValueError:
-            # A stored hash that nobody can read, or a password that an old scheme cannot take: the same time as any other.
-            self._context.verify(password, self._dummy)
-            return Verdict(is_right=False)
-        return Verdict(is_right and known is not None, replacement if known is not None else None)
+        stored = self._dummy if known is None else known
+        with suppress(ValueError):
+            is_right, replacement = self._context.verify_and_update(password, stored)
+            if is_right or not self._context.needs_update(stored):
+                return Verdict(is_right and known is not None, replacement)
+        # A stored hash that nobody can read, a password that its scheme cannot take, or a hash that may cost less than today's.
+        self._context.verify(password, self._dummy)
+        return Verdict(is_right=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
         self.expect_room()

@@ -7,7 +7,8 @@ import pytest
 
 from service.cores import usable_cores
 from service.settings import Settings, load_settings
-from tests.service.conftest import SECRET_KEYS
+from tests.service.conftest import SECRET_KEYS, Service
+from tests.service.test_metrics import figure, metrics
 
 
 def load(**changes: object) -> Settings:
@@ -39,3 +40,8 @@ def test_processes_share_the_cores_unless_they_are_told_how_many_each_may_use(mo
     monkeypatch.setattr("service.settings.usable_cores", lambda: 6)
     assert [6, 3, 2, 1] == [load(workers=workers).hash_permits for workers in (1, 2, 4, 8)]
     assert [5, 5] == [load(workers=workers, hash_workers=5).hash_permits for workers in (1, 4)]
+
+
+@pytest.mark.anyio
+async def test_a_service_that_is_told_nothing_has_a_permit_for_each_core(service: Service) -> None:
+    assert usable_cores() == figure(await metrics(service), "mintmark_hash_permits")
