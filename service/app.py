@@ -138,8 +138,7 @@ class _Roof:
             docs_url=None,
             redoc_url=None,
             lifespan=self._lifespan,
-            # A redirect to the path without its slash is built of the Host header, and of http behind a proxy that ends TLS:
-            # whoever followed it would send a password to wherever that is.
+            # It would be built of the Host header, and be of http behind a proxy that ends TLS: a password would follow it there.
             redirect_slashes=False,
             # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
             telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
