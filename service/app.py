@@ -36,7 +36,7 @@ from service.endpoints.sessions import SessionEndpoints
 from service.endpoints.token import TokenEndpoint
 from service.endpoints.token_status import TokenStatusEndpoints
 from service.endpoints.users import UserEndpoints
-from service.errors import DatabaseUnavailable, SchemaBehind, SettingsError
+from service.errors import SettingsError
 from service.figures import Figures, Sampler
 from service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
 from service.readiness import Readiness
@@ -76,25 +76,6 @@ def create_app(
     return _Roof(settings, dsn, clock, database_time).app(figures)
 
 
-async def check_encryption_keys(settings: Settings, dsn: str) -> None:
-    """Raises SettingsError when the signing keys at `dsn` cannot be opened with the encryption keys of `settings`.
-
-    A database that is away, or has not been migrated, is no reason: the service waits for it.
-    """
-    database = Database(size=1, statement_cache=settings.database_statement_cache)
-    async with database.open(dsn):
-        try:
-            keys = await SigningKeyStore(database, settings.encryption_keys).load()
-        except (DatabaseUnavailable, SchemaBehind):
-            return
-    unreadable = [key for key in keys if key.problem is not None]
-    # One row may be damaged while the others go on; a key that nobody has given is another matter, and so is none that opens.
-    for key in unreadable:
-        lacks_its_key = key.encryption_key_id not in settings.encryption_keys
-        if lacks_its_key or not any(other.signer for other in keys):
-            raise SettingsError(f"{key.problem} Without it no token can be signed.")
-
-
 class _Roof:
     """The parts of one service, in the order of the floors they stand on."""
 
@@ -129,20 +110,7 @@ class _Roof:
         self._clients = ClientCache(ClientStore(self._database), clock)
 
     def app(self, figures: Figures | None) -> FastAPI:
-        docs = "/openapi.json" if self._settings.docs else None
-        app = FastAPI(
-            title="Mintmark token service",
-            summary="Signs people and services in, and keeps them signed in.",
-            version="0.1.0",
-            openapi_url=docs,
-            docs_url=None,
-            redoc_url=None,
-            lifespan=self._lifespan,
-            # It would be built of the Host header, and be of http behind a proxy that ends TLS: a password would follow it there.
-            redirect_slashes=False,
-            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
-            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
-        )
+        app = self._bare_app()
         app.state.draining = self._draining
         sessions = self._sessions()
         grants = self._grants(sessions)
@@ -189,6 +157,21 @@ class _Roof:
         install_error_answers(app)
         self._add_middleware(app, direct)
         return app
+
+    def _bare_app(self) -> FastAPI:
+        return FastAPI(
+            title="Mintmark token service",
+            summary="Signs people and services in, and keeps them signed in.",
+            version="0.1.0",
+            openapi_url="/openapi.json" if self._settings.docs else None,
+            docs_url=None,
+            redoc_url=None,
+            lifespan=self._lifespan,
+            # Built of the Host header, and of http behind a proxy that ends TLS: a password would follow it there.
+            redirect_slashes=False,
+            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `service.tracing`.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+        )
 
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 
 from fastapi import FastAPI
 
-from service.app import check_encryption_keys, create_app
-from service.database import database_url
+from service.app import create_app
+from service.database import Database, database_url
 from service.embedded_postgres import holding_embedded_postgres
+from service.errors import DatabaseUnavailable, SchemaBehind, SettingsError
 from service.serving.server import answer_requests, run_until_stopped
 from service.serving.workers import Workers
 from service.settings import Settings, load_settings
+from service.signing_keys import SigningKeyStore
 
 
 def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
@@ -25,7 +27,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
 
 async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     async with database_url(settings) as dsn:
-        await _check(settings, dsn)
+        await _check_encryption_keys(settings, dsn)
         await answer_requests(create_app(settings, dsn=dsn), listener, drain=settings.drain)
 
 
@@ -36,15 +38,31 @@ def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) 
         def make_app(current: FastAPI | None) -> FastAPI:
             # All that a wrong setting can stop is stopped here, once, and not in each process.
             chosen = settings if current is None else load_settings(workers=len(listeners))
-            asyncio.run(_check(chosen, dsn))
+            asyncio.run(_check_encryption_keys(chosen, dsn))
             return create_app(chosen, dsn=dsn, figures=None if current is None else current.state.figures)
 
         return workers.run(make_app)
 
 
-async def _check(settings: Settings, dsn: str) -> None:
-    if settings.hs256_secret is None:
-        await check_encryption_keys(settings, dsn)
+async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
+    """Raises SettingsError when the signing keys at `dsn` cannot be opened with the encryption keys of `settings`.
+
+    A database that is away, or has not been migrated, is no reason: the service waits for it.
+    """
+    if settings.hs256_secret is not None:
+        return
+    database = Database(size=1, statement_cache=settings.database_statement_cache)
+    async with database.open(dsn):
+        try:
+            keys = await SigningKeyStore(database, settings.encryption_keys).load()
+        except (DatabaseUnavailable, SchemaBehind):
+            return
+    unreadable = [key for key in keys if key.problem is not None]
+    # One row may be damaged while the others go on; a key that nobody has given is another matter, and so is none that opens.
+    for key in unreadable:
+        lacks_its_key = key.encryption_key_id not in settings.encryption_keys
+        if lacks_its_key or not any(other.signer for other in keys):
+            raise SettingsError(f"{key.problem} Without it no token can be signed.")
 
 
 @contextmanager
