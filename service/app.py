@@ -151,10 +151,11 @@ class _Roof:
         metrics = MetricsEndpoint(
             FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
         )
-        for router in (*routers, metrics.routes()):
+        routers.append(metrics.routes())
+        for router in routers:
             app.include_router(router)
         app.state.figures = self._figures
-        install_error_answers(app)
+        install_error_answers(app, routers)
         self._add_middleware(app, direct)
         return app
 

@@ -20,11 +20,12 @@ class HealthEndpoints:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        for path, answer, question in (
-            ("/livez", self.live, "Does the process run?"),
-            ("/readyz", self.ready, "Can it serve?"),
+        not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not yet, or not now; `reason` says what to do."}}
+        for path, answer, question, others in (
+            ("/livez", self.live, "Does the process run?", {}),
+            ("/readyz", self.ready, "Can it serve?", not_ready),
         ):
-            router.add_api_route(path, answer, methods=["GET"], summary=question, response_model=None)
+            router.add_api_route(path, answer, methods=["GET"], summary=question, response_model=None, responses=others)
             router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_model=None)
         return router
 

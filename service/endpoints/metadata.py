@@ -12,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mintmark.errors import TemporarilyUnavailable
+from service.endpoints.token_openapi import ERROR, response
 from service.signing_keys import MAX_AGE, STALE, KeyRing, Published
 
 WITH_SECRET = ["client_secret_basic", "client_secret_post"]
 CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={STALE}"}
 # Any page may verify tokens or look for endpoints: these two documents are public, and no credentials come with the request.
 FOR_EVERY_PAGE = CACHED | {"Access-Control-Allow-Origin": "*"}
+
+NO_KEY: dict[int | str, dict[str, Any]] = {503: response("No key yet; try again after `Retry-After` seconds.", ERROR)}
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -47,7 +50,7 @@ class MetadataEndpoints:
         self._metadata = Published.of(members)
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["metadata"])
+        router = APIRouter(tags=["metadata"], responses={304: {"description": "It has not changed."}})
         well_known = "/.well-known/oauth-authorization-server"
         router.add_api_route(
             well_known, self.metadata, summary="The service's metadata (RFC 8414)", response_model=dict[str, Any]
@@ -60,7 +63,7 @@ class MetadataEndpoints:
                 ("/.well-known/jwks.json", self._jwks(self._ring), "The public keys"),
                 ("/key-history", self._history(self._ring), "Which key was retired or revoked, and when"),
             ):
-                router.add_api_route(path, answer, summary=summary, response_model=dict[str, Any])
+                router.add_api_route(path, answer, summary=summary, response_model=dict[str, Any], responses=NO_KEY)
         return router
 
     async def metadata(self, request: Request) -> Response:

@@ -5,6 +5,7 @@ Whichever process is asked, the figures are those of all below its parent; the k
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Metric, generate_latest
@@ -100,7 +101,8 @@ class MetricsEndpoint:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        router.add_api_route(METRICS, self.answer, response_class=Response, summary="Figures for Prometheus")
+        text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+        router.add_api_route(METRICS, self.answer, response_class=Response, summary="Figures for Prometheus", responses=text)
         return router
 
     async def answer(self) -> Response:

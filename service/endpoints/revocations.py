@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from mintmark.errors import TemporarilyUnavailable
 from service.draining import Draining
-from service.endpoints.answers import error_answer
+from service.endpoints.answers import error_answer, refusals
 from service.tokens import RevocationLists
 
 LONGEST_WAIT = 10
@@ -27,8 +27,13 @@ class RevocationEndpoint:
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])
         router.add_api_route(
-            "/revocations", self.answer, response_class=Response, summary="The sessions that were ended, signed"
-        )
+            "/revocations", self.answer, response_class=Response, summary="The sessions that were ended, signed",
+            responses={
+                200: {"description": "A signed list.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
+                304: {"description": "Nothing has changed."},
+                **refusals(422, 503),
+            },
+        )  # fmt: skip
         return router
 
     async def answer(self, request: Request, wait: Annotated[int, Query(ge=0, le=LONGEST_WAIT)] = 0) -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from mintmark import Principal, ResourceServer
 from mintmark.challenge import refusal
 from mintmark.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
-from service.endpoints.answers import error_answer
+from service.endpoints.answers import WITH_TOKEN, error_answer, refusals
 from service.endpoints.forms import read_form
 from service.endpoints.requests import tell_caller
 from service.endpoints.token_openapi import PASSWORD_FORM
@@ -69,7 +69,7 @@ class SessionEndpoints:
         self._sessions, self._passwords, self._auth = sessions, passwords, auth
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["sessions"])
+        router = APIRouter(tags=["sessions"], responses=WITH_TOKEN)
         person = Annotated[Principal, self._auth.user.requires()]
 
         async def logout(who: person) -> Response:
@@ -97,10 +97,13 @@ class SessionEndpoints:
         router.add_api_route("/logout", logout, methods=["POST"], status_code=204, summary="Sign out here")
         router.add_api_route(mine, list_sessions, methods=["GET"], summary="Where am I signed in?")
         router.add_api_route(mine, end_others, methods=["DELETE"], status_code=204, summary="Sign out everywhere else")
-        router.add_api_route(mine + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign out there")
+        router.add_api_route(
+            mine + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign out there",
+            responses=refusals(404, 422),
+        )  # fmt: skip
         router.add_api_route(
             "/users/me/password", change_password, methods=["PUT"], status_code=204, openapi_extra=PASSWORD_FORM,
-            summary="Change my password, and sign out everywhere else",
+            summary="Change my password, and sign out everywhere else", responses=refusals(422),
         )  # fmt: skip
         self._add_routes_for_administrators(router)
         return router
@@ -126,11 +129,17 @@ class SessionEndpoints:
             return Response(status_code=204)
 
         theirs = "/users/{user_id}/sessions"
-        router.add_api_route(theirs, list_sessions, methods=["GET"], summary="Where is this person signed in?")
-        router.add_api_route(theirs, end_all, methods=["DELETE"], status_code=204, summary="Sign this person out everywhere")
         router.add_api_route(
-            theirs + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign this person out there"
+            theirs, list_sessions, methods=["GET"], summary="Where is this person signed in?", responses=refusals(422)
         )
+        router.add_api_route(
+            theirs, end_all, methods=["DELETE"], status_code=204, summary="Sign this person out everywhere",
+            responses=refusals(422),
+        )  # fmt: skip
+        router.add_api_route(
+            theirs + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign this person out there",
+            responses=refusals(404, 422),
+        )  # fmt: skip
 
     async def _change_password(self, request: Request, who: Principal) -> Response:
         kept = await self._live_session_of(who)

@@ -21,6 +21,7 @@ _FORM = {
         "resource": {**_TEXT, "description": "The audience the token is for (RFC 8707). Without it, the client's default."},
         **_CLIENT,
     },
+    "additionalProperties": _TEXT,
 }
 
 _TOKENS = {
@@ -35,7 +36,7 @@ _TOKENS = {
     },
 }
 
-_ERROR = {
+ERROR = {
     "type": "object",
     "required": ["error"],
     "properties": {"error": _TEXT, "error_description": _TEXT},
@@ -51,7 +52,7 @@ header they are refused. An answer that refuses never changes the cookie.
 _SET_COOKIE = {"Set-Cookie": {"description": "The refresh token, for clients that keep it in a cookie.", "schema": _TEXT}}
 
 
-def _response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+def response(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
@@ -63,10 +64,11 @@ _TOKEN_FORM = {
     "type": "object",
     "required": ["token"],
     "properties": {
-        "token": {**_TEXT, "description": "A refresh token or an access token."},
+        "token": {**_TEXT, "minLength": 1, "description": "A refresh token or an access token."},
         "token_type_hint": {**_TEXT, "description": "Not needed."},
         **_CLIENT,
     },
+    "additionalProperties": _TEXT,
 }
 
 _STATUS = {
@@ -79,7 +81,7 @@ PASSWORD_FORM = _form(
     {
         "type": "object",
         "required": ["current_password", "new_password"],
-        "properties": {name: {**_TEXT, "format": "password"} for name in ("current_password", "new_password")},
+        "properties": {name: {**_TEXT, "minLength": 1, "format": "password"} for name in ("current_password", "new_password")},
     }
 )
 
@@ -88,18 +90,18 @@ TOKEN_OPERATION: dict[str, Any] = {
     "summary": "Sign in, refresh, or get a token for a service",
     "description": f"RFC 6749, section 3.2. Errors are those of section 5.2.\n{_COOKIE_RULES}",
     "responses": {
-        200: {**_response("Tokens. Store them, not the password.", _TOKENS), "headers": _SET_COOKIE},
-        400: _response("The request, the credentials or the refresh token are refused.", _ERROR),
-        401: _response("The client is not who it says.", _ERROR),
-        503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
+        200: {**response("Tokens. Store them, not the password.", _TOKENS), "headers": _SET_COOKIE},
+        400: response("The request, the credentials or the refresh token are refused.", ERROR),
+        401: response("The client is not who it says.", ERROR),
+        503: response("Not now; try again after `Retry-After` seconds.", ERROR),
     },
     "openapi_extra": _form(_FORM),
 }
 
 _REFUSALS = {
-    400: _response("The request is refused.", _ERROR),
-    401: _response("The client is not who it says.", _ERROR),
-    503: _response("Not now; try again after `Retry-After` seconds.", _ERROR),
+    400: response("The request is refused.", ERROR),
+    401: response("The client is not who it says.", ERROR),
+    503: response("Not now; try again after `Retry-After` seconds.", ERROR),
 }
 
 REVOKE_OPERATION: dict[str, Any] = {
@@ -115,6 +117,6 @@ INTROSPECT_OPERATION: dict[str, Any] = {
     "operation_id": "introspect",
     "summary": "Is this token good at this moment?",
     "description": "RFC 7662, for clients with a secret. A refresh token is told of to its own client alone.",
-    "responses": {200: _response("Whether it is, and what it says.", _STATUS), **_REFUSALS},
+    "responses": {200: response("Whether it is, and what it says.", _STATUS), **_REFUSALS},
     "openapi_extra": _form(_TOKEN_FORM),
 }

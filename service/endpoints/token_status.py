@@ -38,7 +38,7 @@ class TokenStatusEndpoints:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
-        router.add_api_route("/revoke", self.revoke, methods=["POST"], response_model=None, **REVOKE_OPERATION)
+        router.add_api_route("/revoke", self.revoke, methods=["POST"], response_class=Response, **REVOKE_OPERATION)
         router.add_api_route("/introspect", self.introspect, methods=["POST"], response_model=None, **INTROSPECT_OPERATION)
         return router
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from mintmark import Principal, ResourceServer
 from mintmark.challenge import refusal
 from mintmark.errors import InvalidToken
+from service.endpoints.answers import WITH_TOKEN
 from service.endpoints.requests import tell_caller
 from service.users import UserStore
 
@@ -32,7 +33,7 @@ class UserEndpoints:
         self._users, self._auth = users, auth
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["users"])
+        router = APIRouter(tags=["users"], responses=WITH_TOKEN)
         caller = self._auth.requires()
 
         async def me(who: Annotated[Principal, caller]) -> Me:

@@ -25,15 +25,14 @@ class Furnished:
     port: int
     known: Known
 
-    def token(self, **form: str) -> dict[str, str]:
-        """The answer to a token request that must succeed."""
-        status, body, _ = fetch(f"{self.site}/token", data=form)
-        assert 200 == status, body
-        tokens: dict[str, str] = json.loads(body)
-        return tokens
 
-    def sign_in(self) -> dict[str, str]:
-        return self.token(grant_type="password", client_id="spa", username=USERNAME, password=PASSWORD)
+def sign_in_to(site: str) -> dict[str, str]:
+    """The tokens of a new session of the person, through the client `spa`."""
+    form = {"grant_type": "password", "client_id": "spa", "username": USERNAME, "password": PASSWORD}
+    status, body, _ = fetch(f"{site}/token", data=form)
+    assert 200 == status, body
+    tokens: dict[str, str] = json.loads(body)
+    return tokens
 
 
 @contextmanager
@@ -50,12 +49,11 @@ def furnished(folder: Path) -> Iterator[Furnished]:
         done = [commands.run(*arguments, stdin=f"{PASSWORD}\n") for arguments in (robot, spa, person)]
         assert [0, 0, 0] == [one.returncode for one in done], done
         secret = json.loads(done[0].stdout)["client_secret"]
-        sealer = RefreshTokenSealer(SecretKeys.parse(keys, "keys"), current_id=1)
-        found = Furnished(site, commands.port, Known("spa", "robot", secret, "", "", sealer))
-        tokens = found.sign_in()
+        tokens = sign_in_to(site)
         assert 200 == fetch(f"{site}/revoke", data={"client_id": "spa", "token": tokens["refresh_token"]})[0]
-        ended = Known("spa", "robot", secret, tokens["refresh_token"], tokens["access_token"], sealer)
-        yield Furnished(site, commands.port, ended)
+        sealer = RefreshTokenSealer(SecretKeys.parse(keys, "keys"), current_id=1)
+        known = Known("spa", "robot", secret, tokens["refresh_token"], tokens["access_token"], sealer)
+        yield Furnished(site, commands.port, known)
         assert 200 == fetch(f"{site}/readyz")[0]
         assert "unexpected error" not in process.said
         assert "Traceback" not in process.said

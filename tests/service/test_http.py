@@ -64,6 +64,15 @@ async def test_a_path_that_is_nearly_right_is_not_found_and_redirects_nobody(ser
             assert (404, None) == (answer.status_code, answer.headers.get("location")), (door, path)
 
 
+async def test_a_method_that_a_path_lacks_is_told_all_that_it_has(service: Service) -> None:
+    for path, methods in (
+        ("/users/me/sessions", "DELETE, GET"), ("/livez", "GET, HEAD"), ("/token", "POST"), ("/users/me/password", "PUT"),
+        ("/users/00000000-0000-4000-8000-000000000000/sessions", "DELETE, GET"),
+    ):  # fmt: skip
+        answer = await service.http.request("PATCH", path)
+        assert (405, methods) == (answer.status_code, answer.headers["allow"])
+
+
 async def test_a_token_is_taken_from_the_authorization_header_alone(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["access_token"]

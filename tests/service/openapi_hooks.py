@@ -1,0 +1,57 @@
+"""Who signs in where, for Schemathesis, which imports this because SCHEMATHESIS_HOOKS says so, in a process of its own."""
+
+import json
+import os
+import random
+from typing import Any
+
+import schemathesis
+
+from tests.doors.conftest import fetch
+
+KNOWN = json.loads(os.environ["OPENAPI_KNOWN"])
+"""The address, and the forms with which a person and a service get tokens."""
+ROBOT = {name: KNOWN["service"][name] for name in ("client_id", "client_secret")}
+chance = random.Random(1)
+
+
+def token(form: dict[str, str]) -> str:
+    status, answer, _ = fetch(f"{KNOWN['site']}/token", data=form)
+    assert 200 == status, answer
+    return str(json.loads(answer)["access_token"])
+
+
+TOKEN_OF_SERVICE = token(KNOWN["service"])
+
+
+@schemathesis.auth(refresh_interval=None)
+class AccessToken:
+    """A person's for what is theirs, a service's for the rest."""
+
+    def __init__(self) -> None:
+        self._persons = ""
+
+    def get(self, case: schemathesis.Case[Any], _: schemathesis.AuthContext) -> str:
+        if case.operation.path.startswith("/users/{user_id}"):
+            return TOKEN_OF_SERVICE
+        persons = self._persons or token(KNOWN["person"])
+        ends_the_session = case.method == "DELETE" or case.operation.path == "/logout"
+        self._persons = "" if ends_the_session else persons
+        return persons
+
+    def set(self, case: schemathesis.Case[Any], access_token: str, _: schemathesis.AuthContext) -> None:
+        case.headers["Authorization"] = f"Bearer {access_token}"
+
+
+@schemathesis.hook
+def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: dict[str, Any]) -> None:
+    """Half of the forms that are as described come from a client that there is, with what must be in them and no more."""
+    if case.path not in {"/token", "/revoke", "/introspect"}:
+        return
+    case.headers.pop("Authorization", None)
+    described = case.meta is not None and case.meta.generation.mode == schemathesis.GenerationMode.POSITIVE
+    if described and isinstance(case.body, dict) and chance.random() < 0.5:
+        needed = {name: value for name, value in case.body.items() if name in {"grant_type", "token"}}
+        if "token" in needed and chance.random() < 0.5:
+            needed["token"] = TOKEN_OF_SERVICE
+        case.body = needed | chance.choice((ROBOT, ROBOT, {"client_id": KNOWN["person"]["client_id"]}))

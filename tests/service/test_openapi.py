@@ -1,0 +1,90 @@
+"""Requests that Schemathesis makes from the OpenAPI document, right ones and wrong ones, over HTTP (T-12).
+
+No answer is a 5xx, and each has a status, a media type and a form that the document knows; what is malformed is refused, and so
+is whoever has no token; `Allow` is right. Sessions that one answer tells of are ended by another (stateful). What is not held
+against it is a 400 to a form that the document allows: RFC 6749, section 5.2, has it for wrong credentials too.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.doors.conftest import ROOT, environment
+from tests.service.conftest import PASSWORD, Service, StartService
+from tests.service.listening import listening
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = int(os.environ.get("MINTMARK_TEST_OPENAPI_SECONDS", "600"))
+COMMAND = (
+    str(Path(sys.executable).with_name("st")),
+    "run",
+    "--no-color",
+    "--continue-on-failure",
+    "--suppress-health-check",
+    "all",
+)
+
+
+async def known_to(service: Service, secret: str, site: str) -> dict[str, Any]:
+    """What the hooks have to know."""
+    user, spa = await service.add_user(), await service.add_client()
+    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    person = {"grant_type": "password", "client_id": spa.client_id, "username": user.username, "password": PASSWORD}
+    machine = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
+    return {"site": site, "person": person, "service": machine}
+
+
+async def schemathesis(service: Service, secret: str, folder: Path, *arguments: str) -> None:
+    """Fails when anything is wrong in its report."""
+    async with listening(service.app) as site:
+        known = await known_to(service, secret, site)
+        env = environment(
+            SCHEMATHESIS_HOOKS="tests.service.openapi_hooks", PYTHONPATH=str(ROOT), OPENAPI_KNOWN=json.dumps(known)
+        )
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, "--exclude-checks", "positive_data_acceptance", "--report", "json", "--report-json-path", "report.json",
+            *arguments, f"{site}/openapi.json", cwd=folder, env=env, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    assert 0 == process.returncode, said.decode()
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    cases = report["test_cases"]
+    assert 0 == cases["with_failures"] == cases["errored"], cases
+    assert report["operations"]["tested"] == report["operations"]["total"] > 15, report["operations"]
+    figures = {"requests": cases["generated"], "wrong": 0, "seed": report["seed"], "seconds": round(report["running_time"])}
+    sys.stdout.write(json.dumps(figures) + "\n")
+
+
+async def test_every_answer_is_one_that_the_openapi_document_describes(
+    start_service: StartService, secret: str, tmp_path: Path
+) -> None:
+    service = await start_service(log_level="ERROR")
+    await schemathesis(service, secret, tmp_path, "--max-examples", "10", "--no-shrink", "--generation-deterministic")
+    figures = (await service.http.get("/metrics")).text
+    # It comes past the first doors: each of these was served as well.
+    for method, route, status in (
+        ("POST", "/token", 200), ("POST", "/revoke", 200), ("POST", "/introspect", 200), ("GET", "/users/me/sessions", 200),
+        ("DELETE", "/users/me/sessions/{session_id}", 204), ("DELETE", "/users/{user_id}/sessions", 204),
+        ("PUT", "/users/me/password", 403),
+    ):  # fmt: skip
+        assert f'mintmark_requests_total{{method="{method}",route="{route}",status="{status}"}}' in figures, (method, route)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(SECONDS + 300)
+async def test_so_is_every_answer_in_ten_minutes_or_as_long_as_is_asked_for(
+    start_service: StartService, secret: str, tmp_path: Path
+) -> None:
+    service = await start_service(log_level="ERROR")
+    await schemathesis(service, secret, tmp_path, "--max-time", str(SECONDS))
