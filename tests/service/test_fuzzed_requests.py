@@ -1,6 +1,6 @@
 """Forms and refresh tokens that somebody has tampered with, at the whole application in this process (T-12).
 
-What comes is an ASGI request, whose body is cut in pieces; so all is in it but uvicorn and its parser, which
+What comes is an ASGI request, whose body is cut in two; so all is in it but uvicorn and its parser, which
 `tests/doors/test_fuzzed_over_http.py` has as well. Behind it is a real PostgreSQL. A password is looked at, and hashed, in some
 of a thousand, as each hash takes twenty milliseconds; the others lack what a sign-in needs.
 """
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from service.secret_keys import SecretKeys
 from service.sessions import RefreshTokenSealer
+from tests.service.asgi import ask
 from tests.service.conftest import SECRET_KEYS, Service, StartService
 from tests.service.fuzzing import Fuzzed, Fuzzer, Known, check
 
@@ -33,28 +33,6 @@ async def known_to(service: Service, secret: str) -> Known:
     return Known(spa.client_id, robot.client_id, secret, tokens["refresh_token"], tokens["access_token"], sealer)
 
 
-async def ask(app: FastAPI, asked: Fuzzed, cut: int) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body of the answer to a request whose body comes in two pieces, the first of `cut` bytes."""
-    pieces = [asked.body[cut:], asked.body[:cut]]
-    scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "https",
-        "path": asked.path, "raw_path": asked.path.encode(), "query_string": b"", "root_path": "", "headers": asked.headers,
-        "client": ("127.0.0.1", 1), "server": ("auth.example", 443),
-    }  # fmt: skip
-    said: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        piece = pieces.pop()
-        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-
-    async def send(message: Any) -> None:
-        said.append(message)
-
-    await app(scope, receive, send)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]}
-    return said[0]["status"], headers, b"".join(message.get("body", b"") for message in said[1:])
-
-
 async def fuzz(service: Service, known: Known, count: int) -> dict[str, Any]:
     """`count` requests, half of them forms and half of them refresh tokens."""
     seed, started, statuses = random.randrange(2**32), time.monotonic(), Counter[str]()
@@ -64,9 +42,11 @@ async def fuzz(service: Service, known: Known, count: int) -> dict[str, Any]:
     for number in range(count):
         kind, make = kinds[number % 2]
         asked = make()
-        status, headers, body = await ask(service.app, asked, chance.randint(0, len(asked.body)))
-        check(asked, status, headers, body)
-        statuses[f"{kind} {asked.path} {status}"] += 1
+        cut = chance.randint(0, len(asked.body))
+        pieces = asked.body[:cut], asked.body[cut:]
+        answer = await ask(service.app, "POST", asked.path, headers=asked.headers, body=pieces)
+        check(asked, answer.status, answer.headers, answer.body)
+        statuses[f"{kind} {asked.path} {answer.status}"] += 1
     figures = {
         "requests": count, "answers": dict(sorted(statuses.items())), "5xx": 0, "seed": seed,
         "seconds": round(time.monotonic() - started),

@@ -28,6 +28,12 @@ _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 # RFC 7518, section 3.3 sets the lower bound. The upper one keeps a foreign key set from making each verification slow.
 _RSA_BITS = range(2048, 8193)
 _SECRET_BYTES = range(32, 1025)
+# Until 2017 the library in many smart cards made primes of one shape, and such keys can be factored (CVE-2017-15361). The shape
+# shows in the modulus, which is a power of 65537 modulo each of these primes; of other keys one in 200 million looks like that.
+_SHAPE_OF_WEAK_KEYS = {
+    prime: frozenset(pow(65537, power, prime) for power in range(prime))
+    for prime in (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157)
+}
 
 ALGORITHMS: tuple[str, ...] = (*_CURVES, *_RSA)
 """The algorithms of asymmetric keys. HS256 is apart, and only in SharedSecretKey."""
@@ -213,11 +219,17 @@ def _check_fits(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey, algorithm:
         fits = isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, _CURVES[algorithm][1])
     elif algorithm in _RSA:
         fits = isinstance(public, rsa.RSAPublicKey) and public.key_size in _RSA_BITS
+        if isinstance(public, rsa.RSAPublicKey) and _can_be_factored(public.public_numbers().n):
+            raise ValueError("The key was made by a library whose keys can be factored (CVE-2017-15361). Make another one.")
     else:
         raise ValueError(f"The algorithm is not supported. Supported are {', '.join(ALGORITHMS)}.")
     if not fits:
         bits = f" of {public.key_size} bits" if isinstance(public, rsa.RSAPublicKey) else ""
         raise ValueError(f"The key{bits} does not fit {algorithm}.")
+
+
+def _can_be_factored(modulus: int) -> bool:
+    return all(modulus % prime in powers for prime, powers in _SHAPE_OF_WEAK_KEYS.items())
 
 
 def _number(members: Mapping[str, Any], name: str, *, size: int | None = None) -> int:
