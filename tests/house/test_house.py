@@ -117,3 +117,12 @@ def test_a_process_that_serves_and_does_not_migrate_never_imports_alembic() -> N
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "service.migrations" in said
     assert not {"alembic", "sqlalchemy"} & set(said)
+
+
+@pytest.mark.xdist_group("house")
+def test_the_tests_of_one_group_stay_together(request: pytest.FixtureRequest) -> None:
+    """Otherwise each worker would build what they share, which takes minutes, and nothing would say so."""
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("without workers, or with another way to share tests out, there are no groups")
+    # pytest-xdist tells its parent of the group in the id alone.
+    assert request.node.nodeid.endswith("@house")
