@@ -38,6 +38,8 @@ class RevocationEndpoint:
 
     async def answer(self, request: Request, wait: Annotated[int, Query(ge=0, le=LONGEST_WAIT)] = 0) -> Response:
         """With `If-None-Match` and `wait`, the answer is held back for so many seconds while nothing changes."""
+        if len(request.query_params.getlist("wait")) > 1:
+            return error_answer(422, "invalid_request", "The parameter wait is repeated.")
         try:
             current = await self._lists.current()
             ends_at = asyncio.get_running_loop().time() + wait

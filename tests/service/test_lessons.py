@@ -187,7 +187,7 @@ async def test_a_422_repeats_nothing_that_was_sent(service: Service, secret: str
 
 NO_NUMBER_OF_SECONDS = (
     "NaN", "nan", "Infinity", "-Infinity", "inf", "1e400", "-1", "11", "1.5", "0x1", "1__0", "true", "null", "[]", "{}",
-    "9" * 5000,
+    "9" * 5000, "1&wait=1",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from service.errors import SettingsError
 from service.settings import Settings, load_settings
@@ -45,6 +46,17 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value
     assert f"MINTMARK_{name.upper()}" in str(raised.value)
     assert "canary" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+COMMON = list(FREQUENCY_LISTS["passwords"])[:95]
+
+
+def test_none_of_ninety_five_common_secrets_is_a_shared_secret_however_long_it_is_made() -> None:
+    assert 95 == len(COMMON)
+    for secret in COMMON:
+        for spelling in (secret, (secret * 64)[:64]):
+            with pytest.raises(SettingsError, match="MINTMARK_SHARED_SECRET is wrong"):
+                load(signing_algorithm="HS256", shared_secret=spelling)
 
 
 @pytest.mark.parametrize("secret", ["canary", "canary" * 6, "c" * 64, "changeme" * 8])
