@@ -106,6 +106,12 @@ async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool
     return load
 
 
+def each(requests: Sequence[bytes]) -> Ask:
+    """Each of these requests once."""
+    left = iter(requests)
+    return lambda _: next(left, None)
+
+
 def again(requests: Sequence[bytes], seconds: float) -> Ask:
     """The same requests over and over, for so long."""
     ends, number = time.perf_counter() + seconds, 0

@@ -1,26 +1,25 @@
 """A server process on one core and a driver on another: requests a second of each way to protect a route, in turns."""
 
-import asyncio
 import json
 import os
 import secrets
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from benchmarks.driver import cores, drive, each, on
 from benchmarks.ways import AUDIENCE, ISSUER, SCOPE
 from mintmark.jose import SharedSecretKey, Signer, SigningKey
+from tests.doors.conftest import ROOT, free_ports, running
 
 TOKENS, CONNECTIONS, SLICE, ROUNDS = 10_000, 32, 2_500, 15
 WAYS = (
@@ -48,20 +47,19 @@ def requests_a_second() -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         jwks = Path(folder) / "jwks.json"
         jwks.write_text(json.dumps({"keys": [key.public_jwk()]}))
-        with _published(folder) as port, _server(jwks, f"http://127.0.0.1:{port}/jwks.json", secret) as address:
-            return uvloop.run(_measure(address, requests))
+        with _published(folder) as port, _server(jwks, f"http://127.0.0.1:{port}/jwks.json", secret) as asked:
+            return uvloop.run(_measure(asked, requests))
 
 
-async def _measure(address: tuple[str, int], requests: dict[str, list[bytes]]) -> dict[str, list[float]]:
+async def _measure(port: int, requests: dict[str, list[bytes]]) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {way: [] for way in requests}
     place = 0
-    await _ask(address, requests["dependency"], end=b"}")
+    await drive([port], [each(requests["dependency"])])
     for _ in range(ROUNDS):
         for way in requests:
             chosen = [requests[way][(place + number) % TOKENS] for number in range(SLICE)]
-            started = time.perf_counter()
-            await _ask(address, chosen, end=b"]" if way.startswith("orders-") else b"}")
-            rates[way].append(SLICE / (time.perf_counter() - started))
+            load = await drive([port], [each(chosen[first::CONNECTIONS]) for first in range(CONNECTIONS)])
+            rates[way].append(load.rate)
         place += SLICE
     return rates
 
@@ -70,54 +68,22 @@ def _request(way: str, token: str) -> bytes:
     return f"GET /{way} HTTP/1.1\r\nHost: orders\r\nAccept: */*\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
-async def _ask(address: tuple[str, int], requests: Sequence[bytes], *, end: bytes) -> None:
-    """Sends them all, over so many connections, each of which waits for its answer: up to `end`, and 200."""
-
-    async def worker(mine: Sequence[bytes]) -> None:
-        reader, writer = await asyncio.open_connection(*address)
-        for request in mine:
-            writer.write(request)
-            answer = await reader.readuntil(end)
-            assert answer.startswith(b"HTTP/1.1 200 "), answer
-        writer.close()
-        await writer.wait_closed()
-
-    await asyncio.gather(*(worker(requests[first::CONNECTIONS]) for first in range(CONNECTIONS)))
-
-
 @contextmanager
-def _server(jwks: Path, url: str, secret: str) -> Iterator[tuple[str, int]]:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise SystemExit("This benchmark needs two cores: one for the server and one for what asks it.")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address: tuple[str, int] = free.getsockname()
+def _server(jwks: Path, url: str, secret: str) -> Iterator[int]:
+    """The port of a server on one core, while this process is on another."""
+    serving, asking = cores()
+    (port,) = free_ports(1)
     command = [
-        sys.executable, "-m", "uvicorn", "benchmarks.ways:create", "--factory", "--app-dir",
-        str(Path(__file__).parent.parent), "--port", str(address[1]), "--loop", "uvloop", "--http", "httptools",
-        "--no-access-log", "--log-level", "warning",
+        sys.executable, "-m", "uvicorn", "benchmarks.ways:create", "--factory", "--port", str(port), "--loop", "uvloop",
+        "--http", "httptools", "--no-access-log", "--log-level", "warning",
     ]  # fmt: skip
     environment = os.environ | {"BENCHMARK_JWKS": str(jwks), "BENCHMARK_JWKS_URL": url, "BENCHMARK_SECRET": secret}
-    process = subprocess.Popen(command, env=environment)
-    try:
-        os.sched_setaffinity(process.pid, cores[:1])
-        os.sched_setaffinity(0, cores[1:])
-        _wait_for(address, process)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(timeout=10)
-        os.sched_setaffinity(0, cores)
-
-
-def _wait_for(address: tuple[str, int], process: subprocess.Popen[bytes]) -> None:
-    for _ in range(150):
-        with suppress(OSError), socket.create_connection(address):
-            return
-        if process.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise SystemExit("The benchmark's server did not start.")
+    with ExitStack() as stack:
+        with on(serving):
+            started = stack.enter_context(running(*command, cwd=ROOT, env=environment, output=jwks.with_name("server")))
+        started.wait_for(f"http://127.0.0.1:{port}/open")
+        stack.enter_context(on(asking))
+        yield port
 
 
 @contextmanager
