@@ -7,6 +7,9 @@ from service.users.passwords import PasswordHasher
 from service.users.store import UserStore
 from service.users.user import User
 
+STAND_IN = "instead of what nobody can have"
+"""Is prepared and hashed, as a password of the usual length would be."""
+
 
 class PasswordAuthenticator:
     """Authenticates people by password."""
@@ -20,7 +23,7 @@ class PasswordAuthenticator:
             name, prepared = prepare_username(username), prepare_password(password)
         except Invalid:
             # Neither could ever have been stored, and nobody has an empty name: the same work, with the same end.
-            name, prepared = "", "-"
+            name, prepared = "", prepare_password(STAND_IN)
         # A crowd that is sent away shall not cost the database a question each.
         self._hasher.expect_room()
         user = await self._store.find_by_name(name)
