@@ -37,18 +37,14 @@ async def bearer_of(service: Service) -> tuple[bytes, bytes]:
 
 # pyca/bcrypt 1082, odysseus 3561, klangk 726: bcrypt takes 72 bytes, and some of its libraries raise beyond.
 @pytest.mark.parametrize("kept_as", ["argon2", "bcrypt"])
-@pytest.mark.parametrize(
-    ("password", "error"),
-    [("p" * 73, "invalid_grant"), ("🦜" * 19, "invalid_grant"), ("nul\0" + "p" * 20, "invalid_request")],
-    ids=["73 bytes", "19 emoji", "NUL"],
-)
+@pytest.mark.parametrize("password", ["p" * 73, "🦜" * 19, "nul\0" + "p" * 20], ids=["73 bytes", "19 emoji", "NUL"])
 async def test_a_password_that_bcrypt_cannot_take_is_a_wrong_password_and_no_error_of_ours(
-    service: Service, kept_as: str, password: str, error: str
+    service: Service, kept_as: str, password: str
 ) -> None:
     changes = {"password_hash": bcrypt.using(rounds=4).hash("p" * 72)} if kept_as == "bcrypt" else {}
     user, client = await service.add_user(**changes), await service.add_client()
     answer = await service.sign_in(client, user, password)
-    assert (400, error) == (answer.status_code, answer.json()["error"])
+    assert (400, "invalid_grant") == (answer.status_code, answer.json()["error"])
 
 
 # kitaru 927: PostgreSQL has no NUL, and a sign-in with one was a 500.
