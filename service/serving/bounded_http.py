@@ -11,6 +11,8 @@ from http import HTTPStatus
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from service.serving.gathered_writes import GatheredWrites
+
 log = structlog.get_logger("service.serving.bounded_http")
 
 PIECE = 16 * 1024
@@ -39,6 +41,7 @@ class BoundedHTTP(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it as well
         super().connection_made(transport)
+        self.transport = GatheredWrites(transport, self.loop)  # type: ignore[assignment]  # has all that is called of one
         self._arrived, self._has_begun, self._in_head, self._is_whole = 0, False, True, False
         self._status = HTTPStatus.BAD_REQUEST
         # One timer for each connection, and none for each request, of which there may be thousands a second.

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import orjson
+
 from mintmark.jose import JWSWriter, SharedSecretKey, SigningKey
 
 
@@ -63,7 +65,8 @@ class TokenSigner:
 
     def __init__(self, signer: Signer) -> None:
         self.kid = signer.kid
-        self._signer, self._writer = signer, JWSWriter(algorithm=signer.algorithm, kid=signer.kid)
+        self._signer = signer
+        self._writer = JWSWriter(algorithm=signer.algorithm, kid=signer.kid, to_json=orjson.dumps)
 
     async def sign(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
         """The token. Raises TemporarilyUnavailable."""

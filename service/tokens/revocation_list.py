@@ -44,6 +44,8 @@ class RevocationLists:
 
     async def current(self) -> RevocationList:
         """The list, half a second old at most. Raises DatabaseUnavailable, TemporarilyUnavailable."""
+        if self._list is not None and time.monotonic() - self._asked_at < FRESH_SECONDS:
+            return self._list
         async with self._asking:
             started = time.monotonic()
             if started - self._failed_at < FRESH_SECONDS:

@@ -1,27 +1,32 @@
 """Signs claims as a compact JWS (RFC 7515, section 7.1)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mintmark.jose.encoding import encode_base64url
 from mintmark.jose.keys import SharedSecretKey, SigningKey
 
 # One for all: `json.dumps` makes another for each token.
-_encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+def _to_json(claims: Mapping[str, Any]) -> bytes:
+    return _encoder.encode(claims).encode()
 
 
 class JWSWriter:
     """Everything of a JWS but the signature, for whoever has the key."""
 
-    def __init__(self, *, algorithm: str, kid: str | None) -> None:
-        self._algorithm, self._kid = algorithm, kid
+    def __init__(self, *, algorithm: str, kid: str | None, to_json: Callable[[Mapping[str, Any]], bytes] = _to_json) -> None:
+        """`to_json`: for who writes many, a quicker library than Python's own."""
+        self._algorithm, self._kid, self._to_json = algorithm, kid, to_json
         self._headers: dict[str, bytes] = {}
 
     def signing_input(self, claims: Mapping[str, Any], *, typ: str) -> bytes:
         """What is to be signed. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, 3.11)."""
         header = self._headers.get(typ) or self._header(typ)
-        payload = encode_base64url(_encode_json(claims).encode())
+        payload = encode_base64url(self._to_json(claims))
         return header + b"." + payload.encode()
 
     @staticmethod
