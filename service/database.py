@@ -4,10 +4,10 @@ Statements live beside their nouns, in the stores. Most are one statement; `tran
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -18,6 +18,8 @@ from service.settings import DatabaseSettings
 CONNECT_SECONDS = 3.0
 ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
+ALTERED_MEANWHILE = 3
+"""How often a statement is asked again because its tables were altered."""
 
 # The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
 UNAVAILABLE = (
@@ -41,6 +43,7 @@ UNAVAILABLE = (
 )
 SCHEMA_BEHIND = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
+T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
@@ -105,19 +108,19 @@ class Database:
     async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
         """The first row. Raises DatabaseUnavailable, as the others do."""
         async with self._connection() as connection:
-            return await connection.fetchrow(statement, *values)
+            return await _ask_again(lambda: connection.fetchrow(statement, *values))
 
     async def fetch_all(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
         async with self._connection() as connection:
-            return await connection.fetch(statement, *values)
+            return await _ask_again(lambda: connection.fetch(statement, *values))
 
     async def fetch_value(self, statement: str, *values: object) -> Any:
         async with self._connection() as connection:
-            return await connection.fetchval(statement, *values)
+            return await _ask_again(lambda: connection.fetchval(statement, *values))
 
     async def execute(self, statement: str, *values: object) -> None:
         async with self._connection() as connection:
-            await connection.execute(statement, *values)
+            await _ask_again(lambda: connection.execute(statement, *values))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -150,6 +153,18 @@ class Database:
             raise DatabaseUnavailable(type(error).__name__) from error
         finally:
             self._wanted -= 1
+
+
+async def _ask_again(ask: Callable[[], Awaitable[T]]) -> T:
+    """asyncpg asks once more when a table was altered under a prepared statement. Where it was again meanwhile, so do we:
+    the statement has done nothing yet.
+    """
+    for _ in range(ALTERED_MEANWHILE):
+        try:
+            return await ask()
+        except asyncpg.InvalidCachedStatementError:
+            continue
+    return await ask()
 
 
 async def _nothing_to_reset(_: object) -> None:
