@@ -2,7 +2,7 @@
 
 VENV ?= .venv
 PYTEST ?=
-export VENV PYTHON MINTMARK_PORT ORDERS_PORT BILLING_PORT SPA_PORT MINTMARK_DATA_DIR
+export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long bench bench-dependency bench-sessions lint types format lock clean environment browser
@@ -42,7 +42,7 @@ bench-sessions: environment ## What a table of a million sessions costs a refres
 lock: environment ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade
 
-clean: ## Remove the virtual environment and caches; the data in .mintmark stays
+clean: ## Remove the virtual environment and caches; the data in .authmint stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
 
 environment:

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from alembic import context
-from service.database import CONNECT_SECONDS, database_url
-from service.settings import load_database_settings
+from authmint_service.database import CONNECT_SECONDS, database_url
+from authmint_service.settings import load_database_settings
 
-LOCK = 0x6D696E746D61726B  # "mintmark" in ASCII: any number will do, as long as it is always the same
+LOCK = 0x617574686D696E74  # "authmint" in ASCII: any number will do, as long as it is always the same
 
 
 async def run() -> None:

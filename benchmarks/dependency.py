@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from authmint import InvalidToken, ResourceServer
+from authmint.fetching import Document
+from authmint.jose import Signer, SigningKey, decode_base64url
+from authmint.key_sets import RemoteKeySet
 from benchmarks.http_load import requests_a_second, token_of
 from benchmarks.ways import AUDIENCE, ISSUER
-from mintmark import InvalidToken, ResourceServer
-from mintmark.documents import Document
-from mintmark.jose import Signer, SigningKey, decode_base64url
-from mintmark.key_sets import RemoteKeySet
 
 SLICES = 15
 
@@ -115,14 +115,14 @@ async def unknown_kids() -> Row:
 
 
 def imports() -> Row:
-    """Milliseconds that `import mintmark` takes more than `import fastapi`, each in processes of its own."""
+    """Milliseconds that `import authmint` takes more than `import fastapi`, each in processes of its own."""
 
     def seconds(module: str) -> float:
         script = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
         runs = [float(subprocess.check_output([sys.executable, "-c", script])) for _ in range(7)]
         return statistics.median(runs)
 
-    return "import mintmark, more than import fastapi (ms)", (seconds("fastapi, mintmark") - seconds("fastapi")) * 1000, "< 150"
+    return "import authmint, more than import fastapi (ms)", (seconds("fastapi, authmint") - seconds("fastapi")) * 1000, "< 150"
 
 
 def versions() -> str:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 
-from service.users import PasswordHasher
+from authmint_service.passwords import PasswordHasher
 
 WAITING = 4
 

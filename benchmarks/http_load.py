@@ -16,10 +16,10 @@ from typing import Any
 
 import uvloop
 
+from authmint.jose import SharedSecretKey, Signer, SigningKey
 from benchmarks.driver import cores, drive, each, on
 from benchmarks.ways import AUDIENCE, ISSUER, SCOPE
-from mintmark.jose import SharedSecretKey, Signer, SigningKey
-from tests.doors.conftest import ROOT, free_ports, running
+from tests.e2e.conftest import ROOT, free_ports, running
 
 TOKENS, CONNECTIONS, SLICE, ROUNDS = 10_000, 32, 2_500, 15
 WAYS = (

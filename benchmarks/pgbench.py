@@ -6,8 +6,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from service.embedded_postgres.programs import find_programs
-from service.sessions import SessionStore
+from authmint_service.embedded_postgres.programs import find_programs
+from authmint_service.sessions import SessionStore
 
 IDLE_TTL = 14 * 86_400
 CLIENT = "hasty"
@@ -32,7 +32,7 @@ def rotations_a_second(port: int, data: Path, *, clients: int, seconds: int) -> 
         command: Sequence[str] = [
             str(find_programs("18", data) / "pgbench"), "--no-vacuum", "--protocol=prepared", f"--client={clients}",
             f"--time={seconds}", "--define=generation=-1", f"--file={script}", "--host=127.0.0.1",
-            f"--port={port}", "--username=mintmark", "postgres",
+            f"--port={port}", "--username=authmint", "postgres",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60)
     found = re.search(r"tps = ([\d.]+)", done.stdout)

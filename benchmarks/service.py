@@ -21,16 +21,16 @@ from urllib.parse import urlencode
 
 import uvloop
 
+from authmint.jose import Signer, SigningKey
+from authmint_service.migrations import migrate
 from benchmarks.driver import Ask, again, cores, drive, on
 from benchmarks.pgbench import CLIENT, rotations_a_second
 from benchmarks.start import add_machine, seconds_to_first_token
 from benchmarks.table import Row, write_table
-from mintmark.jose import Signer, SigningKey
-from service.migrations import migrate
-from tests.doors.conftest import ROOT, fetch, free_ports, running
+from tests.e2e.conftest import ROOT, fetch, free_ports, running
 from tests.faults.cluster import Cluster, own_cluster
-from tests.faults.crowd import ANNA, anna
 from tests.faults.servers import SERVE, Site, add_clients, sign_in, site
+from tests.faults.sign_in_load import ANNA, anna
 
 CONNECTIONS, ROUNDS, SECONDS, PERMITS = 32, 5, 2.0, 1
 LOGINS, PACE, PACED_SECONDS, SETTLED_SECONDS = 500, 200.0, 10.0, 2.0
@@ -203,8 +203,9 @@ class Bench:
 
 
 SETTINGS = {
-    "MINTMARK_LOG_LEVEL": "INFO", "MINTMARK_DATABASE_POOL_SIZE": str(CONNECTIONS), "MINTMARK_HASH_WORKERS": str(PERMITS),
-    "MINTMARK_HASH_QUEUE": str(LOGINS),
+    "AUTHMINT_LOG_LEVEL": "INFO", "AUTHMINT_DATABASE_POOL_SIZE": str(CONNECTIONS),
+    "AUTHMINT_PASSWORD_HASH_WORKERS": str(PERMITS),
+    "AUTHMINT_PASSWORD_HASH_QUEUE": str(LOGINS),
 }  # fmt: skip
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import asyncpg
 
-from service.database import Database
-from service.migrations import migrate
-from service.sessions import SessionStore, prune
+from authmint_service.database import Database
+from authmint_service.migrations import migrate
+from authmint_service.sessions import SessionStore, prune
+from tests.faults.bulk_sessions import LIMITS, fill, first_token_of
 from tests.faults.cluster import Cluster, own_cluster
 from tests.faults.http import Connection
-from tests.faults.many_sessions import LIMITS, fill, first_token_of
 from tests.faults.servers import Site, add_clients, site
 
 CONNECTIONS, SLICE, ROUNDS = 8, 1_000, 12

@@ -6,12 +6,12 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from service.clients import Client, ClientStore
-from service.clients.client import new_client_secret, secret_hash
-from service.database import Database
-from service.embedded_postgres import embedded_postgres
-from service.migrations import migrate
-from tests.doors.conftest import environment, fetch, free_ports, running
+from authmint_service.clients import Client, ClientStore
+from authmint_service.clients.client import new_client_secret, secret_hash
+from authmint_service.database import Database
+from authmint_service.embedded_postgres import embedded_postgres
+from authmint_service.migrations import migrate
+from tests.e2e.conftest import environment, fetch, free_ports, running
 from tests.faults.servers import SERVE
 
 TIMES = 5
@@ -41,8 +41,8 @@ def seconds_to_first_token(folder: Path) -> float:
     folder.mkdir()
     secret, (port,) = asyncio.run(_set_up(folder / "data")), free_ports(1)
     env = environment(
-        MINTMARK_ENVIRONMENT="development", MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
-        MINTMARK_LOG_LEVEL="WARNING",
+        AUTHMINT_ENVIRONMENT="development", AUTHMINT_DATA_DIR=str(folder / "data"), AUTHMINT_PORT=str(port),
+        AUTHMINT_LOG_LEVEL="WARNING",
     )  # fmt: skip
     took = sorted(_start(folder, env, port, secret) for _ in range(TIMES + 1))
     return took[TIMES // 2]

@@ -1,4 +1,4 @@
-"""One route in several applications: open, protected by Mintmark, and protected as others document it; small, and a real one.
+"""One route in several applications: open, protected by Authmint, and protected as others document it; small, and a real one.
 
 All of them live in one server process, so that a request differs from another in its way alone.
 """
@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from mintmark import ResourceServer, ResourceServerMiddleware
+from authmint import ResourceServer, ResourceServerMiddleware
 
 ISSUER, AUDIENCE, SCOPE = "https://auth.example", "orders", "orders:read"
 

@@ -1,6 +1,6 @@
 """`make run`: the token service, two services that it protects and a page, with a person and some clients to try them.
 
-Uses only what everybody can use: the command `mintmark-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
+Uses only what everybody can use: the command `authmint-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
 """
 
 import os
@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 START_SECONDS, STOP_SECONDS = 120, 20
-EXISTS = 3  # an exit code of mintmark-service
+EXISTS = 3  # an exit code of authmint-service
 
 
 class Stop(Exception):
@@ -39,7 +39,7 @@ class Demo:
         self._credentials = data_dir / "demo.env"
         self._data_dir = data_dir
         self._port, self._orders_port, self._billing_port, self._spa_port = port, orders_port, billing_port, spa_port
-        self._issuer = os.environ.get("MINTMARK_ISSUER") or f"http://127.0.0.1:{port}"
+        self._issuer = os.environ.get("AUTHMINT_ISSUER") or f"http://127.0.0.1:{port}"
         self._orders = f"http://127.0.0.1:{orders_port}"
         # Of the issuer's host, so that both are one site: else a browser would not send the page's cookie.
         issuer = urlsplit(self._issuer)
@@ -51,12 +51,12 @@ class Demo:
         ]  # fmt: skip
         self._environment = {
             **os.environ,
-            "MINTMARK_ENVIRONMENT": "development",
-            "MINTMARK_DATA_DIR": str(data_dir),
-            "MINTMARK_PORT": str(port),
-            "MINTMARK_CORS_ORIGINS": f"{self._orders},http://localhost:{orders_port}",
-            "MINTMARK_DOCS_CLIENT_ID": "demo-spa",
-            "MINTMARK_LOG_FORMAT": os.environ.get("MINTMARK_LOG_FORMAT", "console"),
+            "AUTHMINT_ENVIRONMENT": "development",
+            "AUTHMINT_DATA_DIR": str(data_dir),
+            "AUTHMINT_PORT": str(port),
+            "AUTHMINT_CORS_ORIGINS": f"{self._orders},http://localhost:{orders_port}",
+            "AUTHMINT_DOCS_CLIENT_ID": "demo-spa",
+            "AUTHMINT_LOG_FORMAT": os.environ.get("AUTHMINT_LOG_FORMAT", "console"),
             "ORDERS_ISSUER": self._issuer,
             "ORDERS_URL": f"http://127.0.0.1:{orders_port}",
             "ORDERS_CORS_ORIGINS": self._page,
@@ -73,8 +73,8 @@ class Demo:
         for port in (self._port, self._orders_port, self._billing_port, self._spa_port):
             _check_free(port)
         _make_folder(self._data_dir)
-        say("Starting PostgreSQL and the token service …")
-        self._start("the token service", str(BIN / "mintmark-service"), "serve")
+        echo("Starting PostgreSQL and the token service …")
+        self._start("the token service", str(BIN / "authmint-service"), "serve")
         self._wait_for("the token service", f"http://127.0.0.1:{self._port}/readyz")
         self._make_accounts()
         self._start_example("the billing example", "billing", self._billing_port)
@@ -92,7 +92,7 @@ class Demo:
             try:
                 child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                say(f"{name} does not stop; ending it by force.")
+                echo(f"{name} does not stop; ending it by force.")
                 child.kill()
                 child.wait()
 
@@ -111,7 +111,7 @@ class Demo:
 
     def _start_page(self) -> None:
         if not self._page:
-            say("No page: browsers send its cookie to an issuer on http alone, as the page itself is.")
+            echo("No page: browsers send its cookie to an issuer on http alone, as the page itself is.")
             return
         self._start("the page", sys.executable, str(HERE / "spa" / "serve.py"))
         self._wait_for("the page", f"http://127.0.0.1:{self._spa_port}/")
@@ -133,14 +133,14 @@ class Demo:
 
     def _make_accounts(self) -> None:
         if self._credentials.exists():
-            say(f"Found the demo's credentials in {self._credentials}.")
+            echo(f"Found the demo's credentials in {self._credentials}.")
             self._give_to_orders(_read(self._credentials))
             self._make_page_client()
             return
-        say("Making one user and four clients …")
+        echo("Making one user and four clients …")
         values = self._new_credentials()
         self._give_to_orders(values)
-        self._command(["users", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
+        self._command(["accounts", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
         self._command(["clients", "add", values["DEMO_SPA_CLIENT_ID"], "--public", "--name=Demo SPA", *self._shared])
         self._command(
             ["clients", "add", values["DEMO_SERVICE_CLIENT_ID"], "--confidential", "--name=Demo service", "--secret-stdin",
@@ -153,7 +153,7 @@ class Demo:
             values["ORDERS_CLIENT_SECRET"],
         )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)
-        say(f"Wrote their secrets to {self._credentials}.")
+        echo(f"Wrote their secrets to {self._credentials}.")
         self._make_page_client()
 
     def _make_page_client(self) -> None:
@@ -181,9 +181,9 @@ class Demo:
             "DEMO_PASSWORD": secrets.token_urlsafe(18),
             "DEMO_SPA_CLIENT_ID": "demo-spa",
             "DEMO_SERVICE_CLIENT_ID": "demo-service",
-            "DEMO_SERVICE_CLIENT_SECRET": f"mms_{secrets.token_urlsafe(32)}",
+            "DEMO_SERVICE_CLIENT_SECRET": f"amcs_{secrets.token_urlsafe(32)}",
             "ORDERS_CLIENT_ID": "orders",
-            "ORDERS_CLIENT_SECRET": f"mms_{secrets.token_urlsafe(32)}",
+            "ORDERS_CLIENT_SECRET": f"amcs_{secrets.token_urlsafe(32)}",
         }
         unfinished = draft.with_suffix(".tmp")
         unfinished.unlink(missing_ok=True)
@@ -194,15 +194,15 @@ class Demo:
 
     def _command(self, arguments: list[str], secret: str = "") -> None:
         done = subprocess.run(
-            [str(BIN / "mintmark-service"), *arguments], env=self._environment, input=f"{secret}\n".encode(),
+            [str(BIN / "authmint-service"), *arguments], env=self._environment, input=f"{secret}\n".encode(),
             capture_output=True, timeout=START_SECONDS, check=False, start_new_session=True,
         )  # fmt: skip
         if done.returncode not in {0, EXISTS}:
-            raise Failure(f"mintmark-service {' '.join(arguments[:3])} failed: {done.stderr.decode(errors='replace').strip()}")
+            raise Failure(f"authmint-service {' '.join(arguments[:3])} failed: {done.stderr.decode(errors='replace').strip()}")
 
     def _explain(self) -> None:
         token, orders = f"{self._issuer}/token", f"{self._orders}/orders"
-        say(f"""
+        echo(f"""
   The page        {self._page or "(none)"}        sign in as {"demo"!r}; the password is in the file below
   Token service   {self._issuer}        try it in {self._issuer}/docs
   Orders example  {self._orders}        try it in {self._orders}/docs
@@ -225,7 +225,7 @@ def _read(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in file.read_text().splitlines())
 
 
-def say(message: str) -> None:
+def echo(message: str) -> None:
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
 
@@ -236,7 +236,7 @@ def _check_free(port: int) -> None:
     except OSError as error:
         raise Failure(
             f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose others: "
-            "make run MINTMARK_PORT=… ORDERS_PORT=… BILLING_PORT=… SPA_PORT=…"
+            "make run AUTHMINT_PORT=… ORDERS_PORT=… BILLING_PORT=… SPA_PORT=…"
         ) from error
 
 
@@ -247,7 +247,7 @@ def _make_folder(folder: Path) -> None:
         (folder / ".writable").unlink()
     except OSError as error:
         raise Failure(
-            f"The folder {folder} cannot be written ({error.strerror}). Choose another: make run MINTMARK_DATA_DIR=…"
+            f"The folder {folder} cannot be written ({error.strerror}). Choose another: make run AUTHMINT_DATA_DIR=…"
         ) from error
 
 
@@ -261,15 +261,15 @@ def _stop(number: int, _: FrameType | None) -> NoReturn:
 def main() -> int:
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
-    data_dir = Path(os.environ.get("MINTMARK_DATA_DIR") or HERE.parent / ".mintmark").absolute()
-    known = {"MINTMARK_PORT": 8000, "ORDERS_PORT": 8001, "BILLING_PORT": 8002, "SPA_PORT": 8003}
+    data_dir = Path(os.environ.get("AUTHMINT_DATA_DIR") or HERE.parent / ".authmint").absolute()
+    known = {"AUTHMINT_PORT": 8000, "ORDERS_PORT": 8001, "BILLING_PORT": 8002, "SPA_PORT": 8003}
     demo = Demo(data_dir, *(int(os.environ.get(name) or number) for name, number in known.items()))
     try:
         demo.run()
     except Stop:
-        say("\nStopping …")
+        echo("\nStopping …")
         demo.stop()
-        say("Stopped. The next `make run` comes back with the same users, clients and keys.")
+        echo("Stopped. The next `make run` comes back with the same users, clients and keys.")
         return 0
     except Failure as failure:
         demo.stop()

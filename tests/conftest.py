@@ -15,6 +15,6 @@ def anyio_backend() -> str:
 def no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
-            if name.startswith(("MINTMARK_", "ORDERS_", "DEMO_")) and not name.startswith("MINTMARK_TEST_"):
+            if name.startswith(("AUTHMINT_", "ORDERS_", "DEMO_")) and not name.startswith("AUTHMINT_TEST_"):
                 patch.delenv(name)
         yield

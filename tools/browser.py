@@ -19,7 +19,7 @@ OLDEST_NODE = 20
 
 def main() -> int:
     missing = [program for program in DEBIAN_PACKAGES if shutil.which(program, path=PLACES) is None]
-    if "chromium" in missing and shutil.which(os.environ.get("MINTMARK_TEST_CHROMIUM", "")):
+    if "chromium" in missing and shutil.which(os.environ.get("AUTHMINT_TEST_CHROMIUM", "")):
         missing.remove("chromium")
     packages = [DEBIAN_PACKAGES[program] for program in missing]
     if packages and (os.geteuid() != 0 or shutil.which("apt-get") is None):
@@ -30,7 +30,7 @@ def main() -> int:
     if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
         return complain(f"The browser tests need Node.js {OLDEST_NODE} or later; this is {version}.")
     if installed() != pinned():
-        say("Installing the packages of the browser tests …")
+        echo("Installing the packages of the browser tests …")
         done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=HERE, check=False)
         if done.returncode != 0:
             return complain("npm could not install the packages of tests/browser. Is the npm registry reachable?")
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def install(packages: list[str]) -> bool:
-    say(f"Installing {', '.join(packages)} …")
+    echo(f"Installing {', '.join(packages)} …")
     quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
@@ -63,12 +63,12 @@ def installed() -> dict[str, str]:
     return found
 
 
-def say(message: str) -> None:
+def echo(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
 def complain(message: str) -> int:
-    say(message)
+    echo(message)
     return 1
 
 

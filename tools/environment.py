@@ -14,7 +14,7 @@ from typing import List, Optional, Tuple
 
 NEEDED = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-INPUTS = ("constraints.txt", "pyproject.toml", os.path.join("mintmark", "pyproject.toml"))
+INPUTS = ("constraints.txt", "pyproject.toml", os.path.join("authmint", "pyproject.toml"))
 CANDIDATES = ("python3", *tuple("python3.%d" % minor for minor in range(19, NEEDED[1] - 1, -1)))
 
 
@@ -24,9 +24,9 @@ class Trouble(Exception):
 
 def main() -> None:
     venv = os.path.join(ROOT, os.environ.get("VENV") or ".venv")
-    stamp = os.path.join(venv, "mintmark.stamp")
+    stamp = os.path.join(venv, "authmint.stamp")
     wanted = fingerprint()
-    if read(stamp) == wanted and os.path.exists(os.path.join(venv, "bin", "mintmark-service")):
+    if read(stamp) == wanted and os.path.exists(os.path.join(venv, "bin", "authmint-service")):
         return
     python = find_python()
     try:
@@ -38,8 +38,8 @@ def main() -> None:
 
 
 def make(python: str, venv: str) -> None:
-    if os.path.exists(os.path.join(venv, "mintmark.stamp")):
-        os.unlink(os.path.join(venv, "mintmark.stamp"))
+    if os.path.exists(os.path.join(venv, "authmint.stamp")):
+        os.unlink(os.path.join(venv, "authmint.stamp"))
     elif os.path.isdir(venv) and os.listdir(venv) and not os.path.exists(os.path.join(venv, "pyvenv.cfg")):
         raise Trouble("%s is there and is not a virtual environment. Remove it, or set VENV to another folder." % venv)
     os.makedirs(venv, exist_ok=True)
@@ -47,8 +47,8 @@ def make(python: str, venv: str) -> None:
     pip = [os.path.join(venv, "bin", "python"), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input", "install"]
     constraints = os.path.join(ROOT, "constraints.txt")
     step("Installing the pinned packages", pip + ["--require-hashes", "-r", constraints], "Is the package index reachable?")
-    own = ["--no-deps", "--no-build-isolation", "-e", os.path.join(ROOT, "mintmark"), "-e", ROOT]
-    step("Installing mintmark and mintmark-service", pip + own, "")
+    own = ["--no-deps", "--no-build-isolation", "-e", os.path.join(ROOT, "authmint"), "-e", ROOT]
+    step("Installing authmint and authmint-service", pip + own, "")
 
 
 VENV_TROUBLE = "On Debian the module comes with: apt-get install python3-venv"
@@ -91,7 +91,7 @@ def find_python() -> str:
         if found and version(found) >= NEEDED:
             return found
     raise Trouble(
-        "Mintmark needs Python %d.%d or later; python3 here is %d.%d. "
+        "Authmint needs Python %d.%d or later; python3 here is %d.%d. "
         "Install a newer one, or name it: make run PYTHON=/path/to/python" % (NEEDED + tuple(sys.version_info[:2]))
     )
 

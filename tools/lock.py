@@ -11,21 +11,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
-# Every package that Mintmark installs, pinned with its hashes. Written by `make lock`; not edited by hand.
+# Every package that Authmint installs, pinned with its hashes. Written by `make lock`; not edited by hand.
 """
 
 
 def requirements() -> list[str]:
     """The requirements of both distributions, their extras and the development groups."""
     service = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    library = tomllib.loads((ROOT / "mintmark" / "pyproject.toml").read_text())
+    library = tomllib.loads((ROOT / "authmint" / "pyproject.toml").read_text())
     wanted = [*library["project"]["dependencies"], *service["project"]["dependencies"]]
     for project in (library, service):
         for extra in project["project"].get("optional-dependencies", {}).values():
             wanted.extend(extra)
     for group in service["dependency-groups"].values():
         wanted.extend(group)
-    return [line for line in wanted if not line.startswith("mintmark==")]
+    return [line for line in wanted if not line.startswith("authmint==")]
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Prints the part of constraints.txt that some distributions need, with hashes, as this environment has them installed.
 
-Usage: python tools/requirements.py mintmark-service. For installations that want nothing of the tests, such as images.
+Usage: python tools/requirements.py authmint-service. For installations that want nothing of the tests, such as images.
 """
 
 import re
@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CONSTRAINTS = Path(__file__).resolve().parent.parent / "constraints.txt"
-OURS = {"mintmark", "mintmark-service"}
+OURS = {"authmint", "authmint-service"}
 
 
 def closure(names: list[str]) -> set[str]:

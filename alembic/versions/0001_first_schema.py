@@ -40,7 +40,7 @@ def upgrade() -> None:
         CREATE TABLE sessions (
             handle          bytea       PRIMARY KEY,
             id              uuid        NOT NULL UNIQUE,
-            user_id         uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
+            account_id         uuid        NOT NULL REFERENCES users ON DELETE CASCADE,
             client_id       text        NOT NULL REFERENCES clients ON DELETE CASCADE,
             generation      integer     NOT NULL DEFAULT 0,
             scopes          text[]      NOT NULL,
@@ -52,7 +52,7 @@ def upgrade() -> None:
             revoked_at      timestamptz
         ) WITH (fillfactor = 70)
     """)
-    op.execute("CREATE INDEX sessions_user_id ON sessions (user_id)")
+    op.execute("CREATE INDEX sessions_user_id ON sessions (account_id)")
     op.execute("CREATE INDEX sessions_client_id ON sessions (client_id)")
     op.execute("CREATE INDEX sessions_expires_at ON sessions (expires_at)")
     op.execute("""

@@ -12,7 +12,7 @@ def upgrade() -> None:
     # Seconds; NULL: as the service is set. `origins`: the sites that a browser may use this client's cookie from.
     op.execute("""
         ALTER TABLE clients
-            ADD COLUMN refresh_grace integer,
+            ADD COLUMN refresh_grace_seconds integer,
             ADD COLUMN session_idle_ttl integer,
             ADD COLUMN session_ttl integer,
             ADD COLUMN refresh_cookie boolean NOT NULL DEFAULT false,
@@ -39,6 +39,6 @@ def downgrade() -> None:
     op.execute("ALTER TABLE users DROP COLUMN tokens_not_before")
     op.execute("""
         ALTER TABLE clients
-            DROP COLUMN refresh_grace, DROP COLUMN session_idle_ttl, DROP COLUMN session_ttl,
+            DROP COLUMN refresh_grace_seconds, DROP COLUMN session_idle_ttl, DROP COLUMN session_ttl,
             DROP COLUMN refresh_cookie, DROP COLUMN origins, DROP COLUMN tokens_not_before
     """)

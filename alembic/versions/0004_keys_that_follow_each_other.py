@@ -15,7 +15,7 @@ def upgrade() -> None:
         ALTER TABLE signing_keys
             ADD COLUMN active_from     timestamptz,
             ADD COLUMN retired_at      timestamptz,
-            ADD COLUMN published_until timestamptz,
+            ADD COLUMN withdrawn_at timestamptz,
             ADD COLUMN revoked_at      timestamptz,
             ALTER COLUMN encrypted_key DROP NOT NULL
     """)
@@ -23,7 +23,7 @@ def upgrade() -> None:
     # Until now a key signed until the one after it was made. Its tokens live an hour at most, and caches and leeway add less.
     op.execute("""
         UPDATE signing_keys AS old
-           SET retired_at = retired.at, published_until = retired.at + interval '2 hours'
+           SET retired_at = retired.at, withdrawn_at = retired.at + interval '2 hours'
           FROM (SELECT kid, coalesce(lead(published_at) OVER (ORDER BY published_at, kid), published_at) AS at
                   FROM signing_keys) AS retired
          WHERE retired.kid = old.kid AND old.state <> 'active'
@@ -50,7 +50,7 @@ def downgrade() -> None:
     """)
     op.execute("""
         ALTER TABLE signing_keys
-            DROP COLUMN active_from, DROP COLUMN retired_at, DROP COLUMN published_until, DROP COLUMN revoked_at,
+            DROP COLUMN active_from, DROP COLUMN retired_at, DROP COLUMN withdrawn_at, DROP COLUMN revoked_at,
             ALTER COLUMN encrypted_key SET NOT NULL, ALTER COLUMN state SET NOT NULL
     """)
     op.execute("ALTER TABLE signing_keys RENAME COLUMN published_at TO created_at")

@@ -2,7 +2,7 @@
 
 import config from "./config.js";
 import { Orders, OrderRefused } from "./orders.js";
-import { Refused, ServiceAway, Session, SignedOut } from "./session.js";
+import { Refused, UnavailableError, Session, SignedOutError } from "./session.js";
 
 const session = new Session(config);
 const orders = new Orders(config.orders, (url, options) => session.fetch(url, options));
@@ -73,7 +73,7 @@ async function greet() {
 }
 
 async function showName() {
-  const answer = await session.fetch(`${session.issuer}/users/me`);
+  const answer = await session.fetch(`${session.issuer}/account/v1`);
   if (answer.ok) find("name").textContent = (await answer.json()).username;
 }
 
@@ -128,12 +128,12 @@ async function busy(button, work) {
 function problemIn(id) {
   return (error) => {
     // Whoever is signed out sees that from the whole page.
-    if (!(error instanceof SignedOut)) find(id).textContent = sentence(error);
+    if (!(error instanceof SignedOutError)) find(id).textContent = sentence(error);
   };
 }
 
 function sentence(error) {
-  if (error instanceof ServiceAway) return "The token service cannot be reached. Please try again in a moment.";
+  if (error instanceof UnavailableError) return "The token service cannot be reached. Please try again in a moment.";
   if (error instanceof Refused || error instanceof OrderRefused) return error.message;
   return "The orders service cannot be reached. Please try again in a moment.";
 }

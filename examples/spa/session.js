@@ -11,10 +11,10 @@ const OTHERS = 150; // ms in which another tab tells that it has a token
 const RETRY = { first: 1_000, most: 30_000 }; // ms
 
 /** Nobody is signed in. */
-export class SignedOut extends Error {}
+export class SignedOutError extends Error {}
 
 /** The token service cannot be reached, or not now. `retryAfter`: ms that it asks to wait. */
-export class ServiceAway extends Error {
+export class UnavailableError extends Error {
   constructor(message, retryAfter = 0) {
     super(message);
     this.retryAfter = retryAfter;
@@ -47,7 +47,7 @@ export class Session extends EventTarget {
     super();
     this.issuer = issuer.replace(/\/$/, "");
     this.clientId = clientId;
-    this.lock = `mintmark ${clientId}`;
+    this.lock = `authmint ${clientId}`;
     this.channel = new BroadcastChannel(this.lock);
     this.channel.onmessage = ({ data }) => this.#hear(data);
     globalThis.addEventListener("online", () => this.#wake());
@@ -64,26 +64,26 @@ export class Session extends EventTarget {
     await this.#renew();
   }
 
-  /** Throws Refused for a wrong name or password, ServiceAway. */
+  /** Throws Refused for a wrong name or password, UnavailableError. */
   async signIn(username, password) {
     await this.#inTurn(async () => this.#tell("signed in", await this.#ask({ grant_type: "password", username, password })));
   }
 
-  /** Ends this browser's session, in all its tabs; `everywhere`: and those on all other devices. Throws ServiceAway, Refused. */
+  /** Ends this browser's session, in all its tabs; `everywhere`: and those on all other devices. Throws UnavailableError, Refused. */
   async signOut({ everywhere = false } = {}) {
     const bearer = everywhere ? await this.accessToken() : null;
     await this.#inTurn(async () => {
-      if (bearer) await this.#post("/users/me/sessions", { method: "DELETE", headers: { Authorization: `Bearer ${bearer}` } });
+      if (bearer) await this.#post("/account/v1/sessions", { method: "DELETE", headers: { Authorization: `Bearer ${bearer}` } });
       await this.#post("/revoke", this.#form({}));
       this.#tell("signed out", null);
     });
   }
 
-  /** A token that has not expired. Throws SignedOut, or ServiceAway when there is none left and no other to be had. */
+  /** A token that has not expired. Throws SignedOutError, or UnavailableError when there is none left and no other to be had. */
   async accessToken() {
     if (!this.#isGood("expiresAt")) await this.#renew();
     if (this.#isGood("expiresAt")) return this.#token.text;
-    throw this.state === "signed-out" ? new SignedOut("Nobody is signed in.") : new ServiceAway("There is no access token.");
+    throw this.state === "signed-out" ? new SignedOutError("Nobody is signed in.") : new UnavailableError("There is no access token.");
   }
 
   /** As `fetch`, with the access token; once more with a new one if a service does not take it, because its session has ended. */
@@ -222,10 +222,10 @@ export class Session extends EventTarget {
       answer = await fetch(this.issuer + path, { ...options, signal: AbortSignal.timeout(PATIENCE) });
       content = (await answer.text()) || "{}";
     } catch (error) {
-      throw new ServiceAway(String(error.message));
+      throw new UnavailableError(String(error.message));
     }
     if (answer.status === 429 || answer.status >= 500) {
-      throw new ServiceAway(`The token service answers ${answer.status}.`, 1000 * (Number(answer.headers.get("Retry-After")) || 0));
+      throw new UnavailableError(`The token service answers ${answer.status}.`, 1000 * (Number(answer.headers.get("Retry-After")) || 0));
     }
     const members = asObject(content);
     if (!answer.ok) throw new Refused(members);

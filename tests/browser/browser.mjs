@@ -18,11 +18,11 @@ export async function startBrowser() {
     socket.end("HTTP/1.1 502 X\r\n\r\n");
   });
   await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
-  const profile = mkdtempSync(join(tmpdir(), "mintmark-browser-"));
+  const profile = mkdtempSync(join(tmpdir(), "authmint-browser-"));
 
   const open = () =>
     chromium.launchPersistentContext(profile, {
-      executablePath: process.env.MINTMARK_TEST_CHROMIUM || "/usr/bin/chromium",
+      executablePath: process.env.AUTHMINT_TEST_CHROMIUM || "/usr/bin/chromium",
       headless: true,
       args: [
         "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

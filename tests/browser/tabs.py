@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from service.embedded_postgres import embedded_postgres
-from tests.doors.conftest import ROOT, Running, environment, free_ports, running
+from authmint_service.embedded_postgres import embedded_postgres
+from tests.e2e.conftest import ROOT, Running, environment, free_ports, running
 
 # Errands of the browser itself: updates, the time, whether a password has leaked. They end at a proxy that refuses them, and a
 # page that asked for these hosts would stand in `requests`.
@@ -84,7 +84,7 @@ def check_escaped(lines: list[str]) -> None:
 
 
 def check_programs() -> None:
-    for name in ("node", os.environ.get("MINTMARK_TEST_CHROMIUM") or "/usr/bin/chromium"):
+    for name in ("node", os.environ.get("AUTHMINT_TEST_CHROMIUM") or "/usr/bin/chromium"):
         assert shutil.which(name), f"{name} is missing. Run `make test`, which says how to get it."
 
 
@@ -96,9 +96,9 @@ class House:
         port, orders, spa = free_ports(3)
         self.issuer, self.page = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{spa}/"
         self._env = environment(
-            **({"MINTMARK_ENVIRONMENT": "development"} | settings), MINTMARK_ISSUER=self.issuer,
-            MINTMARK_DATA_DIR=str(folder / "data"), MINTMARK_PORT=str(port),
-            MINTMARK_ACCESS_TOKEN_TTL=str(access_token_ttl), ORDERS_ISSUER=self.issuer, ORDERS_PORT=str(orders),
+            **({"AUTHMINT_ENVIRONMENT": "development"} | settings), AUTHMINT_ISSUER=self.issuer,
+            AUTHMINT_DATA_DIR=str(folder / "data"), AUTHMINT_PORT=str(port),
+            AUTHMINT_ACCESS_TOKEN_TTL=str(access_token_ttl), ORDERS_ISSUER=self.issuer, ORDERS_PORT=str(orders),
             ORDERS_CORS_ORIGINS=self.page.rstrip("/"), SPA_PORT=str(spa), SPA_ISSUER=self.issuer,
             SPA_ORDERS_URL=f"http://127.0.0.1:{orders}", SPA_CLIENT_ID=CLIENT_ID,
         )  # fmt: skip
@@ -106,7 +106,7 @@ class House:
     @contextmanager
     def token_service(self) -> Iterator[Running]:
         self._starts += 1
-        command = (str(BIN / "mintmark-service"), "serve")
+        command = (str(BIN / "authmint-service"), "serve")
         with running(*command, cwd=ROOT, env=self._env, output=self._folder / f"service-{self._starts}") as process:
             process.wait_for(f"{self.issuer}/readyz")
             yield process
@@ -114,7 +114,7 @@ class House:
     @contextmanager
     def services(self) -> Iterator[None]:
         """Orders and the page, and before that the person and the client; the token service must run."""
-        self._command("users", "add", USERNAME, "--password-stdin", say=PASSWORD)
+        self._command("accounts", "add", USERNAME, "--password-stdin", echo=PASSWORD)
         self._command(
             "clients", "add", CLIENT_ID, "--public", "--refresh-cookie", f"--origin={self.page.rstrip('/')}",
             "--audience=orders", f"--audience={self.issuer}", "--scope=orders:read", "--scope=orders:write",
@@ -148,9 +148,11 @@ class House:
 
         asyncio.run(rename())
 
-    def _command(self, *arguments: str, say: str = "") -> None:
-        command = [str(BIN / "mintmark-service"), *arguments]
-        subprocess.run(command, cwd=ROOT, env=self._env, input=f"{say}\n".encode(), check=True, timeout=60, capture_output=True)
+    def _command(self, *arguments: str, echo: str = "") -> None:
+        command = [str(BIN / "authmint-service"), *arguments]
+        subprocess.run(
+            command, cwd=ROOT, env=self._env, input=f"{echo}\n".encode(), check=True, timeout=60, capture_output=True
+        )
 
 
 def log_lines(service: Running, event: str) -> list[dict[str, Any]]:

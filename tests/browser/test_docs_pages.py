@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.browser.tabs import check_escaped, check_programs
-from tests.doors.conftest import ROOT, environment, free_ports, running
+from tests.e2e.conftest import ROOT, environment, free_ports, running
 
 HERE = Path(__file__).resolve().parent
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
@@ -33,8 +33,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     port, orders_port, billing_port, spa_port = free_ports(4)
     env = environment(
-        MINTMARK_DATA_DIR=str(folder / "data"),
-        MINTMARK_PORT=str(port),
+        AUTHMINT_DATA_DIR=str(folder / "data"),
+        AUTHMINT_PORT=str(port),
         ORDERS_PORT=str(orders_port),
         BILLING_PORT=str(billing_port),
         SPA_PORT=str(spa_port),
@@ -67,7 +67,7 @@ def person(demo: Demo) -> dict[str, str]:
 
 
 def test_a_person_authorizes_in_the_token_services_docs_and_asks_who_they_are(demo: Demo) -> None:
-    result = authorize(page=f"{demo.service}/docs", flow="password", fields=person(demo), path="/users/me")
+    result = authorize(page=f"{demo.service}/docs", flow="password", fields=person(demo), path="/account/v1")
     assert "200" == result["status"].split()[0]
     assert '"username": "demo"' in result["body"]
 
@@ -77,7 +77,7 @@ def test_a_service_authorizes_in_the_token_services_docs(demo: Demo) -> None:
         "client_id_clientCredentials": demo.values["DEMO_SERVICE_CLIENT_ID"],
         "client_secret_clientCredentials": demo.values["DEMO_SERVICE_CLIENT_SECRET"],
     }
-    result = authorize(page=f"{demo.service}/docs", flow="clientCredentials", fields=fields, path="/users/me")
+    result = authorize(page=f"{demo.service}/docs", flow="clientCredentials", fields=fields, path="/account/v1")
     assert "200" == result["status"].split()[0]
     assert '"kind": "service"' in result["body"]
 

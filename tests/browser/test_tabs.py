@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.tabs import Browser, House, check_programs, log_lines, open_browser
-from tests.doors.conftest import Running, fetch
+from tests.e2e.conftest import Running, fetch
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
 
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: int) -> None:
     """Five tabs, reloaded at random; then the figures, and what they must be."""
-    issued_before = len(log_lines(service, "token issued"))
+    issued_before = len(log_lines(service, "token.issued"))
     tabs = [browser.do("open", house.page) for _ in range(5)]
     browser.wait_until("signed-out", *tabs)
     browser.sign_in(tabs[0])
@@ -55,7 +55,7 @@ def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: in
     browser.order(tabs[-1], "Tea")
 
     states = browser.do("notes")["states"][before:]
-    issued = log_lines(service, "token issued")[issued_before:]
+    issued = log_lines(service, "token.issued")[issued_before:]
     refreshes = [line["grant"] for line in issued].count("refresh_token")
     figures = {
         "tabs": len(tabs), "lifetimes": lifetimes, "reloads": reloads, "refreshes": refreshes,
@@ -105,16 +105,16 @@ def test_a_second_tab_and_a_browser_that_was_closed_find_the_person_signed_in(
     browser.sign_in(first)
     browser.wait_until("signed-in", first)
     # The second is told by the first, and asks the token service for nothing; with the first one gone it asks.
-    asked = len(log_lines(service, "token issued"))
+    asked = len(log_lines(service, "token.issued"))
     second = browser.do("open", house.page)
     browser.wait_until("signed-in", second)
-    assert asked == len(log_lines(service, "token issued"))
+    assert asked == len(log_lines(service, "token.issued"))
     browser.do("close", first)
     browser.do("reload", second)
     browser.wait_until("signed-in", second)
 
     browser.do("restart")
-    assert ["mintmark-page"] == [cookie["name"] for cookie in browser.do("cookies")]
+    assert ["authmint-page"] == [cookie["name"] for cookie in browser.do("cookies")]
     again = browser.do("open", house.page)
     browser.wait_until("signed-in", again)
     browser.order(again, "Tea")
@@ -142,9 +142,9 @@ def test_a_wrong_password_is_told_and_a_page_elsewhere_gets_nothing(house: House
     # This page has another host, so it is another site: the browser sends no cookie, and the Origin is refused.
     elsewhere = browser.do("open", house.page.replace("127.0.0.1", "localhost"))
     post = f"fetch('{house.issuer}/revoke', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: {CLIENT_FORM}}})"
-    refused = len(log_lines(service, "request refused"))
+    refused = len(log_lines(service, "request.refused"))
     assert "opaque" == browser.do("look", elsewhere, f"{post}.then((answer) => answer.type)")
-    assert refused < len(log_lines(service, "request refused"))
+    assert refused < len(log_lines(service, "request.refused"))
     browser.do("close", elsewhere)
     # The token service's docs are no page of this client, though of the same site, so that the browser sends the cookie along.
     docs = browser.do("open", f"{house.issuer}/docs")
@@ -167,7 +167,7 @@ def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(t
                 browser.do("wait", tab, "body[data-away][data-state=signed-in]")
         for tab in tabs:
             browser.do("wait", tab, "body:not([data-away])")
-        assert 503 in {line["status"] for line in log_lines(first, "request refused")}
+        assert 503 in {line["status"] for line in log_lines(first, "request.refused")}
         first.stop()
         # The token is still good, and orders asks nobody.
         browser.order(tabs[1], "Tea in an outage")
@@ -193,18 +193,18 @@ def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(t
 def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path: Path, browser: Browser) -> None:
     check_programs()
     keys = {
-        f"MINTMARK_{name}_KEYS": f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        f"AUTHMINT_{name}_KEYS": f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
         for name in ("KEY_ENCRYPTION", "REFRESH_TOKEN")
     }
     # On loopback this browser takes it over http as well.
-    house = House(tmp_path, LIFETIME, MINTMARK_ENVIRONMENT="production", **keys)
+    house = House(tmp_path, LIFETIME, AUTHMINT_ENVIRONMENT="production", **keys)
     with house.token_service(), house.services():
         tab = browser.do("open", house.page)
         browser.wait_until("signed-out", tab)
         browser.sign_in(tab)
         browser.wait_until("signed-in", tab)
         (cookie,) = browser.do("cookies")
-        assert ("__Host-mintmark-page", True, True, "Strict") == tuple(
+        assert ("__Host-authmint-refresh-page", True, True, "Strict") == tuple(
             cookie[name] for name in ("name", "secure", "httpOnly", "sameSite")
         )
         browser.do("reload", tab)

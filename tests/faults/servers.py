@@ -12,12 +12,12 @@ from pathlib import Path
 
 import asyncpg
 
-from service.secret_keys import SecretKeys
-from service.sessions import RefreshToken, RefreshTokenSealer
-from tests.doors.conftest import ROOT, Running, environment, free_ports, running
+from authmint_service.secret_keys import SecretKeys
+from authmint_service.sessions import RefreshToken, RefreshTokenCodec
+from tests.e2e.conftest import ROOT, Running, environment, free_ports, running
 
-SERVE = (str(Path(sys.executable).with_name("mintmark-service")), "serve")
-SERVE_BY_ITS_OWN_CLOCK = (sys.executable, "-m", "tests.faults.own_clock")
+SERVE = (str(Path(sys.executable).with_name("authmint-service")), "serve")
+SERVE_BY_ITS_OWN_CLOCK = (sys.executable, "-m", "tests.faults.shifted_clock")
 AUDIENCES = ["orders", "https://auth.example"]
 CLIENTS = {"spa": None, "hasty": 1, "strict": 0}
 """Grace periods by client id; None: as the service is set, 30 seconds."""
@@ -31,7 +31,7 @@ class Server:
 
     def __init__(self, port: int, folder: Path, env: Mapping[str, str], command: Sequence[str]) -> None:
         self.port, self._folder, self._command = port, folder, command
-        self._env = dict(env) | {"MINTMARK_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        self._env = dict(env) | {"AUTHMINT_PORT": str(port), "PYTHONPATH": str(ROOT)}
         self._output = folder / f"server-{port}"
         self._stack = ExitStack()
 
@@ -61,12 +61,12 @@ class Site:
 
     def __init__(self, folder: Path, dsn: str, count: int, command: Sequence[str], settings: Mapping[str, str]) -> None:
         env = environment(
-            MINTMARK_ENVIRONMENT="development", MINTMARK_ISSUER="https://auth.example", MINTMARK_DATABASE_URL=dsn,
-            MINTMARK_KEY_ENCRYPTION_KEYS=ENCRYPTION_KEYS, MINTMARK_REFRESH_TOKEN_KEYS=REFRESH_KEYS,
-            MINTMARK_LOG_LEVEL="WARNING", MINTMARK_DATA_DIR=str(folder / "none"),
+            AUTHMINT_ENVIRONMENT="development", AUTHMINT_ISSUER="https://auth.example", AUTHMINT_DATABASE_URL=dsn,
+            AUTHMINT_KEY_ENCRYPTION_KEYS=ENCRYPTION_KEYS, AUTHMINT_REFRESH_TOKEN_KEYS=REFRESH_KEYS,
+            AUTHMINT_LOG_LEVEL="WARNING", AUTHMINT_DATA_DIR=str(folder / "none"),
         )  # fmt: skip
         self.env = env | dict(settings)
-        self.sealer = RefreshTokenSealer(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
+        self.sealer = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
         self.servers = [Server(port, folder, self.env, command) for port in free_ports(count)]
 
     @property
@@ -97,7 +97,7 @@ async def add_clients(dsn: str) -> None:
             await connection.execute(
                 """
                 INSERT INTO clients (client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences,
-                                     default_audiences, created_at, refresh_grace)
+                                     default_audiences, created_at, refresh_grace_seconds)
                 VALUES ($1, $2, $1, false, '{}', '{password,refresh_token}', '{orders:read}', $3, $3, now(), $4)
                 ON CONFLICT DO NOTHING
                 """,
@@ -125,7 +125,7 @@ async def sign_in(
         )  # fmt: skip
         await connection.copy_records_to_table(
             "sessions",
-            columns=["handle", "id", "user_id", "client_id", "scopes", "audiences", "created_at", "rotated_at",
+            columns=["handle", "id", "account_id", "client_id", "scopes", "audiences", "created_at", "rotated_at",
                      "idle_expires_at", "expires_at"],
             records=[
                 (token.handle, sid, user, client_id, ["orders:read"], AUDIENCES, now, now, now + timedelta(days=14),
@@ -140,5 +140,5 @@ async def sign_in(
 
 def generation_of(text: str) -> int:
     """What a refresh token says of itself: the generation stands in it in the clear, sealed."""
-    content = base64.urlsafe_b64decode(text.removeprefix("mmr_")[:-6] + "==")
+    content = base64.urlsafe_b64decode(text.removeprefix("amrt_")[:-6] + "==")
     return int.from_bytes(content[21:25], "big")

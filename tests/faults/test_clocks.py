@@ -56,7 +56,7 @@ def test_a_replay_is_refused_after_a_restart_in_the_same_second_and_when_the_clo
     clock = tmp_path / "clock"
     clock.write_text("0")
     taken = {}
-    with site(tmp_path, cluster.dsn(), command=SERVE_BY_ITS_OWN_CLOCK, MINTMARK_TEST_CLOCK=str(clock)) as found:
+    with site(tmp_path, cluster.dsn(), command=SERVE_BY_ITS_OWN_CLOCK, AUTHMINT_TEST_CLOCK=str(clock)) as found:
         replays = Replays(found, cluster.dsn(), clock)
         for between in ("nothing", "restart", "clock set back"):
             taken[between] = asyncio.run(replays.run(between))

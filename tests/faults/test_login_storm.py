@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.doors.conftest import ROOT, fetch, free_ports, running
+from tests.e2e.conftest import ROOT, fetch, free_ports, running
+from tests.faults.chaos_load import MetricFamily
 from tests.faults.cluster import Cluster
-from tests.faults.crowd import Seen, anna, crowd_elsewhere, paced, sign_in_anna, signing_in
 from tests.faults.http import Connection
 from tests.faults.servers import Site, site
-from tests.faults.storm import Family
+from tests.faults.sign_in_load import Seen, anna, crowd_elsewhere, paced, sign_in_anna, signing_in
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -28,7 +28,7 @@ MIB = 1024
 HASH_MIB, SPARE_MIB = 19, 64
 
 
-async def refreshing(seen: Seen, port: int, families: list[Family], rate: float, until: float) -> None:
+async def refreshing(seen: Seen, port: int, families: list[MetricFamily], rate: float, until: float) -> None:
     connection, turn = Connection(port), itertools.cycle(families)
 
     async def ask() -> None:
@@ -100,7 +100,7 @@ async def storm(found: Site, dsn: str, folder: Path, *, logins: int, refreshes: 
             for n in range(20):
                 group.create_task(refreshing(seen, port, families[n::20], refreshes / 20, until))
             group.create_task(probing(seen, resource, "validate", "/who", 50, until, bearer))
-            group.create_task(probing(seen, port, "account", "/users/me", 50, until, bearer))
+            group.create_task(probing(seen, port, "account", "/account/v1", 50, until, bearer))
             group.create_task(probing(seen, port, "loop", "/livez", 50, until))
     bound = idle / MIB + PERMITS * HASH_MIB + SPARE_MIB
     saw, longest = seen.statuses + crowd.result().statuses, max(seen.retry_after, crowd.result().retry_after)
@@ -119,14 +119,16 @@ async def storm(found: Site, dsn: str, folder: Path, *, logins: int, refreshes: 
 
 @pytest.mark.timeout(110)
 def test_a_storm_of_sign_ins_is_refused_in_part_while_refreshes_are_served(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_HASH_WORKERS=str(PERMITS)) as found:
+    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_PASSWORD_HASH_WORKERS=str(PERMITS)) as found:
         asyncio.run(storm(found, cluster.dsn(), tmp_path, logins=150, refreshes=40, seconds=3))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_ten_minutes_of_five_hundred_sign_ins_at_once_hold_up_nobody_else(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_ACCESS_TOKEN_TTL="3600", MINTMARK_HASH_WORKERS=str(PERMITS)) as found:
+    with site(
+        tmp_path, cluster.dsn(), count=1, AUTHMINT_ACCESS_TOKEN_TTL="3600", AUTHMINT_PASSWORD_HASH_WORKERS=str(PERMITS)
+    ) as found:
         figures = asyncio.run(storm(found, cluster.dsn(), tmp_path, logins=500, refreshes=200, seconds=600))
     p99 = figures["p99_milliseconds"]
     assert p99["refresh"] <= 250

@@ -14,11 +14,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from service import migrations
-from tests.doors.conftest import ROOT, environment, fetch
+from authmint_service import migrations
+from tests.e2e.conftest import ROOT, environment, fetch
+from tests.faults.chaos_load import Storm, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.servers import SERVE, Site, add_clients, site
-from tests.faults.storm import Storm, check_all
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
@@ -82,7 +82,7 @@ def migrate_at_once(cluster: Cluster, folder: Path, times: int) -> None:
         dsn, own = new_database(cluster), folder / str(number)
         own.mkdir()
         with ExitStack() as stack:
-            found = Site(own, dsn, REPLICAS, SERVE, {"MINTMARK_DATABASE_POOL_SIZE": "2"})
+            found = Site(own, dsn, REPLICAS, SERVE, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
             start_at_once(found, stack)
             assert [migrations.head()] == revisions(dsn)
             assert not any("error" in server.said for server in found.servers)
@@ -108,8 +108,8 @@ def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "sub
     """`seconds`: how long the migration takes, or would."""
     with output.open("wb") as said:
         return subprocess.Popen(
-            (sys.executable, "-m", "service.cli", "migrate"), cwd=folder, stdout=said, stderr=subprocess.STDOUT,
-            env=environment(MINTMARK_DATABASE_URL=dsn, PYTHONPATH=str(folder), SECONDS=str(seconds)),
+            (sys.executable, "-m", "authmint_service.cli", "migrate"), cwd=folder, stdout=said, stderr=subprocess.STDOUT,
+            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder), SECONDS=str(seconds)),
         )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def test_an_old_server_serves_on_a_newer_schema_and_says_so(cluster: Cluster, tm
             status, content, _ = fetch(f"http://127.0.0.1:{port}/readyz")
             assert (200, "ready") == (status, json.loads(content)["status"])
             assert "newer schema" in json.loads(content)["warning"]
-    env = environment(MINTMARK_DATABASE_URL=dsn)
+    env = environment(AUTHMINT_DATABASE_URL=dsn)
     old = subprocess.run([SERVE[0], "migrate"], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (0, "The database schema is at revision 9999.\n") == (old.returncode, old.stdout)
     assert ["9999"] == revisions(dsn)

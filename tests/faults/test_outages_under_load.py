@@ -11,11 +11,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.faults.chaos_load import Storm, check_all, until_quiet, while_going_on
 from tests.faults.cluster import Cluster
 from tests.faults.http import Connection, Lost, NotSent
 from tests.faults.proxy import Network, Proxy
 from tests.faults.servers import Site, site
-from tests.faults.storm import Storm, check_all, until_quiet, while_going_on
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -56,7 +56,7 @@ class Outages:
         connection = await asyncpg.connect(self._cluster.dsn())
         try:
             await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mintmark'"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'authmint'"
             )
         finally:
             await connection.close()

@@ -14,11 +14,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.doors.conftest import environment, free_ports, running
+from tests.e2e.conftest import environment, free_ports, running
+from tests.faults.chaos_load import Storm, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.http import Answer, Connection
 from tests.faults.servers import SERVE, Site, site
-from tests.faults.storm import Storm, check_all
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -38,9 +38,9 @@ def pgbouncer(database: int) -> Iterator[int]:
 @contextmanager
 def _running_in(folder: Path, database: int) -> Iterator[int]:
     (port,) = free_ports(1)
-    (folder / "users").write_text('"mintmark" ""\n')
+    (folder / "users").write_text('"authmint" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={database} user=mintmark\n"
+        f"[databases]\n* = host=127.0.0.1 port={database} user=authmint\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 200\n"
     )
@@ -92,11 +92,11 @@ async def refresh_at_once(found: Site, cluster: Cluster) -> None:
 def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(cluster: Cluster, tmp_path: Path) -> None:
     with pgbouncer(cluster.port) as port:
         context = site(
-            tmp_path, cluster.dsn(port=port), MINTMARK_DATABASE_STATEMENT_CACHE="0", MINTMARK_ENVIRONMENT="production",
-            MINTMARK_DRAIN_SECONDS="0",
+            tmp_path, cluster.dsn(port=port), AUTHMINT_DATABASE_STATEMENT_CACHE="0", AUTHMINT_ENVIRONMENT="production",
+            AUTHMINT_DRAIN_SECONDS="0",
         )  # fmt: skip
         with context as found:
-            command(found, "users", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
+            command(found, "accounts", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
             command(found, "keys", "rotate")
             asyncio.run(refresh_at_once(found, cluster))

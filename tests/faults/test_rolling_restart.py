@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.chaos_load import MetricFamily, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.history import Operation, Saw
 from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import Server, Site, generation_of, site
-from tests.faults.storm import Family, check_all
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -61,7 +61,9 @@ class Balancer:
             return await connections[other].ask("POST", "/token", form)
 
 
-async def refresh(balancer: Balancer, ports: Sequence[int], family: Family, counts: Counter[str], done: asyncio.Event) -> None:
+async def refresh(
+    balancer: Balancer, ports: Sequence[int], family: MetricFamily, counts: Counter[str], done: asyncio.Event
+) -> None:
     """One person who refreshes until `done`, and must always get the next token."""
     connections = {port: Connection(port) for port in ports}
     turn = hash(family.first.handle)
@@ -112,23 +114,23 @@ async def roll(found: Site, cluster: Cluster, *, times: int, at_once: int) -> No
 
 @pytest.mark.timeout(110)
 def test_a_rolling_restart_under_load_fails_no_request(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), MINTMARK_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+    with site(tmp_path, cluster.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
         asyncio.run(roll(found, cluster, times=2, at_once=8))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_twenty_rolling_restarts_under_load_fail_no_request(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), MINTMARK_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+    with site(tmp_path, cluster.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
         asyncio.run(roll(found, cluster, times=20, at_once=32))
 
 
 async def drain(found: Site) -> None:
     (server,) = found.servers
     poll, other = Connection(server.port), Connection(server.port)
-    tag = (await poll.ask("GET", "/revocations")).headers["etag"]
+    tag = (await poll.ask("GET", "/revocation-list")).headers["etag"]
     assert "connection" not in (await other.ask("GET", "/livez")).headers
-    held = asyncio.create_task(poll.ask("GET", "/revocations?wait=10", headers={"If-None-Match": tag}))
+    held = asyncio.create_task(poll.ask("GET", "/revocation-list?wait=10", headers={"If-None-Match": tag}))
     await asyncio.sleep(0.5)
     assert not held.done()
     server.running.process.send_signal(signal.SIGTERM)
@@ -143,5 +145,5 @@ async def drain(found: Site) -> None:
 
 @pytest.mark.timeout(60)
 def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), count=1, MINTMARK_DRAIN_SECONDS="3") as found:
+    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DRAIN_SECONDS="3") as found:
         asyncio.run(drain(found))

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.faults.chaos_load import GRACES, MetricFamily, Storm, check_all, families_of, until_quiet, while_going_on
 from tests.faults.cluster import Cluster
-from tests.faults.killing import Killer
+from tests.faults.process_killer import Killer
 from tests.faults.servers import Site, sign_in, site
-from tests.faults.storm import GRACES, Family, Storm, check_all, families_of, until_quiet, while_going_on
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
 
 
-async def people(found: Site, dsn: str, count: int) -> list[Family]:
+async def people(found: Site, dsn: str, count: int) -> list[MetricFamily]:
     """Signed in already, a third through each client."""
     families = []
     for client_id in GRACES:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mintmark import ResourceServer
-from mintmark.jose import Signer, SigningKey
+from authmint import ResourceServer
+from authmint.jose import Signer, SigningKey
 
 ISSUER, AUDIENCE = "https://auth.example", "orders"
 NOW = 1_800_000_000

@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from mintmark import InvalidToken, Principal, ResourceServer
-from mintmark.jose import encode_base64url
+from authmint import InvalidToken, Principal, ResourceServer
+from authmint.jose import encode_base64url
 from tests.library.conftest import AUDIENCE, NOW, Issuer
 from tests.library.web import Clock, Web, publish, web
 
@@ -189,10 +189,10 @@ MEMBERS = (
     "alg", "typ", "kid", "cty", "crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "epk", "apu", "p2c",
     "svt",
 )  # fmt: skip
-SHAPES: tuple[Any, ...] = ("\0admin", -1, ["admin", "orders:write"], {"admin": True}, None)
+PARSE_MESSAGES: tuple[Any, ...] = ("\0admin", -1, ["admin", "orders:write"], {"admin": True}, None)
 DECIDE = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid"}
 """Whatever the shape, it is refused."""
-REFUSED_MEMBERS = {"alg", "typ", "kid", "crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "enc"}
+FORBIDDEN_HEADER_MEMBERS = {"alg", "typ", "kid", "crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "enc"}
 
 
 async def test_each_of_sixty_five_registered_names_in_five_wrong_shapes_is_refused_or_changes_nothing(scene: Scene) -> None:
@@ -200,19 +200,19 @@ async def test_each_of_sixty_five_registered_names_in_five_wrong_shapes_is_refus
     plain = await scene.admits(scene.signed(scene.header(), scene.issuer))
     assert plain
     assert 65 == len({*CLAIMS, *MEMBERS}) == len(CLAIMS) + len(MEMBERS)
-    for shape in SHAPES:
+    for shape in PARSE_MESSAGES:
         for name in CLAIMS:
             principal = await scene.admits(scene.signed(scene.header(), scene.issuer, **{name: shape}))
             if name == "sub_profile":
                 # An unknown one is neither a person nor a machine; of another shape it is refused.
                 assert (principal is None) == (shape is not None and not isinstance(shape, str)), shape
-                assert principal is None or not (principal.is_user or principal.is_machine)
+                assert principal is None or not (principal.is_user or principal.is_service)
             else:
                 assert (principal is None) == (name in DECIDE), (name, shape)
                 assert principal is None or rights(principal) == rights(plain), (name, shape)
         for name in MEMBERS:
             principal = await scene.admits(scene.signed(scene.header() | {name: shape}, scene.issuer))
-            assert (principal is None) == (name in REFUSED_MEMBERS), (name, shape)
+            assert (principal is None) == (name in FORBIDDEN_HEADER_MEMBERS), (name, shape)
             assert principal is None or rights(principal) == rights(plain), (name, shape)
 
 
@@ -220,5 +220,5 @@ def rights(principal: Principal) -> tuple[object, ...]:
     """All that anyone decides by."""
     return (
         principal.issuer, principal.sub, principal.client_id, principal.scopes, principal.audience, principal.session_id,
-        principal.issued_at, principal.expires_at, principal.is_user, principal.is_machine,
+        principal.issued_at, principal.expires_at, principal.is_user, principal.is_service,
     )  # fmt: skip

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from mintmark import InvalidToken, KeysUnavailable, ResourceServer
-from mintmark.jose import SigningKey
+from authmint import InvalidToken, IssuerUnavailable, ResourceServer
+from authmint.jose import SigningKey
 from tests.library.conftest import AUDIENCE, Issuer
 from tests.library.web import Clock, Web, publish, web
 
@@ -57,7 +57,7 @@ async def test_old_keys_stay_when_the_key_set(how: str, issuer: Issuer) -> None:
             while site.hits.count("/jwks") == fetched:
                 await asyncio.sleep(0.01)
             # Whoever comes with a new key waits for that fetch, and is told to try again, not to sign in again.
-            with pytest.raises(KeysUnavailable):
+            with pytest.raises(IssuerUnavailable):
                 await auth.verify(RSA.token(iss=site.url, iat=int(clock.now), exp=int(clock.now) + 60))
         assert "6f1c" == (await auth.verify(token)).sub
         assert "/moved" not in site.hits

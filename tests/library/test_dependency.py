@@ -9,8 +9,8 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
 from starlette.testclient import TestClient
 
-import mintmark
-from mintmark import ConfigurationError, Principal, ResourceServer
+import authmint
+from authmint import ConfigurationError, Principal, ResourceServer
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = pytest.mark.anyio
@@ -175,11 +175,11 @@ async def test_a_test_may_put_a_principal_in_place_of_the_door(app: FastAPI, aut
 
 async def test_openapi_shows_the_scopes_of_each_route_and_both_flows(app: FastAPI) -> None:
     schema = app.openapi()
-    flows = schema["components"]["securitySchemes"]["Mintmark"]["flows"]
+    flows = schema["components"]["securitySchemes"]["Authmint"]["flows"]
     assert {"password", "clientCredentials"} == set(flows)
     assert SCOPES == flows["password"]["scopes"]
     assert f"{ISSUER}/token" == flows["password"]["tokenUrl"]
-    assert [{"Mintmark": ["orders:read", "orders:write"]}] == schema["paths"]["/both"]["get"]["security"]
+    assert [{"Authmint": ["orders:read", "orders:write"]}] == schema["paths"]["/both"]["get"]["security"]
 
 
 def test_settings_that_contradict_each_other_are_refused_at_the_start(issuer: Issuer) -> None:
@@ -204,7 +204,7 @@ async def test_a_principal_cannot_be_changed(auth: ResourceServer, issuer: Issue
     with pytest.raises(AttributeError):
         who.sub = "other"  # type: ignore[misc]  # the same
     assert ("6f1c", "spa", frozenset({"orders:read"}), "s", True, False) == (
-        who.sub, who.client_id, who.scopes, who.session_id, who.is_user, who.is_machine,
+        who.sub, who.client_id, who.scopes, who.session_id, who.is_user, who.is_service,
     )  # fmt: skip
 
 
@@ -220,6 +220,6 @@ async def test_the_dependency_may_be_used_in_place_of_a_security_marker(auth: Re
 
 
 def test_everything_that_is_offered_exists_and_is_listed() -> None:
-    assert sorted(mintmark.__all__) == mintmark.__all__
-    for name in mintmark.__all__:
-        assert getattr(mintmark, name).__module__.startswith("mintmark")
+    assert sorted(authmint.__all__) == authmint.__all__
+    for name in authmint.__all__:
+        assert getattr(authmint, name).__module__.startswith("authmint")

@@ -1,4 +1,4 @@
-"""`mintmark doctor`: what it finds in an issuer and in services, over real HTTP."""
+"""`authmint doctor`: what it finds in an issuer and in services, over real HTTP."""
 
 import asyncio
 import json
@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from mintmark.checks import Check
-from mintmark.cli import main
-from mintmark.doctor import examine_issuer, examine_resource
+from authmint.checks import Check
+from authmint.cli import main
+from authmint.doctor import check_issuer, check_resource
 from tests.library.conftest import Issuer
 from tests.library.web import Web, publish, web
 
 pytestmark = pytest.mark.anyio
 
 
-def good_headers(seconds_ahead: float = 0) -> str:
-    return f"cache-control: public, max-age=300\r\ndate: {formatdate(time.time() + seconds_ahead, usegmt=True)}\r\n"
+def good_headers(offset_seconds: float = 0) -> str:
+    return f"cache-control: public, max-age=300\r\ndate: {formatdate(time.time() + offset_seconds, usegmt=True)}\r\n"
 
 
 def told(checks: list[Check], name: str, held: bool | None) -> str:
@@ -27,11 +27,11 @@ def told(checks: list[Check], name: str, held: bool | None) -> str:
 
 
 async def of_issuer(site: Web) -> list[Check]:
-    return [check async for check in examine_issuer(site.url)]
+    return [check async for check in check_issuer(site.url)]
 
 
 async def of_resource(site: Web, path: str = "/orders") -> list[Check]:
-    return [check async for check in examine_resource(site.url + path, site.url)]
+    return [check async for check in check_resource(site.url + path, site.url)]
 
 
 async def test_a_good_issuer_passes_every_check(issuer: Issuer) -> None:
@@ -141,9 +141,9 @@ async def test_a_resource_without_keys_and_one_that_is_away_are_told(issuer: Iss
         protect(site)
         site.bad["/orders"] = b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"
         assert "it has no keys" in told(await of_resource(site), "bad token", False)
-    assert "cannot be asked" in told([one async for one in examine_resource("http://127.0.0.1:1", "x")], "challenge", False)
-    assert "https" in told([one async for one in examine_issuer("http://auth.example")], "https", False)
-    assert "https" in told([one async for one in examine_resource("http://orders.example", "x")], "https", False)
+    assert "cannot be asked" in told([one async for one in check_resource("http://127.0.0.1:1", "x")], "challenge", False)
+    assert "https" in told([one async for one in check_issuer("http://auth.example")], "https", False)
+    assert "https" in told([one async for one in check_resource("http://orders.example", "x")], "https", False)
 
 
 async def test_the_command_tells_in_text_or_json_and_its_code_says_whether_all_is_in_order(

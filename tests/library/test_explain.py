@@ -1,4 +1,4 @@
-"""`mintmark explain`: each reason in a sentence, never the signature, and nothing that steers a terminal."""
+"""`authmint explain`: each reason in a sentence, never the signature, and nothing that steers a terminal."""
 
 import io
 import json
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mintmark import StaticKeySet
-from mintmark.cli import main, read_token
-from mintmark.explain import Explanation, explain
-from mintmark.jose import SharedSecretKey, Signer
-from mintmark.key_history import KeyHistory, fetch_key_history
+from authmint import StaticKeySet
+from authmint.cli import main, read_token
+from authmint.explain import Explanation, explain
+from authmint.jose import SharedSecretKey, Signer
+from authmint.key_history import KeyHistory, fetch_key_history
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 from tests.library.web import publish, web
 
@@ -69,7 +69,7 @@ async def test_without_an_issuer_or_an_audience_their_checks_are_left_out(issuer
 
 
 HISTORY: dict[str, Any] = {
-    "active": {"published_at": NOW - 900, "signs_from": NOW - 300},
+    "active": {"published_at": NOW - 900, "active_from": NOW - 300},
     "announced to retire": {"retired_at": NOW + 60, "withdrawn_at": NOW + 900},
     "retired": {"retired_at": NOW - 60, "withdrawn_at": NOW + 900},
     "withdrawn": {"retired_at": NOW - 900, "withdrawn_at": NOW - 60},
@@ -82,7 +82,7 @@ HISTORY: dict[str, Any] = {
 def test_what_became_of_a_key_is_told_from_the_issuers_history() -> None:
     junk: list[Any] = [7, None, {}, {"kid": 7}, {"kid": []}]
     history = KeyHistory.read({"keys": [*junk, *({"kid": kid, **times} for kid, times in HISTORY.items())]})
-    told = {kid: end for kid in (*HISTORY, "unknown") if (end := history.end_of(kid, NOW))}
+    told = {kid: end for kid in (*HISTORY, "unknown") if (end := history.describe_end(kid, NOW))}
     minute_ago, earlier = (f"{datetime.fromtimestamp(NOW - ago, UTC):%Y-%m-%d %H:%M UTC}" for ago in (60, 900))
     assert {
         "retired": f"was retired on {minute_ago}",
@@ -91,7 +91,7 @@ def test_what_became_of_a_key_is_told_from_the_issuers_history() -> None:
     } == told
     useless: list[dict[str, Any]] = [{}, {"keys": 7}, {"keys": {}}]
     for bad in useless:
-        assert KeyHistory.read(bad).end_of("retired", NOW) is None
+        assert KeyHistory.read(bad).describe_end("retired", NOW) is None
 
 
 async def test_an_issuer_that_tells_nothing_of_its_keys_leaves_the_explanation_as_it_is(issuer: Issuer) -> None:

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from joserfc import jwe
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from mintmark import InvalidToken, ResourceServer
-from mintmark.errors import ConfigurationError
-from mintmark.jose import SigningKey, encode_base64url
+from authmint import InvalidToken, ResourceServer
+from authmint.errors import ConfigurationError
+from authmint.jose import SigningKey, encode_base64url
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = pytest.mark.anyio

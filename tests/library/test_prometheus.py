@@ -6,10 +6,10 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from mintmark import Event, InvalidToken, RemoteKeySet, ResourceServer
-from mintmark.documents import Document, FetchError
-from mintmark.events import EventName
-from mintmark.prometheus import PrometheusObserver
+from authmint import Event, InvalidToken, RemoteKeySet, ResourceServer
+from authmint.events import EventName
+from authmint.fetching import Document, FetchError
+from authmint.integrations.prometheus import PrometheusObserver
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = pytest.mark.anyio
@@ -26,11 +26,11 @@ async def test_what_happens_is_counted_and_no_token_or_kid_is_shown(issuer: Issu
     for token in (expired, expired, stranger, "canary"):
         with pytest.raises(InvalidToken):
             await server.verify(token)
-    assert 1 == registry.get_sample_value("mintmark_tokens_verified_total")
-    assert 2 == registry.get_sample_value("mintmark_tokens_remembered_total")
-    assert 2 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "expired"})
-    assert 1 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "unknown_key"})
-    assert 1 == registry.get_sample_value("mintmark_tokens_refused_total", {"reason": "not_three_parts"})
+    assert 1 == registry.get_sample_value("authmint_verifier_tokens_verified_total")
+    assert 2 == registry.get_sample_value("authmint_verifier_tokens_cached_total")
+    assert 2 == registry.get_sample_value("authmint_verifier_tokens_refused_total", {"reason": "expired"})
+    assert 1 == registry.get_sample_value("authmint_verifier_tokens_refused_total", {"reason": "unknown_key"})
+    assert 1 == registry.get_sample_value("authmint_verifier_tokens_refused_total", {"reason": "malformed_token"})
     shown = generate_latest(registry).decode()
     assert not [secret for secret in (good, expired, stranger, "canary", issuer.key.kid, "6f1c") if str(secret) in shown]
 
@@ -51,7 +51,7 @@ async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
         async with keys.lifespan():
             clock[0] += 60
     for outcome in ("ok", "failed"):
-        assert 1 == registry.get_sample_value("mintmark_key_fetch_seconds_count", {"outcome": outcome})
+        assert 1 == registry.get_sample_value("authmint_verifier_key_fetch_duration_seconds_count", {"outcome": outcome})
 
 
 def test_every_event_is_known_to_it() -> None:

@@ -9,7 +9,7 @@ import httpx
 import httpx2
 import pytest
 
-from mintmark import ServiceAuth, ServiceAuthError
+from authmint import ServiceAuth, ServiceAuthError
 from tests.library.web import Clock, Web, web
 
 pytestmark = pytest.mark.anyio

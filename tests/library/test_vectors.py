@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from mintmark import InvalidToken, ResourceServer
-from mintmark.errors import ConfigurationError, KeysUnavailable
-from mintmark.jose import Parser, SharedSecretKey, VerifyingKey, decode_base64url
+from authmint import InvalidToken, ResourceServer
+from authmint.errors import ConfigurationError, IssuerUnavailable
+from authmint.jose import Parser, SharedSecretKey, VerifyingKey, decode_base64url
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "wycheproof_json_web_signature_test.json"
 
 
 def vector_file() -> Path | None:
-    """In the folder that MINTMARK_TEST_VECTORS names, or beside this repository, or beside the one that this is a clone of."""
-    if named := os.environ.get("MINTMARK_TEST_VECTORS"):
+    """In the folder that AUTHMINT_TEST_VECTORS names, or beside this repository, or beside the one that this is a clone of."""
+    if named := os.environ.get("AUTHMINT_TEST_VECTORS"):
         return Path(named) / NAME
     command = ["git", "config", "--get", "remote.origin.url"]
     origin = (
@@ -44,8 +44,8 @@ def groups() -> list[dict[str, Any]]:
     file = vector_file()
     if file is None or not file.exists():
         if os.environ.get("CI"):
-            pytest.fail(f"{NAME} is missing. Set MINTMARK_TEST_VECTORS to the folder that has it.")
-        pytest.skip(f"{NAME} is not on this machine; MINTMARK_TEST_VECTORS names its folder")
+            pytest.fail(f"{NAME} is missing. Set AUTHMINT_TEST_VECTORS to the folder that has it.")
+        pytest.skip(f"{NAME} is not on this machine; AUTHMINT_TEST_VECTORS names its folder")
     found: list[dict[str, Any]] = json.loads(file.read_text())["testGroups"]
     return found
 
@@ -118,6 +118,6 @@ async def test_through_the_dependency_every_vector_is_an_invalid_token_and_nothi
         except ConfigurationError:
             continue
         for vector in group["tests"]:
-            with pytest.raises((InvalidToken, KeysUnavailable)) as refused:
+            with pytest.raises((InvalidToken, IssuerUnavailable)) as refused:
                 await server.verify(vector["jws"])
             assert refused.type is InvalidToken

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx2
 
-from service.clients import Client
-from service.users import User
+from authmint_service.accounts import User
+from authmint_service.clients import Client
 from tests.service.conftest import PASSWORD, Service
 
 PAGE = "https://app.auth.example"
@@ -30,7 +30,7 @@ class Browser:
 
     @property
     def name(self) -> str:
-        return f"__Host-mintmark-{self.client.client_id}"
+        return f"__Host-authmint-refresh-{self.client.client_id}"
 
     @property
     def refresh_token(self) -> str:

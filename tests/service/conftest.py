@@ -1,6 +1,6 @@
 """A token service in this process, on a real PostgreSQL, spoken to over HTTP.
 
-The server is the one at MINTMARK_TEST_DATABASE_URL, or an embedded one that all workers share. Each worker makes a database of
+The server is the one at AUTHMINT_TEST_DATABASE_URL, or an embedded one that all workers share. Each worker makes a database of
 its own there, with a random name, and drops that one and no other. Tests keep apart by random names.
 """
 
@@ -17,14 +17,15 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from service.app import create_app
-from service.clients import Client, ClientStore, new_client_secret, secret_hash
-from service.database import Database
-from service.embedded_postgres import embedded_postgres
-from service.migrations import migrate
-from service.settings import Settings, load_settings
-from service.signing_keys import Policy, SigningKeyStore
-from service.users import PasswordHasher, User, UserStore, prepare_username
+from authmint_service.accounts import AccountStore, User, prepare_username
+from authmint_service.app import create_app
+from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
+from authmint_service.database import Database
+from authmint_service.embedded_postgres import embedded_postgres
+from authmint_service.migrations import migrate
+from authmint_service.passwords import PasswordHasher
+from authmint_service.settings import Settings, load_settings
+from authmint_service.signing_keys import Policy, SigningKeyStore
 
 ISSUER = "https://auth.example"
 PASSWORD = "seven green parrots in a boat"
@@ -49,7 +50,7 @@ class Clock:
 
 @pytest.fixture(scope="session")
 async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    if given := os.environ.get("MINTMARK_TEST_DATABASE_URL"):
+    if given := os.environ.get("AUTHMINT_TEST_DATABASE_URL"):
         yield given
         return
     base = tmp_path_factory.getbasetemp()
@@ -66,7 +67,7 @@ def dsn_of(server: str, database: str) -> str:
 @asynccontextmanager
 async def own_database(server: str) -> AsyncIterator[str]:
     """A new empty database, dropped at the end."""
-    name = f"mintmark_test_{secrets.token_hex(8)}"
+    name = f"authmint_test_{secrets.token_hex(8)}"
     connection = await asyncpg.connect(server)
     try:
         await connection.execute(f"CREATE DATABASE {name}")
@@ -90,7 +91,7 @@ async def make_first_key(dsn: str) -> None:
     """A key that signs, for clocks that begin when `Clock` does or later."""
     settings, database = make_settings(dsn), Database(size=1)
     async with database.open(dsn):
-        policy = Policy(algorithm="ES256", period=settings.signing_key_rotation, token_lifetime=300, rsa_bits=2048)
+        policy = Policy(algorithm="ES256", period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048)
         await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000)
 
 
@@ -136,7 +137,7 @@ class Service:
             "password_hash": self._password_hash,
         }
         user = User(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of User
-        await UserStore(self.database).add(user, self.clock())
+        await AccountStore(self.database).add(user, self.clock())
         return user
 
     async def add_client(self, secret: str | None = None, **changes: object) -> Client:
@@ -200,7 +201,7 @@ def secret() -> str:
 
 
 @pytest.fixture
-def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def polls_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Services look at the keys at once, and not within three seconds."""
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
-    monkeypatch.setattr("service.upkeep.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.RETRY_SECONDS", 0.02)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import httpx2
 
-from service.clients import Client
-from service.users import User
+from authmint_service.accounts import User
+from authmint_service.clients import Client
 from tests.service.conftest import Service
 
 REFUSED = (400, "invalid_grant")

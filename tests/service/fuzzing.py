@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from mintmark.jose import encode_base64url
-from service.sessions.refresh_token import LAST_GENERATION, PREFIX, RefreshToken, RefreshTokenSealer, _checksum
+from authmint.jose import encode_base64url
+from authmint_service.sessions.refresh_token import LAST_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 MARK = "Zq7canary"
@@ -47,7 +47,7 @@ class Known:
     token: str
     """A refresh token of the public client, of a session that has ended."""
     access_token: str
-    sealer: RefreshTokenSealer
+    sealer: RefreshTokenCodec
     """With the service's own keys: for tokens that are sealed well, and of no session."""
 
 
@@ -152,7 +152,7 @@ class Fuzzer:
             credentials = base64.b64encode(MARK.encode() + given) if chance.random() < 0.7 else MARK.encode() + given
             headers.append((b"authorization", chance.choice((b"Basic ", b"basic  ", b"Bearer ", b"")) + credentials))
         if chance.random() < 0.05:
-            headers.append((b"cookie", f"__Host-mintmark-{self._known.public}={MARK}".encode()))
+            headers.append((b"cookie", f"__Host-authmint-refresh-{self._known.public}={MARK}".encode()))
         return headers
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import schemathesis
 
-from tests.doors.conftest import fetch
+from tests.e2e.conftest import fetch
 
 KNOWN = json.loads(os.environ["OPENAPI_KNOWN"])
 """The address, and the forms with which a person and a service get tokens."""
@@ -32,7 +32,7 @@ class AccessToken:
         self._persons = ""
 
     def get(self, case: schemathesis.Case[Any], _: schemathesis.AuthContext) -> str:
-        if case.operation.path.startswith("/users/{user_id}"):
+        if case.operation.path.startswith("/admin/v1/accounts/{account_id}"):
             return TOKEN_OF_SERVICE
         persons = self._persons or token(KNOWN["person"])
         ends_the_session = case.method == "DELETE" or case.operation.path == "/logout"

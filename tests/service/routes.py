@@ -8,7 +8,7 @@ from starlette.routing import Route
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """A method and a path, as the application has them."""
 
     method: str
@@ -19,16 +19,16 @@ class Door:
 
     def filled(self, **values: str) -> str:
         """The path with its parameters filled in; those that are not given with an id of nothing."""
-        known = dict.fromkeys(("user_id", "session_id"), "00000000-0000-4000-8000-000000000000")
+        known = dict.fromkeys(("account_id", "session_id"), "00000000-0000-4000-8000-000000000000")
         return self.path.format(**(known | values))
 
 
-def doors_of(app: FastAPI) -> list[Door]:
+def doors_of(app: FastAPI) -> list[Endpoint]:
     """Sorted. Fails for a kind of route that is not known here."""
     found = set()
     for entry in app.routes:
         included = getattr(entry, "original_router", None)
         for route in [entry] if included is None else included.routes:
             assert isinstance(route, APIRoute | Route), route
-            found |= {Door(method, route.path) for method in route.methods or ()}
+            found |= {Endpoint(method, route.path) for method in route.methods or ()}
     return sorted(found, key=str)

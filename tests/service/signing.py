@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from mintmark.jose import Parser
-from service.database import Database
-from service.migrations import migrate
-from service.settings import Settings
-from service.signing_keys import Policy, SigningKeyStore
+from authmint.jose import Parser
+from authmint_service.database import Database
+from authmint_service.migrations import migrate
+from authmint_service.settings import Settings
+from authmint_service.signing_keys import Policy, SigningKeyStore
 from tests.service.conftest import Clock, Service, make_settings, own_database
 
 DAY, NOW = 86_400, Clock().now
@@ -22,7 +22,7 @@ def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> Policy:
 
 
 def new_encryption_key(number: int = 1) -> str:
-    """As it stands in MINTMARK_KEY_ENCRYPTION_KEYS."""
+    """As it stands in AUTHMINT_KEY_ENCRYPTION_KEYS."""
     return f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from service.commands.output import say_table
+from authmint_service.commands.output import echo_table
 
 ROWS: list[dict[str, Any]] = [
-    {"kid": "k" * 43, "state": "active", "signs_from": "2026-01-01T00:00:00+00:00", "retired_at": None, "grants": ["a", "b"]},
-    {"kid": "n" * 43, "state": "next", "signs_from": "2026-04-01T00:00:00+00:00", "retired_at": None, "grants": []},
+    {"kid": "k" * 43, "state": "active", "active_from": "2026-01-01T00:00:00+00:00", "retired_at": None, "grants": ["a", "b"]},
+    {"kid": "n" * 43, "state": "next", "active_from": "2026-04-01T00:00:00+00:00", "retired_at": None, "grants": []},
 ]
 
 
 def lines_of_table(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    say_table(tuple(ROWS[0]), ROWS, empty="Nothing.")
+    echo_table(tuple(ROWS[0]), ROWS, empty="Nothing.")
     return [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()]
 
 
@@ -42,5 +42,5 @@ def test_on_a_terminal_that_is_too_narrow_each_row_is_a_paragraph(
 
 
 def test_an_empty_table_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
-    say_table(("kid",), [], empty="There are no keys.")
+    echo_table(("kid",), [], empty="There are no keys.")
     assert "There are no keys.\n" == capsys.readouterr().out

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from service.origins import are_of_different_sites
+from authmint_service.web_origins import are_of_different_sites
 from tests.service.browser import PAGE, REFUSED, add_client, error_of, signed_in
 from tests.service.conftest import Service, StartService
 
@@ -55,7 +55,7 @@ async def test_pages_of_cookie_clients_may_send_cookies_where_cookies_are_taken_
     for answer in answers:
         assert (PAGE, "true") == tuple(answer.headers[f"access-control-allow-{what}"] for what in ("origin", "credentials"))
         assert "Origin" == answer.headers["vary"]
-    elsewhere = await service.http.get("/users/me", headers={"Origin": PAGE})
+    elsewhere = await service.http.get("/account/v1", headers={"Origin": PAGE})
     assert (401, PAGE) == (elsewhere.status_code, elsewhere.headers["access-control-allow-origin"])
     assert "access-control-allow-credentials" not in elsewhere.headers
 
@@ -88,7 +88,7 @@ async def test_a_page_listed_in_the_settings_may_read_answers_and_still_sends_no
 async def test_a_page_asks_first_and_is_told(service: Service) -> None:
     await add_client(service)
     asked = {"Origin": PAGE, "Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
-    answer = await service.http.options("/users/me/sessions", headers=asked)
+    answer = await service.http.options("/account/v1/sessions", headers=asked)
     assert (204, PAGE) == (answer.status_code, answer.headers["access-control-allow-origin"])
     assert "DELETE" in answer.headers["access-control-allow-methods"]
     assert "Authorization" in answer.headers["access-control-allow-headers"]

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.serving.workers import STOP_SECONDS
-from service.settings import Settings, load_settings
+from authmint_service.serving.workers import STOP_SECONDS
+from authmint_service.settings import Settings, load_settings
 from tests.service.conftest import SECRET_KEYS, Service
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +32,8 @@ def pod(kind: str, name: str) -> Any:
     return OBJECTS[kind, name]["spec"]["template"]["spec"]
 
 
-CONTAINER = pod("Deployment", "mintmark")["containers"][0]
-CONFIGURED = OBJECTS["ConfigMap", "mintmark"]["data"]
+CONTAINER = pod("Deployment", "authmint")["containers"][0]
+CONFIGURED = OBJECTS["ConfigMap", "authmint"]["data"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in OBJECTS])
@@ -50,21 +50,21 @@ def test_the_manifest_has_what_keeps_a_service_available_and_holds_no_secret() -
     assert {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Job"} <= kinds
     assert "Secret" not in kinds
     assert "password" not in MANIFEST.lower()
-    labels = OBJECTS["Deployment", "mintmark"]["spec"]["template"]["metadata"]["labels"]
+    labels = OBJECTS["Deployment", "authmint"]["spec"]["template"]["metadata"]["labels"]
     for kind, path in (
         ("Deployment", "selector.matchLabels"), ("Service", "selector"), ("PodDisruptionBudget", "selector.matchLabels"),
     ):  # fmt: skip
-        selector = OBJECTS[kind, "mintmark"]["spec"]
+        selector = OBJECTS[kind, "authmint"]["spec"]
         for step in path.split("."):
             selector = selector[step]
         assert selector.items() <= labels.items()
     # A migration's pod is none that a request may go to.
-    assert not labels.items() <= OBJECTS["Job", "mintmark-migrate"]["spec"]["template"]["metadata"]["labels"].items()
-    target = OBJECTS["HorizontalPodAutoscaler", "mintmark"]["spec"]["scaleTargetRef"]
-    assert ("apps/v1", "Deployment", "mintmark") == (target["apiVersion"], target["kind"], target["name"])
+    assert not labels.items() <= OBJECTS["Job", "authmint-migrate"]["spec"]["template"]["metadata"]["labels"].items()
+    target = OBJECTS["HorizontalPodAutoscaler", "authmint"]["spec"]["scaleTargetRef"]
+    assert ("apps/v1", "Deployment", "authmint") == (target["apiVersion"], target["kind"], target["name"])
 
 
-@pytest.mark.parametrize(("kind", "name"), [("Deployment", "mintmark"), ("Job", "mintmark-migrate")])
+@pytest.mark.parametrize(("kind", "name"), [("Deployment", "authmint"), ("Job", "authmint-migrate")])
 def test_no_container_may_more_than_it_needs_and_no_image_names_a_registry(kind: str, name: str) -> None:
     spec = pod(kind, name)
     assert spec["automountServiceAccountToken"] is False
@@ -73,42 +73,42 @@ def test_no_container_may_more_than_it_needs_and_no_image_names_a_registry(kind:
         security = container["securityContext"]
         assert (False, True) == (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"])
         assert ["ALL"] == security["capabilities"]["drop"]
-        assert re.fullmatch(r"mintmark-service:[\d.]+", container["image"])
+        assert re.fullmatch(r"authmint-service:[\d.]+", container["image"])
 
 
 def test_probes_ask_what_they_are_for_and_a_pod_has_time_to_drain() -> None:
     asked = {name: CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
     assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == asked
     assert {"http"} == {CONTAINER[f"{name}Probe"]["httpGet"]["port"] for name in asked}
-    assert CONFIGURED["MINTMARK_PORT"] == str(CONTAINER["ports"][0]["containerPort"])
-    pause, drain = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"], int(CONFIGURED["MINTMARK_DRAIN_SECONDS"])
-    assert pod("Deployment", "mintmark")["terminationGracePeriodSeconds"] > pause + drain + STOP_SECONDS
+    assert CONFIGURED["AUTHMINT_PORT"] == str(CONTAINER["ports"][0]["containerPort"])
+    pause, drain = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"], int(CONFIGURED["AUTHMINT_DRAIN_SECONDS"])
+    assert pod("Deployment", "authmint")["terminationGracePeriodSeconds"] > pause + drain + STOP_SECONDS
 
 
 def test_the_memory_that_is_asked_for_is_that_of_the_processes_and_their_hashes() -> None:
-    permits, processes = int(CONFIGURED["MINTMARK_HASH_WORKERS"]), int(CONFIGURED["MINTMARK_WORKERS"])
+    permits, processes = int(CONFIGURED["AUTHMINT_PASSWORD_HASH_WORKERS"]), int(CONFIGURED["AUTHMINT_WORKERS"])
     asked, most = (int(CONTAINER["resources"][side]["memory"].removesuffix("Mi")) for side in ("requests", "limits"))
     assert processes * (PROCESS_MIB + permits * HASH_MIB) <= asked <= most
 
 
 def test_what_the_pods_are_told_is_a_complete_setting_for_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, env = pod("Deployment", "mintmark"), dict(CONFIGURED)
+    spec, env = pod("Deployment", "authmint"), dict(CONFIGURED)
     (volume,) = spec["volumes"]
     mounted = {f"{CONTAINER['volumeMounts'][0]['mountPath']}/{item['path']}": item["key"] for item in volume["secret"]["items"]}
     for variable in CONTAINER["env"]:
         if "valueFrom" in variable:
-            assert "mintmark" == variable["valueFrom"]["secretKeyRef"]["name"]
-            env[variable["name"]] = "postgresql://mintmark@postgres/mintmark"
+            assert "authmint" == variable["valueFrom"]["secretKeyRef"]["name"]
+            env[variable["name"]] = "postgresql://authmint@postgres/authmint"
         else:
             file = tmp_path / mounted[variable["value"]]
             file.write_text(SECRET_KEYS[file.name.replace("-", "_")])
             env[variable["name"]] = str(file)
-    assert {name.removeprefix("MINTMARK_").lower() for name in env} <= set(Settings.model_fields)
+    assert {name.removeprefix("AUTHMINT_").lower() for name in env} <= set(Settings.model_fields)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(_env_file=None)
     assert (False, 6, "0.0.0.0") == (settings.is_development, settings.drain, settings.host)
-    pods = OBJECTS["HorizontalPodAutoscaler", "mintmark"]["spec"]["maxReplicas"] + 1
+    pods = OBJECTS["HorizontalPodAutoscaler", "authmint"]["spec"]["maxReplicas"] + 1
     # PostgreSQL takes 100 by itself, and keeps a few for whoever repairs it.
     assert pods * settings.processes * settings.database_pool_size <= 97
 
@@ -130,7 +130,7 @@ async def test_every_figure_of_the_dashboard_is_told_with_the_labels_it_is_asked
     for expression in expressions:
         names = re.findall(r"([a-zA-Z_:][\w:]*)\{", expression)
         assert names, expression
-        assert set(re.findall(r"\bmintmark_\w+", expression)) == set(names), expression
+        assert set(re.findall(r"\bauthmint_\w+", expression)) == set(names), expression
         asked = {label.strip() for by in re.findall(r"by \(([^)]*)\)", expression) for label in by.split(",")}
         asked |= set(re.findall(r"[{,](\w+)=", expression))
         for name in names:

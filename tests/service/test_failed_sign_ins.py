@@ -7,12 +7,12 @@ import httpx2
 import pytest
 from passlib.hash import argon2, bcrypt, pbkdf2_sha256
 
-from service.clients import Client
-from service.users import PasswordHasher
-from service.users.authentication import STAND_IN
-from service.users.passwords import MEMORY_KIB, ROUNDS
+from authmint_service.authentication.password import DUMMY_PASSWORD
+from authmint_service.clients import Client
+from authmint_service.passwords import PasswordHasher
+from authmint_service.passwords.hasher import MEMORY_KIB, ROUNDS
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.hash_meter import NO_COST, Cost, HashMeter
+from tests.service.counting_hasher import NO_COST, Cost, HashMeter
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ def argon2_hash(cost: Cost) -> str:
 def hash_at(monkeypatch: pytest.MonkeyPatch, cost: Cost) -> None:
     """Services that are started after this hash at another cost."""
     hasher = partial(PasswordHasher, memory_kib=cost[0], rounds=cost[1])
-    monkeypatch.setattr("service.app.PasswordHasher", hasher)
+    monkeypatch.setattr("authmint_service.app.PasswordHasher", hasher)
 
 
 async def fail(service: Service, client: Client, username: str, password: str) -> httpx2.Response:
@@ -116,7 +116,7 @@ async def test_what_is_too_long_is_refused_by_its_size_before_anything_is_hashed
     for password in ("p" * 24_000, "p" * 257, "🦜" * 257):
         assert 400 == (await fail(service, client, user.username, password)).status_code
     assert [TODAY] * 3 == meter.costs
-    assert len(STAND_IN) == meter.longest
+    assert len(DUMMY_PASSWORD) == meter.longest
     for password in ("p" * 256, "🦜" * 256):
         assert 400 == (await fail(service, client, user.username, password)).status_code
         assert len(password.encode()) == meter.longest

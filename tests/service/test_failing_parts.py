@@ -9,27 +9,31 @@ import httpx2
 import pytest
 from passlib.hash import argon2
 
-from mintmark.token_verifier import TokenVerifier
-from service.clients import ClientCache, ClientStore
-from service.database import Database
-from service.endpoints.client_authentication import ClientAuthentication
-from service.endpoints.refresh_cookie import RefreshCookies
-from service.grants import ClientCredentialsGrant, PasswordGrant, RefreshTokenGrant
-from service.readiness import Readiness
-from service.revocations import RevocationStore
-from service.sessions import RefreshTokenSealer, Sessions, SessionStore
-from service.signing_keys import KeyRing
-from service.tokens import AccessTokenReader, Mint, RevocationLists
-from service.users import PasswordAuthenticator, PasswordChange, PasswordHasher, PasswordRules, UserStore
+from authmint.token_verifier import TokenVerifier
+from authmint_service.accounts import AccountStore
+from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.clients import ClientCache, ClientStore
+from authmint_service.database import Database
+from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
+from authmint_service.grants import ClientCredentialsGrant, PasswordGrant, RefreshTokenGrant
+from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy
+from authmint_service.readiness import Readiness
+from authmint_service.revocations import RevocationStore
+from authmint_service.sessions import RefreshTokenCodec, Sessions, SessionStore
+from authmint_service.signing_keys import RotatingKeyRing
+from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 from tests.service.browser import signed_in
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
 
 PARTS = (
-    ClientAuthentication, ClientCache, ClientCredentialsGrant, ClientStore, Database, KeyRing, Mint, PasswordAuthenticator,
-    PasswordChange, PasswordGrant, PasswordHasher, PasswordRules, Readiness, AccessTokenReader, RefreshCookies,
-    RefreshTokenGrant, RefreshTokenSealer, RevocationLists, RevocationStore, SessionStore, Sessions, TokenVerifier, UserStore,
+    ClientAuthentication, ClientCache, ClientCredentialsGrant, ClientStore, Database, RotatingKeyRing,
+    TokenIssuer, PasswordAuthenticator,
+    PasswordChange, PasswordGrant, PasswordHasher, PasswordPolicy, Readiness, AccessTokenReader, RefreshCookies,
+    RefreshTokenGrant, RefreshTokenCodec, RevocationListPublisher, RevocationStore, SessionStore, Sessions,
+    TokenVerifier, AccountStore,
 )  # fmt: skip
 METHODS = {
     f"{part.__name__}.{name}": (part, name)
@@ -40,11 +44,11 @@ METHODS = {
 NOT_FOR_REQUESTS = {
     # Commands.
     "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.revoke_all",
-    "UserStore.add", "UserStore.disable", "UserStore.enable", "UserStore.list",
+    "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
     # Start, upkeep and stop.
-    "Database.open", "KeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
+    "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
     # Only for a token that is refused all the same.
-    "KeyRing.fetch",
+    "RotatingKeyRing.fetch",
 }  # fmt: skip
 SECRET = "a secret that an error holds"
 COST = {"memory_kib": 64, "rounds": 1}
@@ -61,9 +65,9 @@ async def watched(start_service: StartService, monkeypatch: pytest.MonkeyPatch) 
     """A service whose parts tell of themselves, and which remembers no list and no client. Its hashes are cheap."""
     for name, (part, method) in METHODS.items():
         monkeypatch.setattr(part, method, telling(name, vars(part)[method]))
-    monkeypatch.setattr("service.tokens.revocation_list.FRESH_SECONDS", 0.0)
-    monkeypatch.setattr("service.clients.cache.TTL", 0.0)
-    monkeypatch.setattr("service.app.PasswordHasher", functools.partial(PasswordHasher, **COST))
+    monkeypatch.setattr("authmint_service.tokens.revocation_list.FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("authmint_service.clients.cache.TTL", 0.0)
+    monkeypatch.setattr("authmint_service.app.PasswordHasher", functools.partial(PasswordHasher, **COST))
     return await start_service()
 
 
@@ -115,19 +119,19 @@ async def requests(service: Service, secret: str) -> list[Asking]:
         lambda: http.post("/introspect", data=who | {"token": machine_token}),
         lambda: service.refresh(spa, tokens["refresh_token"]),
         lambda: page.refresh(),
-        lambda: http.get("/users/me", headers=mine),
-        lambda: http.get("/users/me/sessions", headers=mine),
-        lambda: http.put("/users/me/password", data=passwords, headers=mine),
-        lambda: http.get(f"/users/{user.id}/sessions", headers=machine),
-        lambda: http.get("/revocations"),
+        lambda: http.get("/account/v1", headers=mine),
+        lambda: http.get("/account/v1/sessions", headers=mine),
+        lambda: http.put("/account/v1/password", data=passwords, headers=mine),
+        lambda: http.get(f"/admin/v1/accounts/{user.id}/sessions", headers=machine),
+        lambda: http.get("/revocation-list"),
         lambda: http.get("/.well-known/jwks.json"),
         lambda: http.get("/key-history"),
         lambda: http.get("/readyz"),
         lambda: http.get("/metrics"),
-        lambda: http.delete("/users/me/sessions", headers=mine),
+        lambda: http.delete("/account/v1/sessions", headers=mine),
         lambda: http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]}),
         lambda: http.post("/logout", headers=mine),
-        lambda: http.delete(f"/users/{user.id}/sessions", headers=machine),
+        lambda: http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=machine),
         lambda: page.sign_out(),
     ]
 

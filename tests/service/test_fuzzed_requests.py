@@ -1,7 +1,7 @@
 """Forms and refresh tokens that somebody has tampered with, at the whole application in this process (T-12).
 
 What comes is an ASGI request, whose body is cut in two; so all is in it but uvicorn and its parser, which
-`tests/doors/test_fuzzed_over_http.py` has as well. Behind it is a real PostgreSQL. A password is looked at, and hashed, in some
+`tests/e2e/test_fuzzed_over_http.py` has as well. Behind it is a real PostgreSQL. A password is looked at, and hashed, in some
 of a thousand, as each hash takes twenty milliseconds; the others lack what a sign-in needs.
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from service.secret_keys import SecretKeys
-from service.sessions import RefreshTokenSealer
+from authmint_service.secret_keys import SecretKeys
+from authmint_service.sessions import RefreshTokenCodec
 from tests.service.asgi import ask
 from tests.service.conftest import SECRET_KEYS, Service, StartService
 from tests.service.fuzzing import Fuzzed, Fuzzer, Known, check
@@ -29,7 +29,7 @@ async def known_to(service: Service, secret: str) -> Known:
     tokens = (await service.sign_in(spa, user)).json()
     await service.http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]})
     keys = SecretKeys.parse(SECRET_KEYS["refresh_token_keys"], "refresh_token_keys")
-    sealer = RefreshTokenSealer(keys, current_id=keys.current_id)
+    sealer = RefreshTokenCodec(keys, current_id=keys.current_id)
     return Known(spa.client_id, robot.client_id, secret, tokens["refresh_token"], tokens["access_token"], sealer)
 
 

@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.routes import Door, doors_of
+from tests.service.routes import Endpoint, doors_of
 from tests.service.test_outages import NOBODY
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +30,7 @@ OTHERWISE: dict[str, dict[str, str]] = {
     "GET /.well-known/jwks.json": KEYS,
     "GET /.well-known/oauth-authorization-server": KEYS,
     "GET /key-history": KEYS,
-    "GET /revocations": {"cache-control": "public, max-age=1"},
+    "GET /revocation-list": {"cache-control": "public, max-age=1"},
 }
 """The only routes whose answers differ from STRICT, and in what."""
 
@@ -42,7 +42,7 @@ def security_headers(answer: httpx2.Response) -> dict[str, str]:
 async def test_every_route_answers_with_the_headers_of_this_snapshot(service: Service) -> None:
     doors = doors_of(service.app)
     assert set(OTHERWISE) <= {str(door) for door in doors}
-    for door in [*doors, Door("GET", "/nothing"), Door("PATCH", "/token"), Door("OPTIONS", "/token")]:
+    for door in [*doors, Endpoint("GET", "/nothing"), Endpoint("PATCH", "/token"), Endpoint("OPTIONS", "/token")]:
         answer = await service.http.request(door.method, door.filled())
         assert STRICT | OTHERWISE.get(str(door), {}) == security_headers(answer), str(door)
         assert not {"server", "x-powered-by"} & set(answer.headers), str(door)
@@ -73,10 +73,10 @@ async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cach
         await service.http.post("/introspect", data={"token": "x", "client_id": spa.client_id}),
         await service.http.post("/revoke", data={"client_id": spa.client_id}),
         await service.http.post("/revoke", data={"token": "x", "client_id": "nobody"}),
-        await service.http.get("/users/me", headers=bearer),
-        await service.http.get("/users/me/sessions", headers=bearer),
-        await service.http.put("/users/me/password", data=passwords, headers=bearer),
-        await service.http.delete("/users/me/sessions/not-an-id", headers=bearer),
+        await service.http.get("/account/v1", headers=bearer),
+        await service.http.get("/account/v1/sessions", headers=bearer),
+        await service.http.put("/account/v1/password", data=passwords, headers=bearer),
+        await service.http.delete("/account/v1/sessions/not-an-id", headers=bearer),
         await service.http.post("/revoke", data={"token": tokens["refresh_token"], "client_id": spa.client_id}),
     ]
     statuses = [200, 200, 200, 400, 401, 200, 400, 401, 400, 401, 200, 200, 403, 422, 200]
@@ -87,8 +87,8 @@ async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cach
 
 async def test_nor_is_an_answer_of_a_service_that_has_no_database(start_service: StartService) -> None:
     service = await start_service(at=NOBODY)
-    doors = [Door("POST", path) for path in ("/token", "/revoke", "/introspect")]
-    for door in [*doors, Door("GET", "/.well-known/jwks.json"), Door("GET", "/revocations")]:
+    doors = [Endpoint("POST", path) for path in ("/token", "/revoke", "/introspect")]
+    for door in [*doors, Endpoint("GET", "/.well-known/jwks.json"), Endpoint("GET", "/revocation-list")]:
         answer = await service.http.request(door.method, door.path, data={"token": "x", "client_id": "someone"})
         assert 503 == answer.status_code, str(door)
         assert STRICT == security_headers(answer), str(door)

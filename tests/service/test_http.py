@@ -6,9 +6,9 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
-from mintmark import Door
-from service.endpoints.requests import RequestContext
-from service.figures import Figures
+from authmint import BearerAuth
+from authmint_service.endpoints.requests import RequestMiddleware
+from authmint_service.metrics import Metrics
 from tests.service.conftest import PASSWORD, Service, StartService
 from tests.service.routes import doors_of
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 PUBLIC = {
     "/token", "/livez", "/readyz", "/metrics", "/key-history", "/.well-known/jwks.json",
-    "/.well-known/oauth-authorization-server", "/revoke", "/introspect", "/revocations",
+    "/.well-known/oauth-authorization-server", "/revoke", "/introspect", "/revocation-list",
     "/docs", "/docs/start.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/docs/favicon-32x32.png",
 }  # fmt: skip
 
@@ -30,11 +30,11 @@ async def test_every_route_is_listed_as_public_or_protected_by_the_dependency(se
         if isinstance(route, APIRoute)
     }
     protected = {
-        path for path, route in paths.items() if any(isinstance(one.call, Door) for one in route.dependant.dependencies)
+        path for path, route in paths.items() if any(isinstance(one.call, BearerAuth) for one in route.dependant.dependencies)
     }
     assert {
-        "/users/me", "/users/me/sessions", "/users/me/sessions/{session_id}", "/users/me/password", "/logout",
-        "/users/{user_id}/sessions", "/users/{user_id}/sessions/{session_id}",
+        "/account/v1", "/account/v1/sessions", "/account/v1/sessions/{session_id}", "/account/v1/password", "/logout",
+        "/admin/v1/accounts/{account_id}/sessions", "/admin/v1/accounts/{account_id}/sessions/{session_id}",
     } == protected  # fmt: skip
     assert set(paths) - protected <= PUBLIC
     assert paths
@@ -44,7 +44,7 @@ async def test_errors_outside_oauth_are_json_with_a_request_id_and_without_an_ec
     for method, path, status in (
         ("GET", "/nothing-here-canary", 404),
         ("DELETE", "/livez", 405),
-        ("GET", "/users/me?access_token=canary", 401),
+        ("GET", "/account/v1?access_token=canary", 401),
         ("GET", "/%00canary", 404),
         ("GET", "/docs/../canary", 404),
     ):
@@ -66,7 +66,7 @@ async def test_a_path_that_is_nearly_right_is_not_found_and_redirects_nobody(ser
 
 async def test_a_method_that_a_path_lacks_is_told_all_that_it_has(service: Service) -> None:
     for path, methods in (
-        ("/users/me/sessions", "DELETE, GET"), ("/livez", "GET, HEAD"), ("/token", "POST"), ("/users/me/password", "PUT"),
+        ("/account/v1/sessions", "DELETE, GET"), ("/livez", "GET, HEAD"), ("/token", "POST"), ("/account/v1/password", "PUT"),
         ("/users/00000000-0000-4000-8000-000000000000/sessions", "DELETE, GET"),
     ):  # fmt: skip
         answer = await service.http.request("PATCH", path)
@@ -76,15 +76,15 @@ async def test_a_method_that_a_path_lacks_is_told_all_that_it_has(service: Servi
 async def test_a_token_is_taken_from_the_authorization_header_alone(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["access_token"]
-    assert 401 == (await service.http.get(f"/users/me?access_token={token}")).status_code
-    assert 401 == (await service.http.get("/users/me", headers={"Cookie": f"access_token={token}"})).status_code
+    assert 401 == (await service.http.get(f"/account/v1?access_token={token}")).status_code
+    assert 401 == (await service.http.get("/account/v1", headers={"Cookie": f"access_token={token}"})).status_code
     two = [("Authorization", f"Bearer {token}"), ("Authorization", f"Bearer {token}")]
-    assert 400 == (await service.http.get("/users/me", headers=two)).status_code
+    assert 400 == (await service.http.get("/account/v1", headers=two)).status_code
 
 
 async def test_without_credentials_the_challenge_names_no_error_and_with_bad_ones_invalid_token(service: Service) -> None:
-    without = await service.http.get("/users/me")
-    bad = await service.http.get("/users/me", headers={"Authorization": "Bearer a.b.c"})
+    without = await service.http.get("/account/v1")
+    bad = await service.http.get("/account/v1", headers={"Authorization": "Bearer a.b.c"})
     assert "Bearer" == without.headers["www-authenticate"]
     assert bad.headers["www-authenticate"].startswith('Bearer error="invalid_token"')
 
@@ -110,7 +110,7 @@ async def test_openapi_describes_the_form_and_both_flows(service: Service) -> No
     assert {"grant_type", "username", "password", "refresh_token", "scope", "resource", "client_id", "client_secret"} == set(
         form["properties"]
     )
-    flows = schema["components"]["securitySchemes"]["Mintmark"]["flows"]
+    flows = schema["components"]["securitySchemes"]["Authmint"]["flows"]
     assert {"password", "clientCredentials"} == set(flows)
     assert {"https://auth.example/token"} == {flow["tokenUrl"] for flow in flows.values()}
 
@@ -140,7 +140,7 @@ async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) 
 
     import httpx2
 
-    transport = httpx2.ASGITransport(app=RequestContext(broken, secure=False, figures=Figures(routes=(), grants=(), rows=1)))
+    transport = httpx2.ASGITransport(app=RequestMiddleware(broken, secure=False, figures=Metrics(routes=(), grants=(), rows=1)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         answer = await http.get("/x")
     assert (500, "server_error") == (answer.status_code, answer.json()["error"])
@@ -148,6 +148,6 @@ async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) 
 
 
 async def test_bodies_on_other_routes_are_of_no_use(service: Service) -> None:
-    for path in ("/users/me", "/livez", "/.well-known/jwks.json"):
+    for path in ("/account/v1", "/livez", "/.well-known/jwks.json"):
         answer = await service.http.request("GET", path, content=b"[" * 1_000_000)
         assert answer.status_code in {200, 401}

@@ -7,9 +7,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from mintmark.jose import SigningKey, encode_base64url
-from service.errors import Invalid
-from service.signing_keys import read_imported_key
+from authmint.jose import SigningKey, encode_base64url
+from authmint_service.errors import InvalidValue
+from authmint_service.signing_keys import read_imported_key
 
 # RFC 7515, appendix A.3: a private key that everybody has.
 EXAMPLE = {
@@ -71,10 +71,10 @@ def test_a_weak_foreign_or_well_known_key_is_refused_with_a_reason(rsa_key: rsa.
         secrets.token_bytes(500): "neither unencrypted PEM",
     }
     for content, words in refused.items():
-        with pytest.raises(Invalid, match="The key is refused") as raised:
+        with pytest.raises(InvalidValue, match="The key is refused") as raised:
             read_imported_key(content, None)
         assert words in str(raised.value), (words, str(raised.value))
-    with pytest.raises(Invalid, match="5120 bits"):
+    with pytest.raises(InvalidValue, match="5120 bits"):
         read_imported_key(pem(rsa.generate_private_key(65537, 5120)), None)
 
 
@@ -83,5 +83,5 @@ def test_a_key_does_not_get_an_algorithm_that_does_not_fit_it(rsa_key: rsa.RSAPr
         (pem(rsa_key), "ES256"), (pem(ec.generate_private_key(ec.SECP384R1())), "ES256"), (pem(rsa_key), "HS256"),
         (json.dumps(jwk(rsa_key) | {"alg": "RS384"}).encode(), "RS256"),
     ):  # fmt: skip
-        with pytest.raises(Invalid, match="The key is refused"):
+        with pytest.raises(InvalidValue, match="The key is refused"):
             read_imported_key(content, algorithm)

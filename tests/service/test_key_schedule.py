@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.signing_keys import MAX_AGE, STALE, Policy, Schedule, State
-from service.signing_keys.schedule import ANNOUNCED, LONGEST_LEEWAY, SINCE, due
+from authmint_service.signing_keys import MAX_AGE, STALE, Policy, Schedule, State
+from authmint_service.signing_keys.schedule import ANNOUNCED, MAX_LEEWAY, SINCE, due
 from tests.service.signing import DAY, policy
 
 NOW = 1_800_000_000.0
@@ -26,18 +26,18 @@ def schedule(**times: float) -> Schedule:
     [(9, State.NEXT), (10, State.ACTIVE), (19, State.ACTIVE), (20, State.RETIRED), (29, State.RETIRED), (30, State.WITHDRAWN)],
 )
 def test_a_key_passes_from_state_to_state_by_time(now: float, state: State) -> None:
-    times = schedule(active_from=10, retired_at=20, published_until=30)
+    times = schedule(active_from=10, retired_at=20, withdrawn_at=30)
     assert state is times.state(now)
     assert next((time for time in (10, 20, 30) if time > now), float("inf")) == times.changes_after(now)
 
 
 @pytest.mark.parametrize("now", [0, 15, 25, 99])
 def test_a_revoked_key_is_nothing_else(now: float) -> None:
-    assert State.REVOKED is schedule(active_from=10, retired_at=20, published_until=30, revoked_at=12).state(now)
+    assert State.REVOKED is schedule(active_from=10, retired_at=20, withdrawn_at=30, revoked_at=12).state(now)
 
 
 def test_a_retired_key_stays_published_for_its_last_tokens_life_the_leeway_and_what_caches_add() -> None:
-    assert 300 + LONGEST_LEEWAY + MAX_AGE + STALE == policy().kept
+    assert 300 + MAX_LEEWAY + MAX_AGE + STALE == policy().kept
 
 
 def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_least() -> None:
@@ -45,7 +45,7 @@ def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_l
 
 
 @pytest.mark.parametrize(
-    ("keys", "what", "signs_from"),
+    ("keys", "what", "active_from"),
     [
         ([], policy(), NOW - SINCE),
         ([Key("ES256", schedule(active_from=NOW - DAY))], policy(), None),
@@ -60,5 +60,5 @@ def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_l
     ids=["none", "young", "a second before the notice", "its notice", "long overdue", "another algorithm", "announced",
          "revoked", "a change under way"],
 )  # fmt: skip
-def test_the_next_key_is_made_when_it_is_time(keys: list[Key], what: Policy, signs_from: float | None) -> None:
-    assert signs_from == due(keys, what, NOW)
+def test_the_next_key_is_made_when_it_is_time(keys: list[Key], what: Policy, active_from: float | None) -> None:
+    assert active_from == due(keys, what, NOW)

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from mintmark.jose import SigningKey
-from service.database import Database
-from service.signing_keys.encryption import decrypt
-from service.signing_keys.schedule import ANNOUNCED
+from authmint.jose import SigningKey
+from authmint_service.database import Database
+from authmint_service.signing_keys.encryption import decrypt
+from authmint_service.signing_keys.schedule import ANNOUNCED
 from tests.service.conftest import Service, StartService, make_settings
 from tests.service.signing import empty_store, policy
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 PATHS = (
     "/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/key-history", "/metrics", "/readyz", "/livez",
-    "/revocations", "/openapi.json", "/docs", "/users/me", "/nothing",
+    "/revocation-list", "/openapi.json", "/docs", "/account/v1", "/nothing",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     async with empty_store(server_dsn) as (dsn, database, store):
         settings = make_settings(dsn)
         service = await start_service(at=dsn)
@@ -95,7 +95,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
     text += said.out + said.err
     searched = [spelling for pem in pems for spelling in spellings(pem)]
     assert (2, True) == (len(pems), len(searched) > 30)
-    assert "signing key not used" in text
+    assert "signing_key.unusable" in text
     for kid in [row["kid"] for row in rows]:
         assert kid in text
     for spelling in searched:

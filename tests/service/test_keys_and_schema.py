@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from service import migrations
-from service.database import Database, moment
-from service.signing_keys import SigningKeyStore, State
+from authmint_service import migrations
+from authmint_service.database import Database, to_datetime
+from authmint_service.signing_keys import SigningKeyStore, State
 from tests.service.conftest import ISSUER, Service, StartService, make_settings, own_database
 from tests.service.signing import policy
 
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_one_key(server_dsn: str) -> None:
     async with own_database(server_dsn) as dsn:
-        command = (sys.executable, "-m", "service.cli", "migrate")
-        environment = {**os.environ, "MINTMARK_DATABASE_URL": dsn}
+        command = (sys.executable, "-m", "authmint_service.cli", "migrate")
+        environment = {**os.environ, "AUTHMINT_DATABASE_URL": dsn}
         started = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(6)]
         assert [0] * 6 == [await process.wait() for process in started]
 
@@ -62,7 +62,10 @@ async def test_keys_of_an_older_schema_keep_their_place(server_dsn: str) -> None
         async with (database := Database(size=1)).open(dsn):
             for day, state in enumerate(("retired", "retired", "active")):
                 await database.execute(
-                    "INSERT INTO signing_keys VALUES ($1, 'ES256', $2, '', 1, $3)", f"key-{day}", state, moment(86_400.0 * day)
+                    "INSERT INTO signing_keys VALUES ($1, 'ES256', $2, '', 1, $3)",
+                    f"key-{day}",
+                    state,
+                    to_datetime(86_400.0 * day),
                 )
             await migrations.migrate(dsn)
             keys = {key.kid: key.schedule for key in await SigningKeyStore(database, make_settings(dsn).encryption_keys).load()}
@@ -96,7 +99,7 @@ async def test_a_service_that_starts_before_the_schema_exists_becomes_ready_afte
         assert 200 == (await early.http.get("/livez")).status_code
         not_ready = await early.http.get("/readyz")
         assert 503 == not_ready.status_code
-        assert "mintmark-service migrate" in not_ready.json()["reason"]
+        assert "authmint-service migrate" in not_ready.json()["reason"]
         assert 503 == (await early.token(grant_type="password")).status_code
         await migrations.migrate(dsn)
         async with asyncio.timeout(20):

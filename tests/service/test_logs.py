@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from service.clients import Client
-from service.telemetry import configure_logging
-from service.users import User
+from authmint_service.accounts import User
+from authmint_service.clients import Client
+from authmint_service.logs import configure_logging
 from tests.service.conftest import PASSWORD, Service, StartService
 from tests.service.routes import doors_of
 
@@ -37,7 +37,7 @@ async def test_each_request_is_one_line_of_json_whatever_is_in_it(
     capfd.readouterr()
     await service.http.get("/a\r\nFAKE\x1b[31m\u2028\u202e\x00\x85".encode("unicode_escape").decode())
     await service.http.get("/%0d%0aFAKE%1b%5b31m%e2%80%a8%e2%80%ae%c2%85")
-    await service.http.get("/users/me", headers=headers)
+    await service.http.get("/account/v1", headers=headers)
     await service.http.request("A\x1b[31mFAKE", "/token")
     await service.token(grant_type="password", client_id="x\r\nFAKE", username="a\nb\u2028", password="\x1b")
     await service.token(grant_type="password", client_id=client.client_id, username=NASTY, password=NASTY, scope=NASTY)
@@ -67,7 +67,7 @@ async def test_another_librarys_traceback_is_logged_without_the_text_of_the_erro
         logging.getLogger("somebody").exception("it failed")
     (line,) = lines_of(capfd.readouterr().err)
     assert CANARY not in str(line)
-    assert "ValueError" in str(line["error_at"])
+    assert "ValueError" in str(line["error_locations"])
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Asked:
 async def test_as_many_events_are_logged_as_there_were_requests_of_each_kind_with_who_and_where_from(
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    service = await start_service(refresh_grace=0)
+    service = await start_service(refresh_grace_seconds=0)
     user, client = await service.add_user(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     capfd.readouterr()
@@ -104,55 +104,55 @@ async def test_as_many_events_are_logged_as_there_were_requests_of_each_kind_wit
     assert {user.id, robot.subject} <= {line.get("sub") for line in lines}
     wrong_password = [line for line in lines if line.get("reason") == "The username or the password is wrong."]
     assert {user.id, None} == {line.get("sub") for line in wrong_password}
-    assert {"not_three_parts"} == {line["reason"] for line in lines if line["event"] == "token refused"}
+    assert {"malformed_token"} == {line["reason"] for line in lines if line["event"] == "token.refused"}
 
 
 WHO = {
-    "token issued": {"sub", "client_id", "grant", "jti"},
-    "request refused": {"client_id", "reason", "error"},
-    "refresh token reused, session revoked": {"sub", "sid", "client_id", "grant"},
-    "session ended": {"sub", "sid", "by", "client_id"},
-    "other sessions ended": {"sub", "sid", "client_id", "jti"},
-    "all sessions ended": {"sub", "by", "client_id", "jti"},
-    "password changed, other sessions ended": {"sub", "sid", "client_id", "jti"},
-    "password not changed": {"sub", "sid", "client_id", "jti", "reason"},
-    "token refused": {"reason"},
+    "token.issued": {"sub", "client_id", "grant", "jti"},
+    "request.refused": {"client_id", "reason", "error"},
+    "refresh_token.reused": {"sub", "sid", "client_id", "grant"},
+    "session.revoked": {"sub", "sid", "by", "client_id"},
+    "sessions.revoked": {"sub", "sid", "client_id", "jti"},
+    "sessions.revoked": {"sub", "by", "client_id", "jti"},
+    "password.changed": {"sub", "sid", "client_id", "jti"},
+    "password.change_refused": {"sub", "sid", "client_id", "jti", "reason"},
+    "token.refused": {"reason"},
 }
 
 
 async def everything_that_is_told(asked: Asked, user: User, client: Client, robot: Client, secret: str) -> None:
     """Each success and each failure of an authentication, a refresh, a reuse, and each way to end a session."""
     service, http = asked.service, asked.service.http
-    first = (await asked("token issued", service.sign_in(client, user))).json()
-    await asked("request refused", service.sign_in(client, user, "wrong"))
-    await asked("request refused", service.token(
+    first = (await asked("token.issued", service.sign_in(client, user))).json()
+    await asked("request.refused", service.sign_in(client, user, "wrong"))
+    await asked("request.refused", service.token(
         grant_type="password", client_id=client.client_id, username="nobody at all", password="x"))  # fmt: skip
-    second = (await asked("token issued", service.refresh(client, first["refresh_token"]))).json()
+    second = (await asked("token.issued", service.refresh(client, first["refresh_token"]))).json()
     service.clock.now += 1
-    await asked("request", service.refresh(client, first["refresh_token"]), also="refresh token reused, session revoked")
-    await asked("request refused", service.refresh(client, second["refresh_token"]))
-    await asked("request refused", service.refresh(client, "mmr_nonsense"))
+    await asked("request", service.refresh(client, first["refresh_token"]), also="refresh_token.reused")
+    await asked("request.refused", service.refresh(client, second["refresh_token"]))
+    await asked("request.refused", service.refresh(client, "amrt_nonsense"))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    machine = bearer((await asked("token issued", service.token(**form))).json())
-    third = (await asked("token issued", service.sign_in(client, user))).json()
+    machine = bearer((await asked("token.issued", service.token(**form))).json())
+    third = (await asked("token.issued", service.sign_in(client, user))).json()
     mine = bearer(third)
-    await asked("request", http.get("/users/me", headers=mine))
-    await asked("token refused", http.get("/users/me", headers={"Authorization": "Bearer a.b"}))
-    await asked("request", http.get("/users/me"))
-    await asked("request", http.delete("/users/me/sessions", headers=mine), also="other sessions ended")
+    await asked("request", http.get("/account/v1", headers=mine))
+    await asked("token.refused", http.get("/account/v1", headers={"Authorization": "Bearer a.b"}))
+    await asked("request", http.get("/account/v1"))
+    await asked("request", http.delete("/account/v1/sessions", headers=mine), also="sessions.revoked")
     wrong = {"current_password": "wrong", "new_password": f"{PASSWORD} again"}
-    await asked("request", http.put("/users/me/password", data=wrong, headers=mine), also="password not changed")
+    await asked("request", http.put("/account/v1/password", data=wrong, headers=mine), also="password.change_refused")
     right = wrong | {"current_password": PASSWORD}
-    also = "password changed, other sessions ended"
-    await asked("request", http.put("/users/me/password", data=right, headers=mine), also=also)
+    also = "password.changed"
+    await asked("request", http.put("/account/v1/password", data=right, headers=mine), also=also)
     back = {"current_password": right["new_password"], "new_password": PASSWORD}
-    await asked("request", http.put("/users/me/password", data=back, headers=mine), also=also)
+    await asked("request", http.put("/account/v1/password", data=back, headers=mine), also=also)
     revoked = {"client_id": client.client_id, "token": third["refresh_token"]}
-    await asked("request", http.post("/revoke", data=revoked), also="session ended")
+    await asked("request", http.post("/revoke", data=revoked), also="session.revoked")
     await asked("request", http.post("/revoke", data=revoked))
-    fourth = bearer((await asked("token issued", service.sign_in(client, user))).json())
-    await asked("request", http.post("/logout", headers=fourth), also="session ended")
-    await asked("request", http.delete(f"/users/{user.id}/sessions", headers=machine), also="all sessions ended")
+    fourth = bearer((await asked("token.issued", service.sign_in(client, user))).json())
+    await asked("request", http.post("/logout", headers=fourth), also="session.revoked")
+    await asked("request", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=machine), also="sessions.revoked")
 
 
 def bearer(tokens: dict[str, str]) -> dict[str, str]:

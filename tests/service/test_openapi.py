@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from tests.doors.conftest import ROOT, environment
+from tests.e2e.conftest import ROOT, environment
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.listening import listening
+from tests.service.loopback_server import listening
 
 pytestmark = pytest.mark.anyio
 
-SECONDS = int(os.environ.get("MINTMARK_TEST_OPENAPI_SECONDS", "600"))
+SECONDS = int(os.environ.get("AUTHMINT_TEST_OPENAPI_SECONDS", "600"))
 COMMAND = (
     str(Path(sys.executable).with_name("st")),
     "run",
@@ -74,11 +74,14 @@ async def test_every_answer_is_one_that_the_openapi_document_describes(
     figures = (await service.http.get("/metrics")).text
     # It comes past the first doors: each of these was served as well.
     for method, route, status in (
-        ("POST", "/token", 200), ("POST", "/revoke", 200), ("POST", "/introspect", 200), ("GET", "/users/me/sessions", 200),
-        ("DELETE", "/users/me/sessions/{session_id}", 204), ("DELETE", "/users/{user_id}/sessions", 204),
-        ("PUT", "/users/me/password", 403),
+        ("POST", "/token", 200), ("POST", "/revoke", 200), ("POST", "/introspect", 200), ("GET", "/account/v1/sessions", 200),
+        ("DELETE", "/account/v1/sessions/{session_id}", 204), ("DELETE", "/admin/v1/accounts/{account_id}/sessions", 204),
+        ("PUT", "/account/v1/password", 403),
     ):  # fmt: skip
-        assert f'mintmark_requests_total{{method="{method}",route="{route}",status="{status}"}}' in figures, (method, route)
+        assert f'authmint_http_requests_total{{method="{method}",route="{route}",status="{status}"}}' in figures, (
+            method,
+            route,
+        )
 
 
 @pytest.mark.long

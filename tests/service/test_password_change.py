@@ -15,7 +15,7 @@ NEW = "nine blue herons on a barge"
 
 async def change_password(one: SignedIn, **form: str) -> httpx2.Response:
     known = {"current_password": PASSWORD, "new_password": NEW}
-    return await one.service.http.put("/users/me/password", data=known | form, headers=one.bearer)
+    return await one.service.http.put("/account/v1/password", data=known | form, headers=one.bearer)
 
 
 async def test_changing_the_password_ends_the_nine_other_sessions_and_no_old_password_starts_one(service: Service) -> None:

@@ -8,20 +8,22 @@ import pytest
 from passlib.hash import argon2, bcrypt
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from mintmark.errors import TemporarilyUnavailable
-from service.database import Database
-from service.errors import AlreadyExists, DatabaseUnavailable, Invalid
-from service.users import PasswordAuthenticator, PasswordHasher, PasswordRules, UserStore, prepare_username
-from service.users.names import prepare_password
+from authmint.errors import TemporarilyUnavailable
+from authmint_service.accounts import AccountStore, prepare_username
+from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.database import Database
+from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue
+from authmint_service.passwords import PasswordHasher, PasswordPolicy
+from authmint_service.passwords.preparation import prepare_password
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
 
-RULES = PasswordRules(min_length=15, context_words=("mintmark",))
+RULES = PasswordPolicy(min_length=15, context_words=("authmint",))
 
 
-async def stored_hash(service: Service, user_id: str) -> str:
-    value: str = await service.database.fetch_value("SELECT password_hash FROM users WHERE id = $1", user_id)
+async def stored_hash(service: Service, account_id: str) -> str:
+    value: str = await service.database.fetch_value("SELECT password_hash FROM users WHERE id = $1", account_id)
     return value
 
 
@@ -29,29 +31,29 @@ def test_fifteen_code_points_are_enough_and_fourteen_are_not() -> None:
     assert "abcdefghijklmno" == RULES.check("abcdefghijklmno", username="x")
     RULES.check("😀😁😂🤣😃😄😅😆😉😊😋😎😍😘🥰", username="x")
     for short in ("abcdefghijklmn", "😀😁😂🤣😃😄😅😆😉😊😋😎😍😘"):
-        with pytest.raises(Invalid, match="15 characters"):
+        with pytest.raises(InvalidValue, match="15 characters"):
             RULES.check(short, username="x")
 
 
 def test_the_passwords_that_are_guessed_first_are_refused() -> None:
-    lax = PasswordRules(min_length=1)
+    lax = PasswordPolicy(min_length=1)
     for common in list(FREQUENCY_LISTS["passwords"])[:3000]:
         for spelling in (common, common.upper()):
-            with pytest.raises(Invalid):
+            with pytest.raises(InvalidValue):
                 lax.check(spelling, username="x")
 
 
 @pytest.mark.parametrize(
-    "password", ["mintmarkmintmark", "alice.liddell.99", "MintMark-2026!!!", "aaaaaaaaaaaaaaaa", "abababababababab"]
+    "password", ["authmintauthmint", "alice.liddell.99", "AuthMint-2026!!!", "aaaaaaaaaaaaaaaa", "abababababababab"]
 )
 def test_a_name_or_a_repetition_is_no_password(password: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidValue):
         RULES.check(password, username="alice.liddell")
 
 
 @pytest.mark.parametrize("password", ["x" * 257, "with\ncontrol character", "nul\0 in the middle", ""])
 def test_a_password_that_is_too_long_or_has_controls_is_refused(password: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidValue):
         prepare_password(password)
 
 
@@ -62,7 +64,7 @@ def test_a_name_has_one_form_however_it_was_typed() -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "a b", "a\0b", "a\nb", "\u202eabc", "a" * 129, "\u200b", "\ud800"])
 def test_a_name_that_could_be_mistaken_for_another_is_refused(name: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidValue):
         prepare_username(name)
 
 
@@ -120,7 +122,7 @@ async def test_identity_is_the_subject_and_not_the_name(service: Service) -> Non
     await service.database.execute("UPDATE users SET username = username || '-renamed' WHERE id = $1", user.id)
     newcomer = await service.add_user(user.username)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    me = (await service.http.get("/users/me", headers=headers)).json()
+    me = (await service.http.get("/account/v1", headers=headers)).json()
     assert (user.id, f"{user.username}-renamed") == (me["sub"], me["username"])
     assert newcomer.id != me["sub"]
 
@@ -128,8 +130,8 @@ async def test_identity_is_the_subject_and_not_the_name(service: Service) -> Non
 async def test_a_deleted_persons_token_no_longer_opens_users_me(service: Service) -> None:
     user, client = await service.add_user(), await service.add_client()
     headers = {"Authorization": f"Bearer {(await service.sign_in(client, user)).json()['access_token']}"}
-    await UserStore(service.database).disable(user.id, service.clock())
-    assert 401 == (await service.http.get("/users/me", headers=headers)).status_code
+    await AccountStore(service.database).disable(user.id, service.clock())
+    assert 401 == (await service.http.get("/account/v1", headers=headers)).status_code
 
 
 async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_gone() -> None:
@@ -155,7 +157,7 @@ async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_
 
 async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked() -> None:
     hasher = PasswordHasher(workers=1, queue=0)
-    people = PasswordAuthenticator(UserStore(Database(size=1)), hasher)
+    people = PasswordAuthenticator(AccountStore(Database(size=1)), hasher)
     running = asyncio.create_task(hasher.hash("the only place"))
     await asyncio.sleep(0)
     with pytest.raises(TemporarilyUnavailable, match="Too many sign-ins"):
@@ -167,7 +169,7 @@ async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked(
 
 
 async def test_too_many_sign_ins_at_once_are_told_when_to_come_back(start_service: StartService) -> None:
-    service = await start_service(hash_workers=1, hash_queue=1)
+    service = await start_service(password_hash_workers=1, password_hash_queue=1)
     user, client = await service.add_user(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(12)))
     told = [answer for answer in answers if answer.status_code == 503]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mintmark.jose import decode_base64url, read_json_object
-from service.sessions import Limits, SessionStore, prune
+from authmint.jose import decode_base64url, read_json_object
+from authmint_service.sessions import Limits, SessionStore, prune
 from tests.service.conftest import Service
 from tests.service.devices import SignedIn, sign_in
 

@@ -9,13 +9,13 @@ import time
 import httpx2
 import pytest
 
-from mintmark import ResourceServer
-from mintmark.errors import TemporarilyUnavailable
-from mintmark.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
-from service.app import create_app
-from service.signing_keys import KeyRing, Schedule, StoredKey
-from service.signing_keys.schedule import ANNOUNCED
-from service.signing_keys.signer import LocalSigner
+from authmint import ResourceServer
+from authmint.errors import TemporarilyUnavailable
+from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
+from authmint_service.app import create_app
+from authmint_service.signing_keys import RotatingKeyRing, Schedule, StoredKey
+from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.signer import LocalSigner
 from tests.service.conftest import ISSUER, Service, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -27,7 +27,7 @@ from tests.service.signing import (
     seen,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("looks_often")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("polls_often")]
 
 
 async def test_published_keys_have_thumbprints_for_names_and_no_private_members(service: Service) -> None:
@@ -59,7 +59,16 @@ async def test_any_page_may_read_keys_and_metadata_and_nothing_else(start_servic
             answer = await service.http.get(path, headers=origin)
             assert "*" == answer.headers["access-control-allow-origin"]
             assert "access-control-allow-credentials" not in answer.headers
-        for path in ("/key-history", "/revocations", "/livez", "/readyz", "/metrics", "/openapi.json", "/users/me", "/token"):
+        for path in (
+            "/key-history",
+            "/revocation-list",
+            "/livez",
+            "/readyz",
+            "/metrics",
+            "/openapi.json",
+            "/account/v1",
+            "/token",
+        ):
             answer = await service.http.get(path, headers=origin)
             assert "access-control-allow-origin" not in answer.headers
 
@@ -78,7 +87,7 @@ async def test_a_clock_that_is_off_is_told_in_readyz_and_in_the_log_and_decides_
     assert words in ready.json().get("warning", "")
     assert bool(words) == ("warning" in ready.json())
     assert bool(words) == ("clock is not the database's" in capfd.readouterr().err)
-    assert abs(off - figure(metrics, "mintmark_clock_ahead_seconds")) < 2
+    assert abs(off - figure(metrics, "authmint_clock_offset_seconds")) < 2
     # Published at the database's time, whose clock is this machine's.
     assert abs(key.schedule.published_at - time.time()) < 9
 
@@ -100,14 +109,14 @@ async def test_metrics_tell_the_age_of_the_active_key_the_days_to_rotation_and_t
             return answer.text
 
         text = await metrics()
-        assert 3 * DAY == pytest.approx(figure(text, "mintmark_signing_key_age_seconds"), abs=2)
-        assert 27 == pytest.approx(figure(text, "mintmark_signing_key_rotation_days"), abs=0.001)
+        assert 3 * DAY == pytest.approx(figure(text, "authmint_signing_key_age_seconds"), abs=2)
+        assert 27 == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"), abs=0.001)
         announced, _ = await store.announce_new(policy(), service.clock.now)
         await seen(service, await kids_of(service) | {announced})
         text = await metrics()
-        assert ANNOUNCED / DAY == pytest.approx(figure(text, "mintmark_signing_key_rotation_days"))
+        assert ANNOUNCED / DAY == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"))
         states = {"next": 1, "active": 1, "retired": 0, "withdrawn": 0, "revoked": 0, "unusable": 0}
-        assert states == {state: figure(text, f'mintmark_signing_keys{{state="{state}"}}') for state in states}
+        assert states == {state: figure(text, f'authmint_signing_keys{{state="{state}"}}') for state in states}
 
 
 class Elsewhere:
@@ -130,7 +139,7 @@ class Elsewhere:
 
 async def test_a_key_that_is_held_elsewhere_can_sign(service: Service) -> None:
     held = Elsewhere()
-    ring = KeyRing(service.clock)
+    ring = RotatingKeyRing(service.clock)
     with pytest.raises(TemporarilyUnavailable):
         _ = ring.signer
     ring.replace([StoredKey(held.kid, held.algorithm, Schedule(published_at=0, active_from=0), 1, signer=held)])
@@ -155,7 +164,7 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
         orders = ResourceServer(issuer=ISSUER, audience="orders", shared_secret=shared, clock=service.clock)
         assert user.id == (await orders.verify(tokens["access_token"])).sub
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-        assert 200 == (await service.http.get("/users/me", headers=bearer)).status_code
+        assert 200 == (await service.http.get("/account/v1", headers=bearer)).status_code
         assert 200 == (await service.http.get("/readyz")).status_code
         assert 404 == (await service.http.get("/.well-known/jwks.json")).status_code
         metadata = (await service.http.get("/.well-known/oauth-authorization-server")).json()
@@ -163,15 +172,15 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
         assert 0 == await database.fetch_value("SELECT count(*) FROM signing_keys")
         # Not beside an asymmetric key: a service that has those believes no HS256 token, and this one no other.
         other = await start_service(at=dsn)
-        assert 401 == (await other.http.get("/users/me", headers=bearer)).status_code
+        assert 401 == (await other.http.get("/account/v1", headers=bearer)).status_code
         theirs = (await other.sign_in(client, user)).json()["access_token"]
-        assert 401 == (await service.http.get("/users/me", headers={"Authorization": f"Bearer {theirs}"})).status_code
+        assert 401 == (await service.http.get("/account/v1", headers={"Authorization": f"Bearer {theirs}"})).status_code
 
 
 async def test_two_processes_follow_each_other_and_print_how_soon(
     server_dsn: str, start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 3.0)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 3.0)
     async with empty_store(server_dsn) as (dsn, _, store):
         one, other = await start_service(at=dsn), await start_service(at=dsn)
         assert await kids_of(one) == await kids_of(other)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import Invalid
+from authmint_service.errors import InvalidValue
 from tests.service.browser import DEAD, PAGE, REFUSED, Browser, add_client, error_of, signed_in
 from tests.service.conftest import Service, StartService
 
@@ -31,7 +31,7 @@ async def test_no_answer_carries_the_refresh_token_in_its_body(service: Service)
     answers = [await browser.sign_in(await service.add_user()), await browser.refresh(), await browser.refresh()]
     for answer in answers:
         assert {"access_token", "token_type", "expires_in", "scope"} == set(answer.json())
-        assert "mmr_" not in answer.text
+        assert "amrt_" not in answer.text
     assert 200 == (await browser.sign_out()).status_code
 
 
@@ -80,7 +80,7 @@ async def test_a_client_without_cookies_is_given_none_and_its_forms_count_alone(
     plain = await service.add_client()
     tokens = await service.sign_in(plain, user)
     assert "set-cookie" not in tokens.headers
-    cookie = {"Cookie": f"__Host-mintmark-{plain.client_id}={browser.refresh_token}", "Origin": PAGE}
+    cookie = {"Cookie": f"__Host-authmint-refresh-{plain.client_id}={browser.refresh_token}", "Origin": PAGE}
     form = {"client_id": plain.client_id, "grant_type": "refresh_token"}
     assert REFUSED == error_of(await service.http.post("/token", data=form, headers=cookie))
     form["refresh_token"] = tokens.json()["refresh_token"]
@@ -96,7 +96,7 @@ async def test_without_a_cookie_nobody_is_signed_in(service: Service) -> None:
     assert (200, None) == (answer.status_code, answer.headers.get("set-cookie"))
 
 
-@pytest.mark.parametrize("text", ["", "mmr_", "x" * 8000, '"quoted"', "%00", "a=b", "m\u00fcr", "\x01"])
+@pytest.mark.parametrize("text", ["", "amrt_", "x" * 8000, '"quoted"', "%00", "a=b", "m\u00fcr", "\x01"])
 async def test_any_text_in_the_cookie_is_a_dead_token(service: Service, text: str) -> None:
     browser = Browser(service, await add_client(service))
     headers = [(b"cookie", f"{browser.name}={text}".encode("latin-1")), (b"origin", PAGE.encode())]
@@ -138,7 +138,7 @@ async def test_a_late_answer_with_an_older_cookie_signs_nobody_out_within_the_gr
 
 
 async def test_the_tab_that_loses_does_not_clear_what_the_winner_got(start_service: StartService) -> None:
-    service = await start_service(refresh_grace=0)
+    service = await start_service(refresh_grace_seconds=0)
     user = await service.add_user()
     browser = await signed_in(service, user)
     slow_tab = Browser(service, browser.client, cookies=dict(browser.cookies))
@@ -221,7 +221,7 @@ async def test_while_the_database_is_away_the_cookie_stays_and_the_page_may_read
     ],
 )  # fmt: skip
 async def test_a_client_whose_cookie_could_not_work_is_refused(service: Service, wrong: dict[str, Any]) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidValue):
         await add_client(service, **wrong)
 
 
@@ -242,14 +242,14 @@ async def test_on_loopback_http_a_development_start_gives_plain_cookies_and_says
     client, user = await add_client(service, audiences=("orders",), default_audiences=("orders",)), await service.add_user()
     answer = await Browser(service, client).sign_in(user)
     (header,) = answer.headers.get_list("set-cookie")
-    assert (plain, not plain) == (header.startswith("mintmark-"), "Secure" in header)
+    assert (plain, not plain) == (header.startswith("authmint-"), "Secure" in header)
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(header.split("; "))
 
 
 async def test_openapi_tells_of_the_cookie(service: Service) -> None:
     paths = (await service.http.get("/openapi.json")).json()["paths"]
     for path in ("/token", "/revoke"):
-        assert "__Host-mintmark-" in paths[path]["post"]["description"]
+        assert "__Host-authmint-refresh-" in paths[path]["post"]["description"]
     assert "Set-Cookie" in paths["/token"]["post"]["responses"]["200"]["headers"]
 
 

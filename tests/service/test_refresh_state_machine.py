@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.sessions.state_machine import Verdict, decide
+from authmint_service.sessions.rotation_rules import Verdict, decide
 
 GRACE = 30.0
 CURRENT = 5

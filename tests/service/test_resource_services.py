@@ -18,13 +18,13 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from mintmark import RemoteKeySet, ResourceServer
-from service.app import create_app
-from service.clients import Client
-from service.database import Database
-from service.migrations import migrate
-from service.signing_keys import MAX_AGE, replace_leaked_keys
-from service.signing_keys.schedule import ANNOUNCED
+from authmint import RemoteKeySet, ResourceServer
+from authmint_service.app import create_app
+from authmint_service.clients import Client
+from authmint_service.database import Database
+from authmint_service.migrations import migrate
+from authmint_service.signing_keys import MAX_AGE, rotate_emergency
+from authmint_service.signing_keys.schedule import ANNOUNCED
 from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
 from tests.service.signing import kid_of, kids_of, policy, store_of
 
@@ -131,14 +131,16 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Every step of the simulated clock is a minute; a real service looks three seconds after each change.
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
     answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
     async with at_one_address() as services, own_database(server_dsn) as dsn:
         await migrate(dsn)
 
         async def begin(algorithm: str) -> Service:
-            return await start_service(at=dsn, clock=clock, issuer=services.url, signing_algorithm=algorithm, rsa_key_bits=2048)
+            return await start_service(
+                at=dsn, clock=clock, issuer=services.url, signing_algorithm=algorithm, signing_rsa_bits=2048
+            )
 
         signing = await begin("ES256")
         services.current = signing.app
@@ -190,7 +192,7 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
 async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
     async with at_one_address() as services, own_database(server_dsn) as dsn:
         await migrate(dsn)
@@ -205,7 +207,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
             """Nobody follows the list of ended sessions here: the keys alone have to do it."""
 
         store = store_of(service.database, make_settings(dsn))
-        done = await replace_leaked_keys(store, policy(), clock.now, nothing)
+        done = await rotate_emergency(store, policy(), clock.now, nothing)
         while {done.kid} != await kids_of(service):
             await asyncio.sleep(0.02)
         since, status = clock.now, 200
@@ -227,7 +229,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
 async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fetch(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
     async with at_one_address() as services, own_database(server_dsn) as dsn:
         await migrate(dsn)
@@ -243,7 +245,7 @@ async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fe
         async def nothing(_: float) -> None:
             pass
 
-        done = await replace_leaked_keys(store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing)
+        done = await rotate_emergency(store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing)
         while {done.kid} != await kids_of(service):
             await asyncio.sleep(0.02)
         assert 200 == await ask(orders, await token_for(service, client, secret))
@@ -255,7 +257,7 @@ async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fe
 async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, *, is_withdrawn: bool
 ) -> None:
-    monkeypatch.setattr("service.upkeep.LOOK_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     # The command has this machine's clock, so the service's reaches the present at the end.
     clock = Clock(time.time() - ANNOUNCED - 100 - (policy().kept if is_withdrawn else 0))
     async with at_one_address() as services, own_database(server_dsn) as dsn:
@@ -267,13 +269,13 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
         while len(await kids_of(service)) < 2:
             await asyncio.sleep(0.02)
         clock.now = time.time()
-        command = [sys.executable, "-m", "mintmark.cli", "explain", token, "--issuer", services.url, "--json"]
+        command = [sys.executable, "-m", "authmint.cli", "explain", token, "--issuer", services.url, "--json"]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         said, _ = await process.communicate()
     (message,) = (check["message"] for check in json.loads(said)["checks"] if check["check"] == "signature")
 
-    def at(moment: float) -> str:
-        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M UTC}"
+    def at(seconds: float) -> str:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M UTC}"
 
     kid, retired = kid_of(token), schedule.active_from
     if is_withdrawn:

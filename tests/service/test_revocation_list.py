@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from mintmark import ResourceServer
-from mintmark.errors import InvalidToken
-from mintmark.jose import Parser, VerifyingKey, read_payload
-from service.clients import ClientStore
-from service.migrations import migrate
-from service.revocations import RevocationStore
-from service.users import UserStore
+from authmint import ResourceServer
+from authmint.errors import InvalidToken
+from authmint.jose import Parser, VerifyingKey, read_payload
+from authmint_service.accounts import AccountStore
+from authmint_service.clients import ClientStore
+from authmint_service.migrations import migrate
+from authmint_service.revocations import RevocationStore
 from tests.service.conftest import ISSUER, Service, StartService, own_database
 from tests.service.devices import sign_in
 from tests.service.signing import empty_store
-from tests.service.test_ending_sessions import introspect
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
+from tests.service.test_session_revocation import introspect
 
 pytestmark = pytest.mark.anyio
 
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.anyio
 async def members_of_the_list(service: Service) -> dict[str, Any]:
     """What is in the list, its signature checked."""
     await asyncio.sleep(0.5)
-    answer = await service.http.get("/revocations")
-    assert (200, "application/revocations+jwt") == (answer.status_code, answer.headers["content-type"])
-    jws = Parser(types=("revocations+jwt",), longest=1_000_000).parse(answer.text)
+    answer = await service.http.get("/revocation-list")
+    assert (200, "application/revocation-list+jwt") == (answer.status_code, answer.headers["content-type"])
+    jws = Parser(types=("revocation-list+jwt",), longest=1_000_000).parse(answer.text)
     keys = [VerifyingKey.from_jwk(jwk) for jwk in (await service.http.get("/.well-known/jwks.json")).json()["keys"]]
     (key,) = (key for key in keys if key.kid == jws.header.key_id)
     members = read_payload(key.verify(jws))
@@ -65,23 +65,23 @@ async def test_an_ended_session_is_listed_until_its_last_access_token_has_expire
 
 
 async def test_a_list_that_is_known_is_304_at_once_or_after_the_wait(service: Service) -> None:
-    answer = await service.http.get("/revocations")
+    answer = await service.http.get("/revocation-list")
     known = {"If-None-Match": answer.headers["etag"]}
     assert "public, max-age=1" == answer.headers["cache-control"]
-    assert 304 == (await service.http.get("/revocations", headers=known)).status_code
+    assert 304 == (await service.http.get("/revocation-list", headers=known)).status_code
     one = await sign_in(service)
-    waiting = asyncio.create_task(service.http.get("/revocations?wait=8", headers=known))
+    waiting = asyncio.create_task(service.http.get("/revocation-list?wait=8", headers=known))
     await asyncio.sleep(0.1)
     await one.ask("POST", "/logout")
     answer = await waiting
     assert (200, True) == (answer.status_code, answer.headers["etag"] != known["If-None-Match"])
     for wait in ("-1", "11", "x"):
-        assert 422 == (await service.http.get(f"/revocations?wait={wait}")).status_code
+        assert 422 == (await service.http.get(f"/revocation-list?wait={wait}")).status_code
 
 
 async def test_without_a_database_the_list_is_503(start_service: StartService) -> None:
     service = await start_service(at="postgresql://nobody@127.0.0.1:1/none")
-    answer = await service.http.get("/revocations")
+    answer = await service.http.get("/revocation-list")
     assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
 
 
@@ -89,7 +89,7 @@ async def test_many_who_ask_while_the_database_hangs_wait_for_it_once(start_serv
     async with black_hole() as port:
         service = await start_service(at=f"postgresql://nobody@127.0.0.1:{port}/none")
         async with asyncio.timeout(20):
-            answers = await asyncio.gather(*(service.http.get("/revocations") for _ in range(30)))
+            answers = await asyncio.gather(*(service.http.get("/revocation-list") for _ in range(30)))
     assert {503} == {answer.status_code for answer in answers}
 
 
@@ -102,7 +102,7 @@ async def test_people_clients_and_everyone_are_listed_with_the_moment_up_to_whic
         one, other = await sign_in(service), await sign_in(service)
         assert {"iss", "iat", "sids"} == set(await members_of_the_list(service))
         now = int(service.clock())
-        await UserStore(service.database).disable(one.user.id, service.clock())
+        await AccountStore(service.database).disable(one.user.id, service.clock())
         assert await ClientStore(service.database).disable(other.client.client_id, service.clock())
         await RevocationStore(service.database).revoke_all(service.clock())
         members = await members_of_the_list(service)
@@ -162,7 +162,7 @@ async def test_an_ended_session_is_soon_refused_by_every_following_service(
                 if how == "logout":
                     assert 204 == (await one.ask("POST", "/logout")).status_code
                 else:
-                    await UserStore(service.database).disable(one.user.id, service.clock())
+                    await AccountStore(service.database).disable(one.user.id, service.clock())
                 ended = time.monotonic()
                 figures += await asyncio.gather(*(followed(app, one.access, ended) for app in orders))
     sys.stdout.write(json.dumps({"slowest_seconds": round(max(figures), 2), "of": len(figures)}) + "\n")

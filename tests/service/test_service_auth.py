@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from mintmark import ConfigurationError, Principal, ResourceServer, ServiceAuth, ServiceAuthError
-from mintmark.jose import Parser, SigningKey, VerifyingKey, read_payload
+from authmint import ConfigurationError, Principal, ResourceServer, ServiceAuth, ServiceAuthError
+from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload
 from tests.service.conftest import ISSUER, Service
 
 pytestmark = pytest.mark.anyio

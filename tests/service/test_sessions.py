@@ -10,10 +10,10 @@ import asyncpg
 import httpx2
 import pytest
 
-from service.clients import Client
-from service.database import Database
-from service.secret_keys import SecretKeys
-from service.sessions import RefreshTokenSealer
+from authmint_service.clients import Client
+from authmint_service.database import Database
+from authmint_service.secret_keys import SecretKeys
+from authmint_service.sessions import RefreshTokenCodec
 from tests.service.conftest import SECRET_KEYS, Clock, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +78,7 @@ async def test_a_parent_after_the_grace_period_ends_the_session(service: Service
 
 
 async def test_without_a_grace_period_the_parent_ends_the_session_at_once(start_service: StartService) -> None:
-    service = await start_service(refresh_grace=0)
+    service = await start_service(refresh_grace_seconds=0)
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     service.clock.now += 0.001
@@ -173,14 +173,14 @@ async def test_disabling_or_deleting_between_sign_in_and_refresh_ends_it(service
 
 
 async def test_disabling_a_user_leaves_no_live_session_once_the_call_returns(service: Service) -> None:
-    from service.users import UserStore
+    from authmint_service.accounts import AccountStore
 
     user, client = await service.add_user(), await service.add_client()
     tokens = [(await service.sign_in(client, user)).json()["refresh_token"] for _ in range(4)]
     racing = [asyncio.create_task(service.refresh(client, token)) for token in tokens]
     racing += [asyncio.create_task(service.sign_in(client, user)) for _ in range(4)]
-    await UserStore(service.database).disable(user.id, service.clock())
-    live = "SELECT count(*) FROM sessions WHERE user_id = $1 AND revoked_at IS NULL"
+    await AccountStore(service.database).disable(user.id, service.clock())
+    live = "SELECT count(*) FROM sessions WHERE account_id = $1 AND revoked_at IS NULL"
     assert 0 == await service.database.fetch_value(live, user.id)
     await asyncio.gather(*racing)
     assert 0 == await service.database.fetch_value(live, user.id)
@@ -192,13 +192,13 @@ async def test_any_text_as_a_refresh_token_is_an_invalid_grant_and_the_database_
     service = await start_service()
     client, token = await signed_in(service)
     assert 200 == (await service.refresh(client, token)).status_code
-    body = token.removeprefix("mmr_")[:-6]
+    body = token.removeprefix("amrt_")[:-6]
     content = bytearray(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    forged = RefreshTokenSealer(SecretKeys({1: bytes(range(32))}), current_id=1)
+    forged = RefreshTokenCodec(SecretKeys({1: bytes(range(32))}), current_id=1)
     later = bytes([*content[:24], content[24] + 1, *content[25:]])
     texts = [
-        "mmr_", token[:-1], token + "x", token.upper(), token.replace("mmr_", "mms_"), "é" * 86, token[:-1] + "\n", "\0",
-        forged.seal(forged.new()), "mmr_" + base64.urlsafe_b64encode(later).decode().rstrip("=") + token[-6:], "a" * 20_000,
+        "amrt_", token[:-1], token + "x", token.upper(), token.replace("amrt_", "amcs_"), "é" * 86, token[:-1] + "\n", "\0",
+        forged.seal(forged.new()), "amrt_" + base64.urlsafe_b64encode(later).decode().rstrip("=") + token[-6:], "a" * 20_000,
         token + "\0", "a" * 1_000_000, "\0" * 300_000, " ", "null", "'; DROP TABLE sessions; --", "\u2028\U0001f600",
     ]  # fmt: skip
     quoted = [quote_plus(text).encode() for text in texts]
@@ -241,7 +241,7 @@ async def test_no_refresh_token_at_all_is_an_invalid_request(service: Service) -
 
 async def test_a_refresh_token_has_a_form_that_secret_scanners_can_recognise(service: Service) -> None:
     _, token = await signed_in(service)
-    assert re.fullmatch(r"mmr_[A-Za-z0-9_-]{76}[0-9A-Za-z]{6}", token)
+    assert re.fullmatch(r"amrt_[A-Za-z0-9_-]{76}[0-9A-Za-z]{6}", token)
 
 
 async def test_the_hmac_key_can_be_rotated_without_signing_anybody_out(start_service: StartService) -> None:
@@ -275,5 +275,5 @@ async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(s
 
 
 async def test_refresh_tokens_are_all_different() -> None:
-    sealer = RefreshTokenSealer(SecretKeys({1: bytes(range(32))}), current_id=1)
+    sealer = RefreshTokenCodec(SecretKeys({1: bytes(range(32))}), current_id=1)
     assert 10_000 == len({sealer.seal(sealer.new()) for _ in range(10_000)})

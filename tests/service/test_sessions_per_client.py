@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.errors import Invalid
+from authmint_service.errors import InvalidValue
 from tests.service.conftest import Service, StartService
 from tests.service.devices import sign_in
 
@@ -15,7 +15,7 @@ REFUSED = (400, "invalid_grant")
 
 async def test_a_clients_own_grace_period_is_the_one_that_counts(service: Service) -> None:
     for grace, waited, brings in ((0, 1, False), (120, 100, True), (None, 29, True), (None, 31, False)):
-        one = await sign_in(service, client=await service.add_client(refresh_grace=grace))
+        one = await sign_in(service, client=await service.add_client(refresh_grace_seconds=grace))
         assert 200 == (await service.refresh(one.client, one.refresh)).status_code
         service.clock.now += waited
         assert brings == (200 == (await service.refresh(one.client, one.refresh)).status_code), (grace, waited)
@@ -43,10 +43,10 @@ async def test_a_clients_sessions_end_when_it_says_however_often_they_are_refres
 @pytest.mark.parametrize(
     "limits",
     [
-        {"refresh_grace": 121}, {"refresh_grace": -1}, {"session_idle_ttl": 59}, {"session_ttl": 59},
+        {"refresh_grace_seconds": 121}, {"refresh_grace_seconds": -1}, {"session_idle_ttl": 59}, {"session_ttl": 59},
         {"session_ttl": 367 * 86_400}, {"session_idle_ttl": 7200, "session_ttl": 3600},
     ],
 )  # fmt: skip
 async def test_limits_that_make_no_sense_are_refused(service: Service, limits: dict[str, Any]) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidValue):
         await service.add_client(**limits)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
-from service.errors import SettingsError
-from service.settings import Settings, load_settings
+from authmint_service.errors import SettingsError
+from authmint_service.settings import Settings, load_settings
 
 GOOD = "1:" + base64.b64encode(bytes(range(32))).decode()
 KNOWN: dict[str, object] = {"issuer": "https://auth.example", "key_encryption_keys": GOOD, "refresh_token_keys": GOOD}
@@ -26,8 +26,9 @@ def load(**changes: object) -> Settings:
         ("issuer", ""), ("issuer", "http://auth.example"), ("issuer", "auth.example"), ("issuer", "https://a.example?x"),
         ("issuer", "https://u:p@a.example"), ("port", "canary"), ("port", "70000"), ("cors_origins", "*"),
         ("cors_origins", "https://a.example/path"), ("cors_origins", "canary"), ("signing_algorithm", "HS256"),
-        ("signing_algorithm", "none"), ("access_token_ttl", "0"), ("access_token_ttl", "inf"), ("refresh_grace", "121"),
-        ("session_ttl", "nan"), ("session_idle_ttl", "99999999999"), ("hash_workers", "0"), ("password_min_length", "7"),
+        ("signing_algorithm", "none"), ("access_token_ttl", "0"), ("access_token_ttl", "inf"), ("refresh_grace_seconds", "121"),
+        ("session_ttl", "nan"), ("session_idle_ttl", "99999999999"), ("password_hash_workers", "0"),
+        ("password_min_length", "7"),
         ("database_url", "mysql://canary@host/x"), ("log_level", "canary"), ("environment", "canary"), ("docs", "canary"),
         ("key_encryption_keys", None), ("refresh_token_keys", None), ("key_encryption_keys", ""),
         ("key_encryption_keys", "canary"),
@@ -35,15 +36,15 @@ def load(**changes: object) -> Settings:
         ("refresh_token_keys", "1:" + base64.b64encode(b"changeme" * 4).decode()), ("refresh_token_keys", f"{GOOD},{GOOD}"),
         ("refresh_token_keys", "0:" + GOOD[2:]), ("refresh_token_keys", "256:" + GOOD[2:]),
         ("refresh_token_keys", "1:" + "A" * 43),
-        ("refresh_token_keys_file", "/nowhere/canary"), ("signing_key_rotation", "3599"), ("rsa_key_bits", "2047"),
-        ("rsa_key_bits", "4097"), ("shared_secret", "canary" * 6),
+        ("refresh_token_keys_file", "/nowhere/canary"), ("signing_key_rotation_seconds", "3599"), ("signing_rsa_bits", "2047"),
+        ("signing_rsa_bits", "4097"), ("shared_secret", "canary" * 6),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value: object) -> None:
     changes = {name: value} | ({"refresh_token_keys": None} if name.endswith("_file") else {})
     with pytest.raises(SettingsError) as raised:
         load(**changes)
-    assert f"MINTMARK_{name.upper()}" in str(raised.value)
+    assert f"AUTHMINT_{name.upper()}" in str(raised.value)
     assert "canary" not in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -55,13 +56,13 @@ def test_none_of_ninety_five_common_secrets_is_a_shared_secret_however_long_it_i
     assert 95 == len(COMMON)
     for secret in COMMON:
         for spelling in (secret, (secret * 64)[:64]):
-            with pytest.raises(SettingsError, match="MINTMARK_SHARED_SECRET is wrong"):
+            with pytest.raises(SettingsError, match="AUTHMINT_SHARED_SECRET is wrong"):
                 load(signing_algorithm="HS256", shared_secret=spelling)
 
 
 @pytest.mark.parametrize("secret", ["canary", "canary" * 6, "c" * 64, "changeme" * 8])
 def test_a_shared_secret_that_is_short_or_not_random_is_refused(secret: str) -> None:
-    with pytest.raises(SettingsError, match="MINTMARK_SHARED_SECRET is wrong") as raised:
+    with pytest.raises(SettingsError, match="AUTHMINT_SHARED_SECRET is wrong") as raised:
         load(signing_algorithm="HS256", shared_secret=secret)
     assert secret not in str(raised.value)
 
@@ -70,16 +71,16 @@ def test_a_shared_secret_is_for_hs256_alone_and_may_come_from_a_file(tmp_path: P
     secret = base64.b64encode(bytes(range(32))).decode()
     file = tmp_path / "secret"
     file.write_text(f"{secret}\n")
-    assert secret.encode() == load(signing_algorithm="HS256", shared_secret_file=file).hs256_secret
-    assert bytes(range(32)).hex().encode() == load(signing_algorithm="HS256", shared_secret=bytes(range(32)).hex()).hs256_secret
-    assert load().hs256_secret is None
+    assert secret.encode() == load(signing_algorithm="HS256", shared_secret_file=file).hmac_secret
+    assert bytes(range(32)).hex().encode() == load(signing_algorithm="HS256", shared_secret=bytes(range(32)).hex()).hmac_secret
+    assert load().hmac_secret is None
     for more in ({"shared_secret": secret}, {"shared_secret_file": file}):
         with pytest.raises(SettingsError, match="contradict each other"):
             load(**more)
 
 
 def test_lifetimes_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(SettingsError, match="MINTMARK_SESSION_IDLE_TTL"):
+    with pytest.raises(SettingsError, match="AUTHMINT_SESSION_IDLE_TTL"):
         load(session_idle_ttl=7200, session_ttl=3600)
 
 
@@ -111,17 +112,17 @@ def test_a_development_start_makes_its_secrets_once_and_for_the_owner_alone(tmp_
 
 
 def test_the_environment_and_a_file_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / ".env").write_text(f"MINTMARK_ISSUER=https://file.example\nMINTMARK_KEY_ENCRYPTION_KEYS={GOOD}\n")
+    (tmp_path / ".env").write_text(f"AUTHMINT_ISSUER=https://file.example\nAUTHMINT_KEY_ENCRYPTION_KEYS={GOOD}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MINTMARK_REFRESH_TOKEN_KEYS", GOOD)
-    monkeypatch.setenv("MINTMARK_CORS_ORIGINS", "https://a.example, https://b.example")
+    monkeypatch.setenv("AUTHMINT_REFRESH_TOKEN_KEYS", GOOD)
+    monkeypatch.setenv("AUTHMINT_CORS_ORIGINS", "https://a.example, https://b.example")
     settings = load_settings()
     assert ("https://file.example", ("https://a.example", "https://b.example")) == (settings.issuer_url, settings.cors_origins)
 
 
 def test_every_setting_stands_in_the_example_with_a_comment_and_its_default() -> None:
     text = (ROOT / ".env.example").read_text()
-    listed = dict(re.findall(r"^#? ?MINTMARK_([A-Z_]+)=(.*)$", text, re.MULTILINE))
+    listed = dict(re.findall(r"^#? ?AUTHMINT_([A-Z_]+)=(.*)$", text, re.MULTILINE))
     assert {name.upper() for name in Settings.model_fields} == set(listed)
     for block in re.split(r"\n\n+", text.strip())[1:]:
         assert block.startswith("# ")

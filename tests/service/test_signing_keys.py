@@ -6,10 +6,10 @@ import json
 import asyncpg
 import pytest
 
-from mintmark import ResourceServer
-from service.errors import Invalid
-from service.signing_keys import State, replace_leaked_keys
-from service.signing_keys.schedule import ANNOUNCED, SINCE
+from authmint import ResourceServer
+from authmint_service.errors import InvalidValue
+from authmint_service.signing_keys import State, rotate_emergency
+from authmint_service.signing_keys.schedule import ANNOUNCED, SINCE
 from tests.service.conftest import ISSUER, Clock, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -25,7 +25,7 @@ from tests.service.signing import (
     store_of,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("looks_often")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("polls_often")]
 
 
 async def test_many_stores_that_find_the_next_key_due_make_one(server_dsn: str) -> None:
@@ -79,7 +79,7 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
         old = await start_service(at=dsn, clock=clock)
         user, client = await old.add_user(), await old.add_client()
         before = (await old.sign_in(client, user)).json()
-        new = await start_service(at=dsn, clock=clock, signing_algorithm="RS256", rsa_key_bits=2048)
+        new = await start_service(at=dsn, clock=clock, signing_algorithm="RS256", signing_rsa_bits=2048)
         assert {"RS256", "ES256"} == {key["alg"] for key in (await jwks_of(new))["keys"]}
         await seen(old, await kids_of(new))
         early = (await new.refresh(client, before["refresh_token"])).json()
@@ -101,10 +101,10 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
         leaked = {key.kid for key in await store.load()}
         raised = []
 
-        async def raise_not_before(moment: float) -> None:
-            raised.append(moment)
+        async def raise_not_before(to_datetime: float) -> None:
+            raised.append(to_datetime)
 
-        done = await replace_leaked_keys(store, policy(), NOW + 5, raise_not_before)
+        done = await rotate_emergency(store, policy(), NOW + 5, raise_not_before)
         assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
         service.clock.now += 6
         await seen(service, {done.kid})
@@ -121,14 +121,14 @@ async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_go
         (active,) = await kids_of(service)
         announced, _ = await store.announce_new(policy(), NOW)
         await seen(service, {active, announced})
-        with pytest.raises(Invalid, match="--emergency"):
+        with pytest.raises(InvalidValue, match="--emergency"):
             await store.revoke(active, NOW)
         await store.revoke(announced, NOW)
         await seen(service, {active})
         service.clock.now += ANNOUNCED + policy().kept
         assert active == await signs(service, secret)
         for kid, words in ((announced, "revoked already"), ("nobody", "no signing key")):
-            with pytest.raises(Invalid, match=words):
+            with pytest.raises(InvalidValue, match=words):
                 await store.revoke(kid, NOW)
 
 
@@ -152,7 +152,7 @@ async def test_the_upkeep_of_keys_outlives_an_error_that_nobody_foresaw(
         (first,) = await kids_of(service)
         await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
         async with asyncio.timeout(10):
-            while "unexpected error" not in capfd.readouterr().err:
+            while "error.unexpected" not in capfd.readouterr().err:
                 await asyncio.sleep(0.02)
         await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
         announced, _ = await store.announce_new(policy(), NOW)
@@ -203,11 +203,11 @@ async def test_a_damaged_key_is_not_used_the_log_says_which_and_the_others_go_on
         assert (503, True) == (refused.status_code, "retry-after" in refused.headers)
         assert 503 == (await service.http.get("/readyz")).status_code
         said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-        complaints = [line for line in said if line["event"] == "signing key not used"]
+        complaints = [line for line in said if line["event"] == "signing_key.unusable"]
         assert [announced] == [line["kid"] for line in complaints]
         assert announced in complaints[0]["reason"]
         # An emergency needs none of the old ones.
-        done = await replace_leaked_keys(store, policy(), service.clock.now, ignore)
+        done = await rotate_emergency(store, policy(), service.clock.now, ignore)
         await seen(service, {done.kid})
         assert done.kid == await signs(service, secret)
 

@@ -138,7 +138,7 @@ async def test_a_client_uses_only_the_grants_on_its_list(service: Service, secre
     client = await service.add_client(secret, grants=frozenset(allowed))
     forms = {
         "password": {"username": user.username, "password": PASSWORD},
-        "refresh_token": {"refresh_token": "mmr_x"},
+        "refresh_token": {"refresh_token": "amrt_x"},
         "client_credentials": {},
     }
     for grant, form in forms.items():

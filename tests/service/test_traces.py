@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from tests.doors.conftest import ROOT, environment
+from tests.e2e.conftest import ROOT, environment
 from tests.service.conftest import PASSWORD, SECRET_KEYS, StartService
 
 pytestmark = pytest.mark.anyio
@@ -83,13 +83,13 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
     await service.sign_in(client, user, "canary-password")
     await service.http.get("/canary-path?canary-query", headers={"User-Agent": "canary-agent"})
     await service.http.get(
-        "/users/me/sessions/canary-session", headers={"Authorization": f"Bearer {refreshed['access_token']}"}
+        "/account/v1/sessions/canary-session", headers={"Authorization": f"Bearer {refreshed['access_token']}"}
     )
-    await service.http.get("/users/me", headers={"Authorization": f"Bearer {refreshed['access_token']}"})
+    await service.http.get("/account/v1", headers={"Authorization": f"Bearer {refreshed['access_token']}"})
     # What is not sent yet is sent at the end.
     await service.stop()
     spans = {span.name: span for span in collector.spans}
-    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /users/me", "GET"} <= set(spans)
+    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(spans)
     own = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     (request,) = (span for span in own if span.kind == Span.SPAN_KIND_SERVER)
     assert PARENT == request.parent_span_id.hex()
@@ -99,7 +99,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
         known[name] for name in ("http.request.method", "http.route", "http.response.status_code")
     )
     everything = b"".join(collector.received)
-    assert b"mintmark-service" in everything
+    assert b"authmint-service" in everything
     for told_to_nobody in (
         "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, machine.client_id, tokens["refresh_token"],
         tokens["access_token"], refreshed["refresh_token"],
@@ -127,10 +127,11 @@ async def test_a_collector_that_is_away_disturbs_nobody(start_service: StartServ
     await service.stop()
 
 
-START = "import sys; from service.app import create_app; from service.settings import load_settings"
+START = "import sys; from authmint_service.app import create_app; from authmint_service.settings import load_settings"
 MADE = f"{START}; create_app(load_settings(_env_file=None, issuer='https://a.example', **{SECRET_KEYS!r}, **more))"
 IMPORTED = (
-    "[name for name in sys.modules if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'service.tracing'))]"
+    "[name for name in sys.modules "
+    "if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'authmint_service.tracing'))]"
 )
 
 
@@ -146,7 +147,7 @@ def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sent
     done = subprocess.run(
         [sys.executable, "-c", absent], cwd=ROOT, env=environment(), check=False, timeout=60, capture_output=True, text=True
     )
-    assert "install mintmark-service[opentelemetry]" in done.stderr
+    assert "install authmint-service[opentelemetry]" in done.stderr
 
 
 async def test_what_fastapi_would_tell_of_requests_by_itself_is_off(start_service: StartService) -> None:

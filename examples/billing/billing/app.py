@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
-from mintmark import Principal, ResourceServer
+from authmint import Principal, ResourceServer
 
 auth = ResourceServer(
     issuer=os.environ.get("BILLING_ISSUER", "http://127.0.0.1:8000"),

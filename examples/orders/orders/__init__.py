@@ -1,1 +1,1 @@
-"""An orders API, as another team might have written it: of Mintmark it knows the dependency alone."""
+"""An orders API, as another team might have written it: of Authmint it knows the dependency alone."""

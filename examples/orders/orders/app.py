@@ -1,4 +1,4 @@
-"""Lists and creates orders. Who may do what stands at each route; how a token is verified is Mintmark's business."""
+"""Lists and creates orders. Who may do what stands at each route; how a token is verified is Authmint's business."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from mintmark import Principal, ResourceServer, ServiceAuth, ServiceAuthError
+from authmint import Principal, ResourceServer, ServiceAuth, ServiceAuthError
 
 log = logging.getLogger("orders")
 

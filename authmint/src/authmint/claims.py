@@ -1,0 +1,121 @@
+"""The claims of an access token (RFC 9068, section 2.2), for whoever issues one and for whoever has verified one.
+
+`sub_profile` tells a person (`user`) from a machine (`service`). It is explicit, because a guess from `sub == client_id`
+fails as soon as a person may choose a client's name. Another issuer's token may lack it; then it is neither.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from authmint.errors import InvalidScope, InvalidToken
+from authmint.scopes import format_scope, parse_scope
+
+SubjectProfile = Literal["user", "service"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessTokenClaims:
+    """What an access token says. Times are whole seconds since the epoch."""
+
+    issuer: str
+    subject: str
+    audience: tuple[str, ...]
+    client_id: str
+    scopes: frozenset[str]
+    issued_at: int
+    expires_at: int
+    token_id: str
+    subject_profile: SubjectProfile | None
+    session_id: str | None = None
+    """One sign-in of one person on one device; None for a machine."""
+    not_before: int | None = None
+
+    def to_claims(self) -> dict[str, Any]:
+        """The members of the JWT."""
+        claims: dict[str, Any] = {
+            "iss": self.issuer,
+            "sub": self.subject,
+            "aud": self.audience[0] if len(self.audience) == 1 else list(self.audience),
+            "exp": self.expires_at,
+            "iat": self.issued_at,
+            "jti": self.token_id,
+            "client_id": self.client_id,
+            "scope": format_scope(self.scopes),
+        }
+        if self.subject_profile is not None:
+            claims["sub_profile"] = self.subject_profile
+        if self.session_id is not None:
+            claims["sid"] = self.session_id
+        if self.not_before is not None:
+            claims["nbf"] = self.not_before
+        return claims
+
+
+# The end of the year 9999, where Python's calendar ends: a later time would fail in whoever reads the claims next.
+MAX_TIME = 253_402_300_799
+MAX_TEXT_LENGTH = 2048
+MAX_AUDIENCES = 64
+
+
+def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
+    """The typed claims of a verified token. Raises InvalidToken with the reason when one is missing or of another type.
+
+    Only shapes are checked here; whether they fit this service and this moment is the verifier's table of rules.
+    """
+    return AccessTokenClaims(
+        issuer=_text(claims, "iss"),
+        subject=_text(claims, "sub"),
+        audience=_audience(claims.get("aud")),
+        client_id=_text(claims, "client_id"),
+        scopes=_scopes(claims.get("scope", "")),
+        issued_at=_time(claims, "iat"),
+        expires_at=_time(claims, "exp"),
+        token_id=_text(claims, "jti"),
+        subject_profile=_profile(claims.get("sub_profile")),
+        session_id=_text(claims, "sid") if "sid" in claims else None,
+        not_before=_time(claims, "nbf") if "nbf" in claims else None,
+    )
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    # A control character or half a surrogate pair would break the database or the log that meets it next.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH or not value.isprintable():
+        raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
+    return value
+
+
+def _time(claims: Mapping[str, Any], name: str) -> int:
+    value = claims.get(name)
+    # `True` is an int to Python, and a time to nobody.
+    if type(value) is not int or not 0 <= value <= MAX_TIME:
+        raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
+    return value
+
+
+def _audience(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) and value:
+        return (value,)
+    if isinstance(value, list) and 0 < len(value) <= MAX_AUDIENCES and all(isinstance(one, str) and one for one in value):
+        return tuple(value)
+    raise InvalidToken("missing_aud" if value is None else "malformed_aud")
+
+
+def _scopes(value: object) -> frozenset[str]:
+    if not isinstance(value, str):
+        raise InvalidToken("malformed_scope")
+    try:
+        return parse_scope(value)
+    except InvalidScope as error:
+        raise InvalidToken("malformed_scope") from error
+
+
+def _profile(value: object) -> SubjectProfile | None:
+    if value == "user":
+        return "user"
+    if value == "service":
+        return "service"
+    if value is None or isinstance(value, str):
+        return None
+    raise InvalidToken("malformed_sub_profile")

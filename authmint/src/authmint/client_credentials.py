@@ -1,0 +1,161 @@
+"""Asks a token endpoint for a token in a client's own name (RFC 6749, section 4.4), whoever carries the requests.
+
+The exchange is a generator: it yields requests and is sent the answers, so that one piece of code serves clients of httpx2 and
+httpx, sync and async.
+"""
+
+import base64
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Collection, Generator
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote_plus, urlencode
+
+from authmint.errors import ConfigurationError
+from authmint.fetching import check_url
+from authmint.jose import Signer, SigningKey, read_json_object
+from authmint.metadata import metadata_urls
+from authmint.scopes import format_scope, is_scope_token
+
+LARGEST = 65_536
+ASSERTION_SECONDS = 60
+FRESH = 0.8
+MAX_LIFETIME = 366 * 86_400
+
+_ERROR = re.compile(r"[a-z_]{1,64}")
+
+SecretMethod = Literal["client_secret_basic", "client_secret_post"]
+
+
+class ServiceAuthError(Exception):
+    """No token could be had, so no request was sent. The message says why; it holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A token of our own. Times are those of the clock that was given."""
+
+    text: str
+    renew_at: float
+    expires_at: float
+
+
+class ClientCredentials:
+    """One client, and what its tokens shall be for. Raises ConfigurationError for settings that cannot work."""
+
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        client_id: str,
+        client_secret: str | None,
+        private_key: SigningKey | None,
+        audience: str | None,
+        scopes: Collection[str],
+        token_url: str | None,
+        method: SecretMethod,
+        clock: Callable[[], float],
+    ) -> None:
+        self._issuer = check_url(issuer, "issuer")
+        self._token_url = None if token_url is None else check_url(token_url, "token_url")
+        if not client_id or not (client_secret or private_key):
+            raise ConfigurationError("client_id, and client_secret or private_key, must not be empty.")
+        if client_secret and private_key:
+            raise ConfigurationError("client_secret and private_key contradict each other: a client authenticates in one way.")
+        if not all(map(is_scope_token, scopes)):
+            raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
+        self._client_id, self._client_secret, self._method = client_id, client_secret or "", method
+        self._signer = None if private_key is None else Signer(private_key)
+        self._form = {"grant_type": "client_credentials"}
+        if scopes:
+            self._form["scope"] = format_scope(scopes)
+        if audience is not None:
+            self._form["resource"] = audience
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        """Where the next request goes, or as much as is known of it."""
+        return self._token_url or self._issuer
+
+    def exchange(self, new_request: Callable[..., Any]) -> Generator[Any, Any, AccessToken]:
+        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError.
+
+        `new_request`: the request class of the client that sends them.
+        """
+        if self._token_url is None:
+            self._token_url = yield from self._discover(new_request)
+        asked_at = self._clock()
+        answer = yield self._token_request(new_request, self._token_url)
+        return _read_token(answer, asked_at)
+
+    def _discover(self, new_request: Callable[..., Any]) -> Generator[Any, Any, str]:
+        for url in metadata_urls(self._issuer):
+            answer = yield new_request("GET", url, headers={"Accept": "application/json"})
+            members = _members(answer)
+            if answer.status_code == 200 and not _was_redirected(answer) and members.get("issuer") == self._issuer:
+                return check_url(str(members.get("token_endpoint")), "token_endpoint")
+        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be had, or is another issuer's.")
+
+    def _token_request(self, new_request: Callable[..., Any], url: str) -> Any:
+        form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if self._signer is not None:
+            form |= self._assertion(self._signer, url)
+        elif self._method == "client_secret_post":
+            form |= {"client_id": self._client_id, "client_secret": self._client_secret}
+        else:
+            # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+            credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+        return new_request("POST", url, content=urlencode(form).encode(), headers=headers)
+
+    def _assertion(self, signer: Signer, url: str) -> dict[str, str]:
+        now = int(time.time())
+        claims = {
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "aud": url,
+            "iat": now,
+            "exp": now + ASSERTION_SECONDS,
+            "jti": secrets.token_urlsafe(16),
+        }
+        return {
+            "client_id": self._client_id,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": signer.sign(claims, typ="JWT"),
+        }
+
+
+def _was_redirected(answer: Any) -> bool:
+    # The history of a response holds every answer before it, refused tokens and metadata as well.
+    return any(300 <= one.status_code < 400 for one in (answer, *answer.history))
+
+
+def _members(answer: Any) -> dict[str, Any]:
+    if len(answer.content) > LARGEST:
+        return {}
+    try:
+        return read_json_object(answer.content)
+    except ValueError:
+        return {}
+
+
+def _read_token(answer: Any, asked_at: float) -> AccessToken:
+    if _was_redirected(answer):
+        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials stay where they belong.")
+    members = _members(answer)
+    if answer.status_code != 200:
+        error = members.get("error")
+        said = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no OAuth error"
+        raise ServiceAuthError(f"The token endpoint answered {answer.status_code} ({said}).")
+    text, kind, lifetime = members.get("access_token"), members.get("token_type"), members.get("expires_in", 60)
+    if not isinstance(text, str) or not text.isascii() or not isinstance(kind, str) or kind.lower() != "bearer":
+        raise ServiceAuthError("The token endpoint answered 200 without a bearer token.")
+    if not isinstance(lifetime, int | float) or not 0 < lifetime < MAX_LIFETIME:
+        raise ServiceAuthError("The token endpoint answered with a lifetime that is none.")
+    # Jitter keeps processes that started together from renewing together.
+    renew_at = asked_at + lifetime * random.uniform(FRESH, FRESH + 0.05)  # noqa: S311 - spreads load, guards nothing
+    return AccessToken(text, renew_at, asked_at + lifetime)

@@ -1,0 +1,120 @@
+"""Fetches one JSON document from an issuer, within limits: 3 seconds, 64 KB, status 200, no redirect, https unless on loopback.
+
+A document that decides whom we believe is not worth more patience than that, and a longer one is not a key set.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+
+from authmint.errors import ConfigurationError
+from authmint.jose import read_json_object
+
+TIMEOUT = 3.0
+LARGEST = 65_536
+
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})\"?(?:$|[\s,])", re.IGNORECASE)
+
+
+class FetchError(Exception):
+    """The document could not be had. The message says why, in a few words, for logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object, and the `max-age` it came with, in seconds."""
+
+    members: dict[str, Any]
+    max_age: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came over the network: `headers` are found in any case."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def max_age(self) -> int | None:
+        """Seconds for which it may be kept (RFC 9111, section 5.2.2.1)."""
+        found = _MAX_AGE.search(self.headers.get("cache-control", ""))
+        return int(found[1]) if found else None
+
+    def document(self) -> Document:
+        """The JSON object in it. Raises FetchError unless the status is 200."""
+        if self.status != 200:
+            raise FetchError(f"status {self.status}")
+        try:
+            return Document(read_json_object(self.content), self.max_age)
+        except ValueError as error:
+            raise FetchError(str(error)) from error
+
+
+def check_url(url: str, name: str) -> str:
+    """`url` itself, when it is https, or http on loopback. Raises ConfigurationError, naming it `name`."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"{name} is not a URL.") from error
+    if not host or parts.username or parts.fragment or not url.isprintable() or " " in url:
+        raise ConfigurationError(f"{name} is not a URL with a host and without user and fragment.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ConfigurationError(f"{name} must be an https URL (http is for loopback addresses only).")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, by its text alone: no name is resolved."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def fetch_document(url: str) -> Document:
+    """The JSON object at `url`. Raises FetchError for whatever stands in the way."""
+    return (await fetch(url)).document()
+
+
+async def fetch(
+    url: str, headers: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT, largest: int = LARGEST
+) -> Answer:
+    """Whatever `url` answers, within the limits. Raises FetchError when there is no such answer."""
+    try:
+        host = urlsplit(check_url(url, "the address")).hostname or ""
+        async with (
+            asyncio.timeout(seconds),
+            _client(host, seconds) as client,
+            client.stream("GET", url, headers=headers) as response,
+        ):
+            return Answer(response.status_code, response.headers, await _read(response, largest))
+    except TimeoutError as error:
+        raise FetchError("no answer in time") from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
+        raise FetchError(str(error) or type(error).__name__) from error
+
+
+def _client(host: str, seconds: float) -> httpx2.AsyncClient:
+    # A compressed answer could unpack to any size, so none is asked for. A proxy has no business on the way to loopback.
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
+    return httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=seconds, trust_env=not is_loopback(host))
+
+
+async def _read(response: httpx2.Response, largest: int) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > largest:
+            raise FetchError(f"larger than {largest} bytes")
+    return bytes(content)

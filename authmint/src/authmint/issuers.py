@@ -1,0 +1,102 @@
+"""The issuers a resource server believes, and where the keys of each come from."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from authmint.errors import ConfigurationError
+from authmint.events import Observer
+from authmint.fetching import Document, FetchError, check_url, fetch_document
+from authmint.jose import SharedSecretKey
+from authmint.key_sets import KeySet, RemoteKeySet, SharedSecretKeySet, StaticKeySet
+from authmint.metadata import IssuerMetadata, discover
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """An issuer, and one source of its keys at most; without one they are fetched, as its metadata says (RFC 8414).
+
+    Raises ConfigurationError when the URL is none, when sources contradict each other, or when one has no usable key.
+    """
+
+    url: str
+    """Equal to the `iss` of its tokens to the character."""
+    key_set: KeySet | None = None
+    jwks: Mapping[str, Any] | None = None
+    """A JWK set (RFC 7517)."""
+    jwks_file: str | Path | None = None
+    shared_secret: str | bytes | None = field(default=None, repr=False)
+    """HS256 with 32 random bytes or more, for the smallest set-up: who can verify can also sign."""
+
+    def __post_init__(self) -> None:
+        check_url(self.url, "issuer")
+        sources = [name for name in ("key_set", "jwks", "jwks_file", "shared_secret") if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise ConfigurationError(f"{' and '.join(sources)} contradict each other: the keys come from one place.")
+
+    def given_keys(self) -> KeySet | None:
+        """The keys that were given, or None when they are to be fetched."""
+        if self.shared_secret is not None:
+            secret = self.shared_secret.encode() if isinstance(self.shared_secret, str) else self.shared_secret
+            try:
+                return SharedSecretKeySet(SharedSecretKey(secret))
+            except ValueError as error:
+                raise ConfigurationError(f"shared_secret is too weak. {error}") from error
+        if self.jwks is not None:
+            return StaticKeySet(self.jwks)
+        if self.jwks_file is not None:
+            return StaticKeySet(_read_jwks(Path(self.jwks_file)))
+        return self.key_set
+
+    def keys(
+        self, *, clock: Callable[[], float] | None, observer: Observer, on_metadata: Callable[[IssuerMetadata], None]
+    ) -> KeySet:
+        """Its keys. `on_metadata` hears what the issuer says of itself, when it has said it."""
+        source = _Published(self.url, on_metadata)
+        return self.given_keys() or RemoteKeySet(source.fetch, clock=clock or time.monotonic, observer=observer)
+
+
+def check_issuers(issuers: Sequence[Issuer]) -> None:
+    """Raises ConfigurationError for issuers that cannot be believed side by side."""
+    if not issuers:
+        raise ConfigurationError("issuer is missing: a resource server believes one issuer at least.")
+    if len({issuer.url for issuer in issuers}) < len(issuers):
+        raise ConfigurationError("issuers names one issuer twice.")
+    if len(issuers) > 1 and any(issuer.shared_secret is not None for issuer in issuers):
+        raise ConfigurationError(
+            "shared_secret and issuers contradict each other: a shared secret stands alone (RFC 8725, 3.1)."
+        )
+
+
+class _Published:
+    """The key set that an issuer publishes."""
+
+    def __init__(self, issuer: str, on_metadata: Callable[[IssuerMetadata], None]) -> None:
+        self._issuer, self._on_metadata = issuer, on_metadata
+        self._metadata: IssuerMetadata | None = None
+
+    async def fetch(self) -> Document:
+        if self._metadata is None:
+            self._metadata = await discover(self._issuer)
+            self._on_metadata(self._metadata)
+        uri = self._metadata.jwks_uri
+        # Perhaps the keys have moved: after a failure the next attempt asks where they are.
+        metadata, self._metadata = self._metadata, None
+        if uri is None:
+            raise FetchError("the metadata has no jwks_uri")
+        document = await fetch_document(uri)
+        self._metadata = metadata
+        return document
+
+
+def _read_jwks(file: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"jwks_file {file} cannot be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"jwks_file {file} has no JWK set.")
+    return content

@@ -1,0 +1,32 @@
+"""How a resource server describes itself (RFC 9728)."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlsplit
+
+from starlette.responses import JSONResponse
+
+from authmint.fetching import check_url
+
+WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+def metadata_url(resource: str) -> tuple[str, str]:
+    """The URL of a resource's metadata, and its path: the well-known part comes before the resource's own (section 3.1)."""
+    parts = urlsplit(check_url(resource, "resource"))
+    path = WELL_KNOWN + parts.path.rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}", path
+
+
+def describe(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Callable[[], Awaitable[JSONResponse]]:
+    """An endpoint that answers with the metadata (section 2)."""
+    content = {
+        "resource": resource,
+        "authorization_servers": list(issuers),
+        "scopes_supported": list(scopes),
+        "bearer_methods_supported": ["header"],
+    }
+
+    async def metadata() -> JSONResponse:
+        return JSONResponse(content, headers={"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"})
+
+    return metadata

@@ -1,0 +1,31 @@
+"""Scope sets (RFC 6749, section 3.3): text on the wire, `frozenset[str]` everywhere else."""
+
+import re
+from collections.abc import Collection
+
+from authmint.errors import InvalidScope
+
+_SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+
+
+def is_scope_token(text: str) -> bool:
+    """Whether `text` is one scope: printable ASCII without space, quote and backslash."""
+    return _SCOPE_TOKEN.fullmatch(text) is not None
+
+
+def parse_scope(text: str) -> frozenset[str]:
+    """The scopes in a `scope` parameter or claim. An empty text is the empty set.
+
+    Raises InvalidScope when a character is not allowed, or spaces are doubled, leading or trailing.
+    """
+    if not text:
+        return frozenset()
+    scopes = text.split(" ")
+    if not all(map(is_scope_token, scopes)):
+        raise InvalidScope("The scope parameter is malformed.")
+    return frozenset(scopes)
+
+
+def format_scope(scopes: Collection[str]) -> str:
+    """The scopes as one text, sorted, so that equal sets read the same."""
+    return " ".join(sorted(scopes))

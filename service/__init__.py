@@ -1,1 +1,0 @@
-"""The Mintmark token service. Its rooms, from the ground up, stand in CONTRIBUTING.md."""

@@ -1,0 +1,285 @@
+"""The roof: the one place where settings, stores, grants and endpoints are put together.
+
+Everything is made here and opened in the lifespan. Nothing waits for the database: without it the service starts, says at
+`/readyz` that it is not ready, and comes up when the database does.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import structlog
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+
+from authmint import ResourceServer
+from authmint_service import migrations
+from authmint_service.accounts import AccountStore
+from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.clients import ClientCache, ClientStore
+from authmint_service.database import Database, database_url
+from authmint_service.database_clock import DatabaseClock
+from authmint_service.draining import Draining
+from authmint_service.endpoints.account.profile import UserEndpoints
+from authmint_service.endpoints.account.sessions import SessionEndpoints
+from authmint_service.endpoints.cross_origin import CrossOriginMiddleware
+from authmint_service.endpoints.docs import DocsEndpoints
+from authmint_service.endpoints.health import HealthEndpoints
+from authmint_service.endpoints.metrics import METRICS, FigureCollector, KeyCollector, MetricsEndpoint
+from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.oauth.metadata import MetadataEndpoints
+from authmint_service.endpoints.oauth.refresh_cookie import INSECURE_COOKIES_NOTE, RefreshCookies
+from authmint_service.endpoints.oauth.revocation_list import RevocationEndpoint
+from authmint_service.endpoints.oauth.token import TokenEndpoint
+from authmint_service.endpoints.oauth.token_status import TokenStatusEndpoints
+from authmint_service.endpoints.requests import RequestMiddleware, record_verification_event
+from authmint_service.endpoints.responses import install_error_handlers
+from authmint_service.endpoints.route_table import RouteTable
+from authmint_service.errors import SettingsError
+from authmint_service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
+from authmint_service.logs import configure_logging
+from authmint_service.metrics import Metrics, Sampler
+from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy
+from authmint_service.readiness import Readiness
+from authmint_service.revocations import RevocationStore
+from authmint_service.sessions import Limits, RefreshTokenCodec, Sessions, SessionStore, prune_forever
+from authmint_service.settings import Settings, load_settings
+from authmint_service.signing_keys import KeyRotation, Policy, RotatingKeyRing, SharedSecretKeyRing, SigningKeyStore
+from authmint_service.tasks import Task
+from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
+
+if TYPE_CHECKING:
+    from authmint_service.tracing import Tracing
+
+FIRST_ATTEMPT_SECONDS = 10.0
+
+log = structlog.get_logger("authmint_service.app")
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    dsn: str | None = None,
+    clock: Callable[[], float] = time.time,
+    database_time: Callable[[], Awaitable[float]] | None = None,
+    figures: Metrics | None = None,
+) -> FastAPI:
+    """The token service. Raises SettingsError.
+
+    `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
+    `database_time`: instead of the database's own, for tests in which time passes quickly; `figures`: of an application before
+    this one, to count on in. They are at `app.state.figures`.
+    """
+    settings = settings or load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    return Application(settings, dsn, clock, database_time).app(figures)
+
+
+class Application:
+    """The parts of one service, in the order of the floors they stand on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dsn: str | None,
+        clock: Callable[[], float],
+        database_time: Callable[[], Awaitable[float]] | None,
+    ) -> None:
+        self._settings, self._dsn, self._clock = settings, dsn, clock
+        self._issuer = settings.issuer_url
+        self._tracing = _tracing(settings)
+        parts = (Database, PasswordHasher) if self._tracing is None else (self._tracing.database, self._tracing.hasher)
+        make_database, make_hasher = parts
+        self._database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
+        self._draining = Draining()
+        self._keys = SigningKeyStore(self._database, settings.encryption_keys)
+        self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
+        secret = settings.hmac_secret
+        self._ring = RotatingKeyRing(self._time) if secret is None else SharedSecretKeyRing(secret)
+        self._policy = Policy(
+            algorithm=settings.signing_algorithm,
+            period=settings.signing_key_rotation_seconds,
+            token_lifetime=settings.access_token_ttl,
+            rsa_bits=settings.signing_rsa_bits,
+        )
+        self._users = AccountStore(self._database)
+        limits = Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+        self._session_store = SessionStore(self._database, limits)
+        self._hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
+        self._clients = ClientCache(ClientStore(self._database), clock)
+
+    def app(self, figures: Metrics | None) -> FastAPI:
+        app = self._bare_app()
+        app.state.draining = self._draining
+        sessions = self._sessions()
+        grants = self._grants(sessions)
+        auth = ResourceServer(
+            issuer=self._issuer,
+            audience=self._issuer,
+            key_set=self._ring,
+            token_url=f"{self._issuer.rstrip('/')}/token",
+            clock=self._clock,
+            observer=record_verification_event,
+        )
+        mint = TokenIssuer(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
+        reader = AccessTokenReader(self._ring, issuer=self._issuer, clock=self._clock)
+        revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
+        lists = RevocationListPublisher(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
+        clients = ClientAuthentication(self._clients)
+        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_insecure_cookies)
+        published = self._ring if isinstance(self._ring, RotatingKeyRing) else None
+        direct = (
+            TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
+            TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
+            MetadataEndpoints(self._issuer, grants.keys(), published).routes(),
+        )
+        routers = [
+            *direct,
+            UserEndpoints(self._users, auth).routes(),
+            SessionEndpoints(sessions, self._password_change(), auth).routes(),
+            RevocationEndpoint(lists, self._draining).routes(),
+            HealthEndpoints(self._readiness()).routes(),
+        ]
+        if self._settings.docs:
+            routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
+        self._figures = figures or Metrics(
+            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
+        )
+        self._sampler = self._make_sampler()
+        keys = KeyCollector(published, self._policy, self._time)
+        metrics = MetricsEndpoint(
+            FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
+        )
+        routers.append(metrics.routes())
+        for router in routers:
+            app.include_router(router)
+        app.state.figures = self._figures
+        install_error_handlers(app, routers)
+        self._add_middleware(app, direct)
+        return app
+
+    def _bare_app(self) -> FastAPI:
+        return FastAPI(
+            title="Authmint token service",
+            summary="Signs people and services in, and keeps them signed in.",
+            version="0.1.0",
+            openapi_url="/openapi.json" if self._settings.docs else None,
+            docs_url=None,
+            redoc_url=None,
+            lifespan=self._lifespan,
+            # Built of the Host header, and of http behind a proxy that ends TLS: a password would follow it there.
+            redirect_slashes=False,
+            # FastAPI's own spans and log records hold paths, queries and the text of errors. Ours are in `tracing`.
+            telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+        )
+
+    def _sessions(self) -> Sessions:
+        refresh_keys = self._settings.refresh_keys
+        sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
+        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.session(event, number))
+
+    def _readiness(self) -> Readiness:
+        ring = self._ring
+        why_no_key = (lambda: ring.problem) if isinstance(ring, RotatingKeyRing) else lambda: None
+        return Readiness(self._database, self._draining, why_no_key, self._time)
+
+    def _password_change(self) -> PasswordChange:
+        rules = PasswordPolicy(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)
+        return PasswordChange(self._users, self._hasher, rules, self._clock)
+
+    def _grants(self, sessions: Sessions) -> dict[str, Grant]:
+        return {
+            "password": PasswordGrant(PasswordAuthenticator(self._users, self._hasher), sessions),
+            "refresh_token": RefreshTokenGrant(sessions),
+            "client_credentials": ClientCredentialsGrant(),
+        }
+
+    def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
+        app.add_middleware(RouteTable, routers=direct)
+        listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
+        app.add_middleware(CrossOriginMiddleware, listed=listed, cookie_origins=cookie_origins)
+        if self._tracing is not None:
+            app.add_middleware(self._tracing.requests)
+        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", figures=self._figures)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        if self._settings.uses_insecure_cookies:
+            log.warning("service.started", note=INSECURE_COOKIES_NOTE)
+        try:
+            async with AsyncExitStack() as stack:
+                if self._tracing is not None:
+                    await stack.enter_async_context(self._tracing.running())
+                dsn = self._dsn if self._dsn is not None else await stack.enter_async_context(database_url(self._settings))
+                await stack.enter_async_context(self._serving(dsn))
+                yield
+        finally:
+            self._hasher.close()
+
+    @asynccontextmanager
+    async def _serving(self, dsn: str) -> AsyncIterator[None]:
+        async with self._database.open(dsn):
+            upkeep = self._upkeep(dsn)
+            tasks = (
+                asyncio.create_task(upkeep.run(), name="looks after clock and keys"),
+                asyncio.create_task(self._sampler.run(), name="samples figures"),
+                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prunes sessions"),
+            )
+            try:
+                # A moment of patience, so that what can be ready is ready from the first request on.
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                self._figures.mark_ready()
+                yield
+            finally:
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
+
+    def _upkeep(self, dsn: str) -> Task:
+        # In production a migration is somebody's decision: `authmint-service migrate`.
+        migrates = self._settings.uses_embedded_database or self._settings.is_development
+        prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
+        if not isinstance(self._ring, RotatingKeyRing):
+            return Task(self._time.compare, prepare=prepare)
+        keys = KeyRotation(self._keys, self._ring, self._policy, ask_time=self._time.compare)
+        return Task(keys.look, prepare=prepare)
+
+    def _make_sampler(self) -> Sampler:
+        database, hasher = self._database, self._hasher
+        return Sampler(
+            self._figures,
+            gauges={
+                "authmint_password_hash_slots": lambda: hasher.permits,
+                "authmint_password_hashes_running": lambda: hasher.in_flight,
+                "authmint_password_hashes_queued": lambda: hasher.waiting,
+                "authmint_database_connections_max": lambda: database.size,
+                "authmint_database_connections_open": lambda: database.open_connections,
+                "authmint_database_connections_idle": lambda: database.idle_connections,
+            },
+            counts={
+                "authmint_password_hashes_refused": lambda: hasher.refused,
+                "authmint_database_connection_waits": lambda: database.waits,
+                "authmint_database_connection_timeouts": lambda: database.wait_timeouts,
+            },
+        )
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Nothing of it is imported where nobody wants it."""
+    if settings.otlp_endpoint is None:
+        return None
+    try:
+        from authmint_service.tracing import Tracing
+    except ImportError as error:
+        raise SettingsError("AUTHMINT_OTLP_ENDPOINT needs more: install authmint-service[opentelemetry].") from error
+    return Tracing(settings.otlp_endpoint)
+
+
+def _paths(routers: Iterable[APIRouter]) -> Iterator[str]:
+    for router in routers:
+        yield from (route.path for route in router.routes if isinstance(route, APIRoute))

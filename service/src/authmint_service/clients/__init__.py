@@ -1,0 +1,7 @@
+"""The applications that may ask for tokens, what each may ask for, and how each proves who it is."""
+
+from authmint_service.clients.cache import ClientCache
+from authmint_service.clients.client import Client, new_client_secret, secret_hash
+from authmint_service.clients.store import ClientStore
+
+__all__ = ["Client", "ClientCache", "ClientStore", "new_client_secret", "secret_hash"]

@@ -1,0 +1,200 @@
+"""`authmint-service keys …`"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from authmint_service.commands.output import echo, echo_json, echo_table, open_database
+from authmint_service.database import to_datetime
+from authmint_service.database_clock import DatabaseClock
+from authmint_service.errors import InvalidValue
+from authmint_service.revocations import RevocationStore
+from authmint_service.settings import Settings, load_settings
+from authmint_service.signing_keys import (
+    Policy,
+    Schedule,
+    SigningKeyStore,
+    StoredKey,
+    public_jwks,
+    read_imported_key,
+    rotate_emergency,
+)
+
+app = typer.Typer(help="The keys that sign tokens. They rotate by themselves.", no_args_is_help=True)
+
+COLUMNS = (
+    "kid",
+    "alg",
+    "state",
+    "published_at",
+    "active_from",
+    "retired_at",
+    "withdrawn_at",
+    "revoked_at",
+    "encryption_key_id",
+)
+FOLLOWING = "Running services follow within seconds."
+
+
+@app.command("list")
+def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
+    """List the keys and their times, the newest first. Times in the future are announced."""
+
+    async def run(settings: Settings) -> list[dict[str, Any]]:
+        async with _keys(settings) as keys:
+            return [_row(key, keys.now) for key in await keys.store.load()]
+
+    rows = asyncio.run(run(_settings()))
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(COLUMNS, rows, empty="There are no signing keys yet: the service makes the first one when it starts.")
+
+
+@app.command()
+def rotate(
+    emergency: Annotated[
+        bool, typer.Option("--emergency", help="A key has leaked: another signs at once, and all others are revoked.")
+    ] = False,
+) -> None:
+    """Announce the next key now. It signs when everybody has had time to fetch it."""
+
+    async def announce(settings: Settings) -> tuple[str, Schedule]:
+        async with _keys(settings) as keys:
+            return await keys.store.announce_new(keys.policy, keys.now)
+
+    async def replace(settings: Settings) -> None:
+        async with _keys(settings) as keys:
+            done = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.revoke_all)
+        echo(f"The key {done.kid} signs from now on. {FOLLOWING}")
+        for kid in done.revoked:
+            echo(f"Revoked {kid}.")
+
+    if emergency:
+        asyncio.run(replace(_settings()))
+        return
+    kid, schedule = asyncio.run(announce(_settings()))
+    echo(f"Announced the key {kid}. It signs from {_shown(schedule.active_from)} on.")
+
+
+@app.command()
+def revoke(kid: Annotated[str, typer.Argument(help="Which one; see keys list.")]) -> None:
+    """Take a key that does not sign out at once. For the one that signs there is rotate --emergency."""
+
+    async def run(settings: Settings) -> None:
+        async with _keys(settings) as keys:
+            await keys.store.revoke(kid, keys.now)
+
+    asyncio.run(run(_settings()))
+    echo(f"Revoked {kid}. {FOLLOWING}")
+
+
+@app.command("import")
+def import_key(
+    file: Annotated[str, typer.Argument(help="PEM or a private JWK, unencrypted; - is standard input.")],
+    algorithm: Annotated[str | None, typer.Option(help="For RSA: RS256 (if left out), RS384 or RS512.")] = None,
+) -> None:
+    """Announce a key of your own as the next one, if it is good enough."""
+    key = read_imported_key(_read(file), algorithm)
+
+    async def run(settings: Settings) -> Schedule:
+        if key.algorithm != settings.signing_algorithm:
+            raise InvalidValue(
+                f"The key is for {key.algorithm}, and AUTHMINT_SIGNING_ALGORITHM is {settings.signing_algorithm}: "
+                "the next rotation would take it out again. Set that first."
+            )
+        async with _keys(settings) as keys:
+            return await keys.store.announce(key, keys.policy, keys.now)
+
+    schedule = asyncio.run(run(_settings()))
+    echo(f"Announced the key {key.kid}. It signs from {_shown(schedule.active_from)} on. Destroy the file.")
+
+
+@app.command("export-public")
+def export_public() -> None:
+    """Print the published keys as a JWK set, for services that cannot fetch them (jwks_file)."""
+
+    async def run(settings: Settings) -> list[dict[str, str]]:
+        async with _keys(settings) as keys:
+            return public_jwks(await keys.store.load(), keys.now)
+
+    echo_json({"keys": asyncio.run(run(_settings()))})
+
+
+@app.command()
+def reencrypt() -> None:
+    """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS, so that the others can be dropped."""
+
+    async def run(settings: Settings) -> int:
+        async with _keys(settings) as keys:
+            count, problems = await keys.store.reencrypt()
+        if problems:
+            raise InvalidValue(" ".join(problems))
+        return count
+
+    settings = _settings()
+    count = asyncio.run(run(settings))
+    echo(f"Encrypted {count} key{'' if count == 1 else 's'} with the encryption key {settings.encryption_keys.current_id}.")
+
+
+class _Keys:
+    """What a command works with."""
+
+    def __init__(self, store: SigningKeyStore, revocations: RevocationStore, policy: Policy, now: float) -> None:
+        self.store, self.revocations, self.policy, self.now = store, revocations, policy, now
+
+
+@asynccontextmanager
+async def _keys(settings: Settings) -> AsyncIterator[_Keys]:
+    async with open_database(settings) as database:
+        now = await DatabaseClock.of(database, time.time).compare()
+        store = SigningKeyStore(database, settings.encryption_keys)
+        yield _Keys(store, RevocationStore(database), _policy(settings), now)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        algorithm=settings.signing_algorithm,
+        period=settings.signing_key_rotation_seconds,
+        token_lifetime=settings.access_token_ttl,
+        rsa_bits=settings.signing_rsa_bits,
+    )
+
+
+def _settings() -> Settings:
+    settings = load_settings()
+    if settings.hmac_secret is not None:
+        raise InvalidValue("AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no keys.")
+    return settings
+
+
+def _row(key: StoredKey, now: float) -> dict[str, Any]:
+    schedule = key.schedule
+    return {
+        "kid": key.kid,
+        "alg": key.algorithm,
+        "state": "unusable" if key.problem else schedule.state(now).value,
+        "published_at": _shown(schedule.published_at),
+        "active_from": _shown(schedule.active_from),
+        "retired_at": _shown(schedule.retired_at),
+        "withdrawn_at": _shown(schedule.withdrawn_at),
+        "revoked_at": _shown(schedule.revoked_at),
+        "encryption_key_id": key.encryption_key_id if key.signer or key.problem else None,
+    }
+
+
+def _shown(seconds: float | None) -> str | None:
+    return None if seconds is None else to_datetime(seconds).isoformat(timespec="seconds")
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read(65_537) if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise InvalidValue(f"{file} cannot be read: {error.strerror}.") from error

@@ -1,0 +1,81 @@
+"""`authmint-service sessions …`"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from authmint_service.accounts import AccountStore, prepare_username
+from authmint_service.commands.accounts import find_user
+from authmint_service.commands.output import echo, echo_json, echo_table, open_database
+from authmint_service.errors import InvalidValue
+from authmint_service.sessions import Limits, SessionStore, SessionSummary
+from authmint_service.sessions import prune as prune_sessions
+from authmint_service.settings import Settings, load_settings
+
+app = typer.Typer(help="Where people are signed in.", no_args_is_help=True)
+
+COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_address")
+
+
+@app.command("list")
+def list_sessions(
+    username: Annotated[str, typer.Argument(help="Whose sessions.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+) -> None:
+    """List a person's live sessions, the one used last first."""
+    name = prepare_username(username)
+    found = asyncio.run(_list(load_settings(), name))
+    rows = [{column: _shown(getattr(session, column)) for column in COLUMNS} for session in found]
+    if as_json:
+        echo_json(rows)
+    else:
+        echo_table(COLUMNS, rows, empty=f"{name} is signed in nowhere.")
+
+
+@app.command()
+def end(
+    username: Annotated[str, typer.Argument(help="Whose session.")],
+    session_id: Annotated[UUID, typer.Argument(help="Which one; see sessions list.")],
+) -> None:
+    """End one session of a person. Access tokens that it has brought are good until they expire."""
+    name = prepare_username(username)
+    if not asyncio.run(_end(load_settings(), name, str(session_id))):
+        raise InvalidValue(f"{name} has no session {session_id}, or it has ended already.")
+    echo(f"Ended the session {session_id} of {name}.")
+
+
+@app.command()
+def prune() -> None:
+    """Delete sessions that have been over for a day. The service does it by itself every hour."""
+    deleted = asyncio.run(_prune(load_settings()))
+    echo(f"Deleted {deleted} session{'' if deleted == 1 else 's'}.")
+
+
+def _shown(value: object) -> object:
+    return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if isinstance(value, float) else value
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+
+
+async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
+    async with open_database(settings) as database:
+        user = await find_user(AccountStore(database), username)
+        return await SessionStore(database, _limits(settings)).list(user.id, time.time())
+
+
+async def _end(settings: Settings, username: str, session_id: str) -> bool:
+    async with open_database(settings) as database:
+        user = await find_user(AccountStore(database), username)
+        return await SessionStore(database, _limits(settings)).end(session_id, user.id, time.time())
+
+
+async def _prune(settings: Settings) -> int:
+    async with open_database(settings) as database:
+        return await prune_sessions(SessionStore(database, _limits(settings)), time.time())

@@ -1,0 +1,190 @@
+"""The one door to PostgreSQL: a pool with deadlines, and its failures in one word, DatabaseUnavailable.
+
+Statements live beside their nouns, in the stores. Most are one statement; `transaction` is for the few that are two.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+
+from authmint_service.embedded_postgres import embedded_postgres
+from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.settings import DatabaseSettings
+
+CONNECT_SECONDS = 3.0
+ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
+STATEMENT_SECONDS = 5.0
+ALTERED_MEANWHILE = 3
+"""How often a statement is asked again because its tables were altered."""
+
+# The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
+UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    # What asyncpg raises when a connection ends between two messages that belong together.
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    # A migration changed a type while a transaction was under way; outside of transactions asyncpg asks again by itself.
+    asyncpg.InvalidCachedStatementError,
+)
+SCHEMA_OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
+
+T = TypeVar("T")
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+
+class Database:
+    """A pool of connections that opens them when they are needed, so that the service starts while the server is away."""
+
+    def __init__(self, *, size: int, statement_cache: int = 100) -> None:
+        """`size`: connections, at most. `statement_cache`: prepared statements that each keeps; none behind PgBouncer."""
+        self._size, self._statement_cache = size, statement_cache
+        self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._wanted = 0
+        self.waits = self.wait_timeouts = 0
+        """How often all connections were in use when one more was needed, and how often none came in time."""
+
+    @asynccontextmanager
+    async def open(self, dsn: str) -> AsyncIterator[None]:
+        """Uses the server at `dsn` inside the block. Connects when the first statement comes."""
+        self._open_pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=self._size,
+            timeout=CONNECT_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            statement_cache_size=self._statement_cache,
+            server_settings={"application_name": "authmint"},
+            reset=_skip_reset,
+        )
+        try:
+            yield
+        finally:
+            pool, self._open_pool = self._open_pool, None
+            # Waits for what is under way, and not for ever.
+            try:
+                await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
+            except TimeoutError:
+                pool.terminate()
+
+    @property
+    def size(self) -> int:
+        """Connections, at most."""
+        return self._size
+
+    @property
+    def open_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_size()
+
+    @property
+    def idle_connections(self) -> int:
+        return 0 if self._open_pool is None else self._open_pool.get_idle_size()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now has to wait for a connection."""
+        return self._wanted >= self._size
+
+    @property
+    def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+        if self._open_pool is None:
+            raise DatabaseUnavailable("not open")
+        return self._open_pool
+
+    async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
+        """The first row. Raises DatabaseUnavailable, as the others do."""
+        async with self._connection() as connection:
+            return await _retry_after_alter(lambda: connection.fetchrow(statement, *values))
+
+    async def fetch_all(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
+        async with self._connection() as connection:
+            return await _retry_after_alter(lambda: connection.fetch(statement, *values))
+
+    async def fetch_value(self, statement: str, *values: object) -> Any:
+        async with self._connection() as connection:
+            return await _retry_after_alter(lambda: connection.fetchval(statement, *values))
+
+    async def execute(self, statement: str, *values: object) -> None:
+        async with self._connection() as connection:
+            await _retry_after_alter(lambda: connection.execute(statement, *values))
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One connection inside one transaction: all of its statements count, or none."""
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        self.waits += self.is_full
+        self._wanted += 1
+        acquired = False
+        try:
+            pool = self._pool
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                connection = await pool.acquire()
+            acquired = True
+            try:
+                yield connection
+            finally:
+                await pool.release(connection, timeout=RELEASE_SECONDS)
+        except asyncpg.ReadOnlySQLTransactionError as error:
+            # After a failover the old connections still lead to the server that became a replica.
+            await self._pool.expire_connections()
+            raise DatabaseUnavailable("the database takes no writes") from error
+        except SCHEMA_OUTDATED as error:
+            raise SchemaOutdated("the database has not been migrated") from error
+        except UNAVAILABLE as error:
+            self.wait_timeouts += not acquired and isinstance(error, TimeoutError)
+            raise DatabaseUnavailable(type(error).__name__) from error
+        finally:
+            self._wanted -= 1
+
+
+async def _retry_after_alter(ask: Callable[[], Awaitable[T]]) -> T:
+    """asyncpg asks once more when a table was altered under a prepared statement. Where it was again meanwhile, so do we:
+    the statement has done nothing yet.
+    """
+    for _ in range(ALTERED_MEANWHILE):
+        try:
+            return await ask()
+        except asyncpg.InvalidCachedStatementError:
+            continue
+    return await ask()
+
+
+async def _skip_reset(_: object) -> None:
+    """Before a connection is used again, asyncpg would ask the server to forget what was set in its session: a second question
+    for each. Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is ended all the same.
+    """
+
+
+def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:
+    """Where the database is, for as long as it is needed: the configured one, or the embedded one, running."""
+    if settings.database_url is not None:
+        return _configured(settings.database_url.get_secret_value())
+    return embedded_postgres(settings.data_dir)
+
+
+@asynccontextmanager
+async def _configured(dsn: str) -> AsyncIterator[str]:
+    yield dsn
+
+
+def to_datetime(seconds: float) -> datetime:
+    """A time of the clock, as PostgreSQL takes it."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,77 @@
+"""The documentation page, from our own origin alone: an authorization server loads no script from elsewhere."""
+
+import json
+from importlib.resources import files
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+_PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Authmint token service</title>
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+_START = """\
+const ui = SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+});
+ui.initOAuth(%s);
+"""
+_ASSETS = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+
+
+class DocsEndpoints:
+    """Serves Swagger UI, as the package `fastapi-swagger` brings it."""
+
+    def __init__(self, issuer: str, client_id: str) -> None:
+        """`client_id`: what *Authorize* proposes; may be empty."""
+        parts = urlsplit(issuer)
+        # Scripts may talk to this origin and to the issuer, which may be the same under another name.
+        self._policy = (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            f"connect-src 'self' {parts.scheme}://{parts.netloc}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        self._start = _START % json.dumps({"clientId": client_id} if client_id else {})
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(include_in_schema=False)
+        router.add_api_route("/docs", self.page, response_model=None)
+        router.add_api_route("/docs/start.js", self.start, response_model=None)
+        resources = files("fastapi_swagger").joinpath("resources")
+        for name, media_type in _ASSETS.items():
+            router.add_api_route(f"/docs/{name}", _Asset(resources.joinpath(name).read_bytes(), media_type).serve, name=name)
+        return router
+
+    async def page(self) -> Response:
+        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": self._policy})
+
+    async def start(self) -> Response:
+        return Response(self._start, media_type="text/javascript")
+
+
+class _Asset:
+    def __init__(self, content: bytes, media_type: str) -> None:
+        self._content, self._media_type = content, media_type
+
+    async def serve(self) -> Response:
+        return Response(self._content, media_type=self._media_type, headers={"Cache-Control": "public, max-age=3600"})

@@ -1,0 +1,1 @@
+"""The endpoints of OAuth: tokens, their state, keys and metadata."""

@@ -1,0 +1,93 @@
+"""How a client says who it is (RFC 6749, section 2.3): HTTP Basic, form parameters, or, for a public client, its name alone."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+
+from authmint.errors import InvalidClient, InvalidRequest
+from authmint_service.clients import Client, ClientCache
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client presented. `secret` is None when it presented its name alone."""
+
+    client_id: str
+    secret: str | None = field(repr=False)
+
+
+class ClientAuthentication:
+    """Authenticates clients."""
+
+    def __init__(self, clients: ClientCache) -> None:
+        self._clients = clients
+
+    async def authenticate(self, credentials: Credentials) -> Client:
+        """Raises InvalidClient, the same for an unknown client, a disabled one and a wrong secret."""
+        client = await self._clients.find(credentials.client_id)
+        if client is None or not client.enabled:
+            raise InvalidClient
+        if client.confidential:
+            if credentials.secret is None or not client.accepts(credentials.secret):
+                raise InvalidClient
+        elif credentials.secret is not None:
+            raise InvalidClient("This client is public and has no secret.")
+        return client
+
+    async def is_enabled(self, client_id: str) -> bool:
+        """Whether there is such a client, and it is not disabled."""
+        client = await self._clients.find(client_id)
+        return client is not None and client.enabled
+
+
+def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credentials:
+    """The credentials in the header or in the form. Raises InvalidRequest for both at once, InvalidClient for none."""
+    basic = _read_basic(request)
+    client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    if basic is None:
+        if client_id is None:
+            raise InvalidClient("The client_id is missing.")
+        return _checked(Credentials(client_id, secret))
+    if secret is not None:
+        raise InvalidRequest("The client authenticates in two ways at once. Use one.")
+    if client_id is not None and client_id != basic.client_id:
+        raise InvalidRequest("The client_id in the form is another than the one in the Authorization header.")
+    return _checked(basic)
+
+
+def uses_basic(request: Request) -> bool:
+    """Whether a 401 must carry a challenge (RFC 6749, section 5.2)."""
+    return any(value.lower().startswith("basic") for value in request.headers.getlist("authorization"))
+
+
+def _read_basic(request: Request) -> Credentials | None:
+    headers = request.headers.getlist("authorization")
+    if not headers:
+        return None
+    if len(headers) > 1:
+        raise InvalidRequest("The request has more than one Authorization header.")
+    scheme, _, encoded = headers[0].partition(" ")
+    if scheme.lower() != "basic":
+        raise InvalidClient("The Authorization header of this endpoint is HTTP Basic.")
+    try:
+        text = base64.b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
+        client_id, colon, secret = text.partition(":")
+        # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
+        client_id, secret = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidClient("The Authorization header is malformed.") from error
+    if not colon or not client_id:
+        raise InvalidClient("The Authorization header is malformed.")
+    # Swagger UI and others send a public client's name with an empty secret.
+    return Credentials(client_id, secret or None)
+
+
+def _checked(credentials: Credentials) -> Credentials:
+    # PostgreSQL has no NUL, and no client has a name as long as this.
+    if "\0" in credentials.client_id or len(credentials.client_id) > 100:
+        raise InvalidClient
+    return credentials

@@ -1,0 +1,53 @@
+"""How the endpoints that clients authenticate at answer, and how they refuse (RFC 6749, section 5.2)."""
+
+from collections.abc import Awaitable
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from authmint.errors import InvalidClient, OAuthError, TemporarilyUnavailable
+from authmint_service.endpoints.oauth.client_authentication import uses_basic
+from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.logs import tell_also, tell_outcome, where
+from authmint_service.sessions.sessions import RefreshTokenReused
+
+log = structlog.get_logger("authmint_service.token")
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class FastJSONResponse(JSONResponse):
+    """JSON, written faster: every token is answered in it."""
+
+    def render(self, content: object) -> bytes:
+        return orjson.dumps(content)
+
+
+async def respond(request: Request, work: Awaitable[Response]) -> Response:
+    """What `work` answers, or the refusal for what it raises. A database that is away is 503, never a 200 that is not true."""
+    try:
+        return await work
+    except OAuthError as error:
+        return _refusal(error, challenge=uses_basic(request))
+    except (DatabaseUnavailable, SchemaOutdated) as error:
+        log.warning("request.failed", reason=str(error), error_locations=where(error))
+        return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+
+
+def _refusal(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
+    status, headers = 400, dict(NO_STORE)
+    if isinstance(error, InvalidClient):
+        status = 401
+        if challenge:
+            headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
+    if isinstance(error, TemporarilyUnavailable):
+        status = 503
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, RefreshTokenReused):
+        log.warning("refresh_token.reused", sub=error.session.account_id, sid=error.session.id)
+        tell_also(error=error.error)
+    else:
+        tell_outcome("request.refused", error=error.error, reason=error.description)
+    return FastJSONResponse({"error": error.error, "error_description": error.description}, status, headers)

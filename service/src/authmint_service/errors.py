@@ -1,0 +1,24 @@
+"""Errors of the service that OAuth has no word for. The roof turns them into an answer or an exit code."""
+
+
+class SettingsError(ValueError):
+    """A setting is missing or wrong; the message names it and says what to do."""
+
+
+class AlreadyExists(Exception):
+    """A name is taken. The message names it."""
+
+
+class InvalidValue(ValueError):
+    """A value that a person gave is refused; the message says why, and never repeats a secret."""
+
+
+class DatabaseUnavailable(Exception):
+    """The database did not answer, or not in time. The same request may succeed a little later."""
+
+    retry_after = 2
+    """Seconds."""
+
+
+class SchemaOutdated(Exception):
+    """The database answers, and its schema is not the one this version works with."""

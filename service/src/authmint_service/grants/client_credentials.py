@@ -1,0 +1,17 @@
+"""The client credentials grant (RFC 6749, section 4.4): a service acts for itself. No session, no refresh token."""
+
+from authmint_service.grants.request import GrantRequest
+from authmint_service.tokens import Authorization
+
+
+class ClientCredentialsGrant:
+    """Authorizes the client itself. Public clients never have this grant: `Client` refuses it."""
+
+    async def authorize(self, request: GrantRequest) -> Authorization:
+        return Authorization(
+            subject=request.client.subject,
+            subject_profile="service",
+            client_id=request.client.client_id,
+            scopes=request.scopes,
+            audiences=request.audiences,
+        )

@@ -1,0 +1,51 @@
+"""Revocations in the database."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from authmint_service.database import Database, to_datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """What has been revoked. Times are seconds since the epoch."""
+
+    sessions: Mapping[str, float] = field(default_factory=dict)
+    """When each was ended, by its id."""
+    users: Mapping[str, float] = field(default_factory=dict)
+    """By subject: tokens issued up to this moment are good for nothing."""
+    clients: Mapping[str, float] = field(default_factory=dict)
+    """The same by client id."""
+    everyone: float | None = None
+    """The same for all tokens there are."""
+
+
+class RevocationStore:
+    """Finds what was revoked, and revokes the tokens of everyone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    _SINCE = """
+        SELECT 'session' AS kind, id::text AS name, extract(epoch FROM revoked_at)::float8 AS revoked_at
+          FROM sessions WHERE revoked_at > $1
+        UNION ALL
+        SELECT 'user', id::text, extract(epoch FROM tokens_not_before)::float8 FROM users WHERE tokens_not_before > $1
+        UNION ALL
+        SELECT 'client', client_id, extract(epoch FROM tokens_not_before)::float8 FROM clients WHERE tokens_not_before > $1
+        UNION ALL
+        SELECT 'everyone', '', extract(epoch FROM tokens_not_before)::float8 FROM everyone WHERE tokens_not_before > $1
+    """
+
+    async def since(self, since: float) -> Revocations:
+        """What was revoked after `since`, seconds since the epoch."""
+        found: dict[str, dict[str, float]] = {"session": {}, "user": {}, "client": {}, "everyone": {}}
+        for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
+            found[row["kind"]][row["name"]] = row["revoked_at"]
+        return Revocations(found["session"], found["user"], found["client"], found["everyone"].get(""))
+
+    _REVOKE_ALL = "UPDATE everyone SET tokens_not_before = greatest(tokens_not_before, $1)"
+
+    async def revoke_all(self, now: float) -> None:
+        """No access token issued up to `now` is good any more, for those who follow. Sessions go on, and bring new ones."""
+        await self._database.execute(self._REVOKE_ALL, to_datetime(now))

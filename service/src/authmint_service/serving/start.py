@@ -1,0 +1,75 @@
+"""What comes before the first request: the database, a look at the keys, and as many processes as were asked for."""
+
+import asyncio
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from fastapi import FastAPI
+
+from authmint_service.app import create_app
+from authmint_service.database import Database, database_url
+from authmint_service.embedded_postgres import holding_embedded_postgres
+from authmint_service.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
+from authmint_service.serving.server import run_until_stopped, serve_requests
+from authmint_service.serving.workers import Workers
+from authmint_service.settings import Settings, load_settings
+from authmint_service.signing_keys import SigningKeyStore
+
+
+def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
+    """Until it is told to stop: one process for each listener. False when it ended by itself. Raises SettingsError."""
+    if len(listeners) == 1:
+        run_until_stopped(_serve_alone(settings, listeners[0]))
+        return True
+    return _serve_with_workers(settings, listeners)
+
+
+async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
+    async with database_url(settings) as dsn:
+        await _check_encryption_keys(settings, dsn)
+        await serve_requests(create_app(settings, dsn=dsn), listener, drain=settings.drain)
+
+
+def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
+    workers = Workers(listeners, drain=settings.drain)
+    with workers.handle_signals(), _database(settings) as dsn:
+
+        def make_app(current: FastAPI | None) -> FastAPI:
+            # All that a wrong setting can stop is stopped here, once, and not in each process.
+            chosen = settings if current is None else load_settings(workers=len(listeners))
+            asyncio.run(_check_encryption_keys(chosen, dsn))
+            return create_app(chosen, dsn=dsn, figures=None if current is None else current.state.figures)
+
+        return workers.run(make_app)
+
+
+async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
+    """Raises SettingsError when the signing keys at `dsn` cannot be opened with the encryption keys of `settings`.
+
+    A database that is away, or has not been migrated, is no reason: the service waits for it.
+    """
+    if settings.hmac_secret is not None:
+        return
+    database = Database(size=1, statement_cache=settings.database_statement_cache)
+    async with database.open(dsn):
+        try:
+            keys = await SigningKeyStore(database, settings.encryption_keys).load()
+        except (DatabaseUnavailable, SchemaOutdated):
+            return
+    unreadable = [key for key in keys if key.problem is not None]
+    # One row may be damaged while the others go on; a key that nobody has given is another matter, and so is none that opens.
+    for key in unreadable:
+        lacks_its_key = key.encryption_key_id not in settings.encryption_keys
+        if lacks_its_key or not any(other.signer for other in keys):
+            raise SettingsError(f"{key.problem} Without it no token can be signed.")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """Where it is. The parent alone holds the embedded one, so that it is started and stopped once."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+    else:
+        with holding_embedded_postgres(settings.data_dir) as dsn:
+            yield dsn

@@ -1,0 +1,53 @@
+"""Keys brought from outside: PEM (PKCS #8, SEC 1, PKCS #1) or a private JWK, and what is asked of them before they may sign."""
+
+from authmint.jose import SigningKey, decode_base64url, read_json_object
+from authmint_service.errors import InvalidValue
+
+LARGEST = 65_536
+RSA_BITS = range(2048, 4097)
+MIN_EXPONENT = 65_537
+
+# Private keys that everybody has, by thumbprint.
+EXAMPLES = {
+    "IsUn6_e04MaShXFIISMp4kG62LWzMIPy_MvSA5pJgX8": "RFC 7515, appendix A.2",
+    "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U": "RFC 7515, appendix A.3",
+    "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s": "RFC 7517, appendix A",
+    "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs": "RFC 7517, appendix A",
+    "oGDmHqCJ7yzMkWEkrlZVHkvrHIyQwtlDmeq5ForUHeY": "jwt.io",
+    "19J8y7Zprt2-QKLjF2I5pVk0OELX6cY2AfaAv1LC_w8": "jwt.io",
+}
+
+
+def read_imported_key(content: bytes, algorithm: str | None) -> SigningKey:
+    """The key in a file. Without `algorithm` it gets the one of its curve, or RS256. Raises Invalid, saying why."""
+    if len(content) > LARGEST:
+        raise InvalidValue("The key is refused: no key is this long.")
+    try:
+        key = _read(content, algorithm)
+    except (ValueError, KeyError) as error:
+        reason = str(error) if str(error).endswith(".") else "It is neither unencrypted PEM nor a private JWK."
+        raise InvalidValue(f"The key is refused. {reason}") from error
+    _check_strength(key.public_jwk())
+    if key.kid in EXAMPLES:
+        raise InvalidValue(f"The key is refused: it is the example of {EXAMPLES[key.kid]}, and everybody has it.")
+    return key
+
+
+def _read(content: bytes, algorithm: str | None) -> SigningKey:
+    if not content.lstrip().startswith(b"{"):
+        return SigningKey.from_pem(content, algorithm)
+    members = read_json_object(content)
+    named = members.get("alg", algorithm)
+    if algorithm is not None and named != algorithm:
+        raise ValueError(f"The JWK says that it is for {named}.")
+    return SigningKey.from_jwk(members if named is None else members | {"alg": named})
+
+
+def _check_strength(public: dict[str, str]) -> None:
+    if public["kty"] != "RSA":
+        return
+    bits = int.from_bytes(decode_base64url(public["n"])).bit_length()
+    if bits not in RSA_BITS:
+        raise InvalidValue(f"The key is refused: it has {bits} bits, and RSA keys have 2048 to 4096 here.")
+    if int.from_bytes(decode_base64url(public["e"])) < MIN_EXPONENT:
+        raise InvalidValue(f"The key is refused: its public exponent is below {MIN_EXPONENT}.")

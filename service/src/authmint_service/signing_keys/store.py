@@ -1,0 +1,212 @@
+"""Signing keys in the database. Who changes them holds the one row of `signing_key_lock`, so changes come one after another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import asyncpg
+
+from authmint.jose import SigningKey
+from authmint_service.database import Connection, Database, to_datetime
+from authmint_service.errors import AlreadyExists, InvalidValue
+from authmint_service.secret_keys import SecretKeys
+from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
+from authmint_service.signing_keys.schedule import ANNOUNCED, PUBLISHED, SINCE, Policy, Schedule, State, due, in_line
+from authmint_service.signing_keys.signer import LocalSigner, Signer
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key's row: its history for ever, the key itself for as long as it is published and can be read."""
+
+    kid: str
+    algorithm: str
+    schedule: Schedule
+    encryption_key_id: int
+    signer: Signer | None = None
+    problem: str | None = None
+    """Why the key cannot be used, for the log."""
+
+
+class SigningKeyStore:
+    """Loads signing keys, and lets one follow the other."""
+
+    def __init__(self, database: Database, secrets: SecretKeys) -> None:
+        self._database, self._secrets = database, secrets
+        self._opened: dict[tuple[str, str, int, bytes], Signer] = {}
+
+    _LOAD = """
+        SELECT kid, algorithm, encrypted_key, encryption_key_id,
+               published_at, active_from, retired_at, withdrawn_at, revoked_at
+          FROM signing_keys
+         ORDER BY published_at DESC, active_from DESC, kid
+         LIMIT 500
+    """
+
+    async def load(self) -> tuple[StoredKey, ...]:
+        """The keys, the newest first. One that cannot be read says so, and the others are there. Raises DatabaseUnavailable."""
+        return self._read(await self._database.fetch_all(self._LOAD))
+
+    async def rotate_if_due(self, policy: Policy, now: float) -> str | None:
+        """Makes the next key if it is time: its `kid`, or None. Any number of processes may call this at once: one makes it.
+
+        `now`: seconds, by the database's clock.
+        """
+        # Outside the transaction, and off the event loop: an RSA key takes a while.
+        key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
+        async with self._turn() as (connection, keys):
+            active_from = due(keys, policy, now)
+            if active_from is None:
+                return None
+            await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy)
+        return key.kid
+
+    async def announce(self, key: SigningKey, policy: Policy, now: float) -> Schedule:
+        """Puts `key` next in line; the first of all signs at once. Raises Invalid, AlreadyExists."""
+        async with self._turn() as (connection, keys):
+            if key.kid in {known.kid for known in keys}:
+                raise AlreadyExists(f"The key {key.kid} is there already, or was.")
+            _check_none_is_next(keys, now)
+            schedule = Schedule(published_at=now, active_from=now + ANNOUNCED if in_line(keys) else now - SINCE)
+            await self._append(connection, key, schedule, policy)
+        return schedule
+
+    async def announce_new(self, policy: Policy, now: float) -> tuple[str, Schedule]:
+        """A new key, next in line. Raises Invalid when one is already."""
+        key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
+        return key.kid, await self.announce(key, policy, now)
+
+    _REVOKE_ALL = """
+        UPDATE signing_keys SET revoked_at = $1, encrypted_key = NULL
+         WHERE revoked_at IS NULL AND (withdrawn_at IS NULL OR withdrawn_at > $1)
+        RETURNING kid
+    """
+
+    async def replace_all(self, key: SigningKey, policy: Policy, now: float) -> Sequence[str]:
+        """`key` signs from now on, and whatever else is published is revoked: the kids of those."""
+        async with self._turn() as (connection, _):
+            revoked = [str(row["kid"]) for row in await connection.fetch(self._REVOKE_ALL, to_datetime(now))]
+            await self._append(connection, key, Schedule(published_at=now, active_from=now - SINCE), policy)
+        return revoked
+
+    _REVOKE = "UPDATE signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
+    _CLOSE_GAP = """
+        UPDATE signing_keys SET retired_at = NULL, withdrawn_at = NULL
+         WHERE retired_at = $1 AND revoked_at IS NULL
+    """
+
+    async def revoke(self, kid: str, now: float) -> None:
+        """Takes a next or a retired key out at once, and deletes its private half. Raises Invalid."""
+        async with self._turn() as (connection, keys):
+            found = next((key for key in keys if key.kid == kid), None)
+            if found is None:
+                raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
+            state = found.schedule.state(now)
+            if state is State.ACTIVE:
+                raise InvalidValue("This key signs, and none is ready to follow. Run: authmint-service keys rotate --emergency")
+            if state not in PUBLISHED:
+                raise InvalidValue(f"The key {kid} is {state} already.")
+            await connection.execute(self._REVOKE, kid, to_datetime(now))
+            if state is State.NEXT:
+                # The key that signs was to stop when this one begins.
+                await connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
+
+    _REENCRYPT = "UPDATE signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
+
+    async def reencrypt(self) -> tuple[int, Sequence[str]]:
+        """Encrypts every key with the current encryption key: how many there were, and what stood in the way of others."""
+        current, count, problems = self._secrets.current_id, 0, []
+        async with self._turn() as (connection, _):
+            for row in await connection.fetch(self._LOAD):
+                if row["encrypted_key"] is None or row["encryption_key_id"] == current:
+                    continue
+                try:
+                    pem = self._decrypt(row)
+                except KeyDecryptionError as error:
+                    problems.append(str(error))
+                    continue
+                encrypted = encrypt(self._secrets[current], pem, kid=row["kid"], algorithm=row["algorithm"])
+                await connection.execute(self._REENCRYPT, row["kid"], encrypted, current)
+                count += 1
+        return count, problems
+
+    _ERASE = """
+        UPDATE signing_keys SET encrypted_key = NULL
+         WHERE withdrawn_at <= $1 AND encrypted_key IS NOT NULL
+    """
+
+    async def erase(self, now: float) -> None:
+        """Deletes the private halves of withdrawn keys: nothing that they could sign would be believed."""
+        await self._database.execute(self._ERASE, to_datetime(now))
+
+    _LOCK = "SELECT only_row FROM signing_key_lock FOR UPDATE"
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
+        """A transaction that no other process that changes keys is in, and the keys as they are in it."""
+        async with self._database.transaction() as connection:
+            await connection.fetchval(self._LOCK)
+            yield connection, self._read(await connection.fetch(self._LOAD))
+
+    _RETIRE = """
+        UPDATE signing_keys SET retired_at = $1, withdrawn_at = $2
+         WHERE retired_at IS NULL AND revoked_at IS NULL
+    """
+    _INSERT = """
+        INSERT INTO signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from)
+        VALUES ($1, $2, $3, $4, $5, $6)
+    """
+
+    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: Policy) -> None:
+        begins = schedule.active_from
+        await connection.execute(self._RETIRE, to_datetime(begins), to_datetime(begins + policy.kept))
+        secret_id = self._secrets.current_id
+        encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
+        times = to_datetime(schedule.published_at), to_datetime(begins)
+        await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times)
+
+    def _read(self, rows: Sequence[asyncpg.Record]) -> tuple[StoredKey, ...]:
+        keys = tuple(map(self._read_row, rows))
+        # What is no longer there is not kept in memory either.
+        held = {key.kid for key in keys if key.signer is not None}
+        self._opened = {name: signer for name, signer in self._opened.items() if name[0] in held}
+        return keys
+
+    def _read_row(self, row: asyncpg.Record) -> StoredKey:
+        times = {name: _seconds(row[name]) for name in ("retired_at", "withdrawn_at", "revoked_at")}
+        schedule = Schedule(published_at=row["published_at"].timestamp(), active_from=row["active_from"].timestamp(), **times)
+        key = StoredKey(row["kid"], row["algorithm"], schedule, row["encryption_key_id"])
+        if row["encrypted_key"] is None:
+            return key
+        try:
+            return replace(key, signer=self._open(row))
+        except KeyDecryptionError as error:
+            return replace(key, problem=str(error))
+
+    def _open(self, row: asyncpg.Record) -> Signer:
+        name = row["kid"], row["algorithm"], row["encryption_key_id"], bytes(row["encrypted_key"])
+        # Loaded every few seconds, and opened once: reading an RSA key takes milliseconds.
+        if name not in self._opened:
+            pem = self._decrypt(row)
+            try:
+                self._opened[name] = LocalSigner(SigningKey.from_pem(pem, row["algorithm"]))
+            except ValueError as error:
+                raise KeyDecryptionError(f"Signing key {row['kid']} does not fit its algorithm.") from error
+        return self._opened[name]
+
+    def _decrypt(self, row: asyncpg.Record) -> bytes:
+        kid, algorithm = row["kid"], row["algorithm"]
+        return decrypt(self._secrets, row["encryption_key_id"], row["encrypted_key"], kid=kid, algorithm=algorithm)
+
+
+def _check_none_is_next(keys: Sequence[StoredKey], now: float) -> None:
+    for key in keys:
+        if key.schedule.state(now) is State.NEXT:
+            begins = to_datetime(key.schedule.active_from).isoformat(timespec="seconds")
+            raise InvalidValue(f"The key {key.kid} is announced already, and signs from {begins} on.")
+
+
+def _seconds(value: datetime | None) -> float | None:
+    return None if value is None else value.timestamp()

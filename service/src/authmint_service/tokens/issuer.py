@@ -1,0 +1,47 @@
+"""Strikes access tokens (RFC 9068)."""
+
+import secrets
+from collections.abc import Callable
+
+from authmint.claims import AccessTokenClaims
+from authmint.jose import encode_base64url
+from authmint_service.signing_keys import KeyRing
+from authmint_service.tokens.authorization import Authorization, TokenResponse
+
+JITTER = 0.04
+"""The share by which lifetimes differ, so that clients that signed in together do not all come back together."""
+ID_BYTES = 16
+
+
+class TokenIssuer:
+    """Makes an access token of an authorization, with the key that is active at the moment."""
+
+    def __init__(self, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
+        """`lifetime`: seconds, at most; `clock`: seconds since the epoch."""
+        self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
+
+    async def issue(self, authorization: Authorization) -> TokenResponse:
+        """Raises TemporarilyUnavailable while there is no key."""
+        issued_at = int(self._clock())
+        # The system is asked once: for the id, and a byte that says how much shorter than the longest this one lives.
+        random = secrets.token_bytes(ID_BYTES + 1)
+        lifetime = self._lifetime - int(self._lifetime * JITTER * random[-1] / 255)
+        claims = AccessTokenClaims(
+            issuer=self._issuer,
+            subject=authorization.subject,
+            audience=authorization.audiences,
+            client_id=authorization.client_id,
+            scopes=authorization.scopes,
+            issued_at=issued_at,
+            expires_at=issued_at + lifetime,
+            token_id=encode_base64url(random[:ID_BYTES]),
+            subject_profile=authorization.subject_profile,
+            session_id=authorization.session_id,
+        )
+        return TokenResponse(
+            access_token=await self._ring.signer.sign(claims.to_claims()),
+            expires_in=lifetime,
+            scopes=authorization.scopes,
+            refresh_token=authorization.refresh_token,
+            token_id=claims.token_id,
+        )

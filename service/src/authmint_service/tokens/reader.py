@@ -1,0 +1,47 @@
+"""Reads access tokens of our own, for whichever audience they are: for those who ask this service about them."""
+
+from collections.abc import Callable
+
+from authmint import Principal
+from authmint.claims import read_claims
+from authmint.errors import InvalidToken
+from authmint.jose import Expectations, Parser, read_payload, verify_claims
+from authmint.key_sets import KeySet
+from authmint.token_cache import CachedToken, TokenCache
+
+MAX_LIFETIME, LEEWAY = 86_400, 30
+MOST_REMEMBERED = 10_000
+"""Tokens. A gateway asks about the same one again and again, and the signature is most of the cost."""
+
+
+class AccessTokenReader:
+    """Verifies signature, issuer and times."""
+
+    def __init__(self, keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
+        """`clock`: seconds since the epoch."""
+        self._keys, self._issuer, self._clock = keys, issuer, clock
+        self._parser, self._known = Parser(), TokenCache(MOST_REMEMBERED)
+
+    def read(self, token: str) -> Principal:
+        """Whose token this is, if it is good at this moment. Raises InvalidToken."""
+        now = self._clock()
+        return self._known.find(token, now) or self._verify(token, now)
+
+    def _verify(self, token: str, now: float) -> Principal:
+        jws = self._parser.parse(token)
+        key = self._keys.find(jws.header.key_id)
+        if key is None:
+            raise InvalidToken("unknown_key")
+        members = read_payload(key.verify(jws))
+        claims = read_claims(members)
+        # Another of our processes may have issued it by a clock that is ahead. Its end is its end all the same.
+        expected = Expectations(issuer=self._issuer, audience=claims.audience[0], leeway=LEEWAY, max_lifetime=MAX_LIFETIME)
+        verify_claims(claims, expected, now)
+        if claims.expires_at <= now:
+            raise InvalidToken("expired")
+        principal = Principal.of(claims, members)
+        begins = max(claims.issued_at, claims.not_before or 0) - LEEWAY
+        self._known.remember(
+            token, CachedToken(principal, self._keys, key, jws.header.key_id, valid_from=begins, valid_until=claims.expires_at)
+        )
+        return principal

@@ -1,0 +1,249 @@
+"""The command `authmint-service`, as a person or a program would use it."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+COMMAND = str(Path(sys.executable).with_name("authmint-service"))
+PASSWORD = "seven green parrots in a boat"
+
+
+class Commands:
+    """Runs commands on one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (self.port,) = free_ports(1)
+        self.env = environment(
+            AUTHMINT_ENVIRONMENT="development",
+            AUTHMINT_DATA_DIR=str(folder / "data"),
+            AUTHMINT_PORT=str(self.port),
+            COLUMNS="200",
+        )
+
+    def run(self, *arguments: str, stdin: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=self.env | env,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stdout + done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """With somebody else on the server, so that each command does not start it anew."""
+    from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
+
+    found = Commands(tmp_path_factory.mktemp("commands"))
+    holder = hold(found.folder / "data")
+    dsn_of(holder)
+    yield found
+    let_go(holder)
+
+
+def test_a_user_is_added_listed_and_not_added_twice(commands: Commands) -> None:
+    added = commands.run("accounts", "add", "Alice", "--json")
+    assert 0 == added.returncode, added.stderr
+    said = json.loads(added.stdout)
+    assert {"username", "subject", "password"} == set(said)
+    assert "alice" == said["username"]
+    assert said["password"] not in commands.run("accounts", "list").stdout
+    (listed,) = (one for one in json.loads(commands.run("accounts", "list", "--json").stdout) if one["username"] == "alice")
+    assert {"username": "alice", "subject": said["subject"], "enabled": True} == listed
+    again = commands.run("accounts", "add", "ALICE")
+    assert (3, "A user alice exists already.\n") == (again.returncode, again.stderr)
+
+
+def test_a_password_from_standard_input_is_not_shown_and_is_held_to_the_rules(commands: Commands) -> None:
+    added = commands.run("accounts", "add", "bob", "--password-stdin", stdin=f"{PASSWORD}\n")
+    assert 0 == added.returncode
+    assert PASSWORD not in added.stdout + added.stderr
+    for bad in ("", "canary", "a" * 300, "aaaaaaaaaaaaaaaaaaaa"):
+        refused = commands.run("accounts", "add", "carol", "--password-stdin", stdin=f"{bad}\n")
+        assert 2 == refused.returncode
+        assert 1 == len(refused.stderr.splitlines())
+        assert not bad or bad not in refused.stderr
+
+
+def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
+    added = json.loads(
+        commands.run("clients", "add", "robot", "--confidential", "--scope", "a", "--audience", "x", "--json").stdout
+    )
+    assert added["client_secret"].startswith("amcs_")
+    listed = commands.run("clients", "list", "--json").stdout
+    assert added["client_secret"] not in listed
+    (robot,) = (one for one in json.loads(listed) if one["client_id"] == "robot")
+    assert (["client_credentials"], ["a"], ["x"], ["x"]) == (
+        robot["grants"], robot["scopes"], robot["audiences"], robot["default_audiences"],
+    )  # fmt: skip
+    assert "robot" in commands.run("clients", "list").stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("clients", "add", "x"), ("clients", "add", "x y", "--public"),
+        ("clients", "add", "x", "--public", "--grant", "implicit"), ("clients", "add", "x", "--public", "--scope", "a b"),
+        ("clients", "add", "x", "--public", "--grant", "client_credentials"),
+        ("clients", "add", "x", "--public", "--default-audience", "other", "--audience", "one"), ("accounts", "add", "a b"),
+        ("accounts", "add", ""), ("clients", "add", "x", "--public", "--secret-stdin"), ("accounts", "add"), ("nonsense",),
+        ("clients", "add", "x", "--confidential", "--secret-stdin"), ("clients", "add", "x", "--public", "--refresh-cookie"),
+        ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.example.com/"),
+        ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.another-site.example"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_told_apart_by_its_exit_code(commands: Commands, arguments: tuple[str, ...]) -> None:
+    done = commands.run(*arguments)
+    assert 2 == done.returncode
+    assert done.stderr
+
+
+def test_a_wrong_setting_stops_every_command_with_a_sentence_that_names_it(commands: Commands) -> None:
+    for arguments in (("serve",), ("accounts", "list"), ("clients", "list")):
+        done = commands.run(*arguments, AUTHMINT_REFRESH_GRACE_SECONDS="500")
+        assert 2 == done.returncode
+        assert done.stderr.startswith("AUTHMINT_REFRESH_GRACE_SECONDS is wrong")
+        assert 1 == len(done.stderr.splitlines())
+
+
+def test_production_refuses_to_start_without_its_secrets(commands: Commands) -> None:
+    done = commands.run("serve", AUTHMINT_ENVIRONMENT="production", AUTHMINT_ISSUER="https://auth.example")
+    assert (2, True) == (done.returncode, done.stderr.startswith("AUTHMINT_KEY_ENCRYPTION_KEYS is missing."))
+
+
+def test_a_database_that_cannot_be_reached_is_a_sentence_and_code_4(commands: Commands) -> None:
+    for arguments in (("migrate",), ("accounts", "list")):
+        done = commands.run(*arguments, AUTHMINT_DATABASE_URL="postgresql://nobody:canary@127.0.0.1:1/none")
+        assert 4 == done.returncode
+        assert done.stderr.startswith("The database cannot be reached")
+        assert 1 == len(done.stderr.splitlines())
+        assert "canary" not in done.stderr
+
+
+def test_a_taken_port_is_a_sentence(commands: Commands) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = commands.run("serve", AUTHMINT_PORT=str(taken.getsockname()[1]))
+    assert 1 == done.returncode
+    assert done.stderr.startswith("Port ")
+    assert 1 == len(done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_answers_and_ends_cleanly_when_told_to(commands: Commands, tmp_path: Path, number: int) -> None:
+    with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
+        process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
+        assert 0 == process.stop(number)
+        assert "Traceback" not in process.said
+
+
+def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: Commands, tmp_path: Path) -> None:
+    site = f"http://127.0.0.1:{commands.port}"
+    for arguments in (("clients", "add", "spa", "--public"), ("accounts", "add", "dora", "--password-stdin")):
+        assert 0 == commands.run(*arguments, stdin=f"{PASSWORD}\n").returncode
+    form = {"grant_type": "password", "client_id": "spa", "username": "dora"}
+
+    def sign_in(password: str = PASSWORD) -> tuple[int, dict[str, str]]:
+        status, body, _ = fetch(f"{site}/token", data=form | {"password": password})
+        return status, json.loads(body)
+
+    def refresh(tokens: dict[str, str]) -> int:
+        data = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": tokens["refresh_token"]}
+        return fetch(f"{site}/token", data=data)[0]
+
+    with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
+        process.wait_for(f"{site}/readyz")
+        first, second = sign_in()[1], sign_in()[1]
+        listed = json.loads(commands.run("sessions", "list", "Dora", "--json").stdout)
+        assert [("spa", "127.0.0.1")] * 2 == [(one["client_id"], one["ip_address"]) for one in listed]
+        assert listed[0]["id"] in commands.run("sessions", "list", "dora").stdout
+        # The one used last comes first.
+        assert 0 == commands.run("sessions", "revoke", "dora", listed[0]["id"]).returncode
+        assert [200, 400] == [refresh(first), refresh(second)]
+        again = commands.run("sessions", "revoke", "dora", listed[0]["id"])
+        assert (2, 1) == (again.returncode, len(again.stderr.splitlines()))
+        changed = commands.run("accounts", "set-password", "dora")
+        assert 0 == changed.returncode, changed.stderr
+        new = changed.stdout.splitlines()[-1].removeprefix("Password, shown this once: ")
+        assert "dora is signed in nowhere.\n" == commands.run("sessions", "list", "dora").stdout
+        assert [400, 200] == [sign_in()[0], sign_in(new)[0]]
+        assert 0 == commands.run("accounts", "disable", "dora").returncode
+        assert 400 == sign_in(new)[0]
+        assert 0 == commands.run("accounts", "enable", "dora").returncode
+        assert 200 == sign_in(new)[0]
+        assert "Deleted 0 sessions.\n" == commands.run("sessions", "prune").stdout
+        for refused_arguments in (
+            ("accounts", "set-password", "nobody"),
+            ("accounts", "disable", "nobody"),
+            ("sessions", "list", "nobody"),
+        ):
+            refused = commands.run(*refused_arguments)
+            assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no user nobody."))
+
+
+def test_whoever_runs_the_service_disables_a_client_and_revokes_everyones_tokens(commands: Commands) -> None:
+    assert 0 == commands.run("clients", "add", "worker", "--confidential").returncode
+    for arguments, enabled in ((("clients", "disable"), False), (("clients", "enable"), True)):
+        assert 0 == commands.run(*arguments, "worker").returncode
+        listed = json.loads(commands.run("clients", "list", "--json").stdout)
+        assert [enabled] == [client["enabled"] for client in listed if client["client_id"] == "worker"]
+        refused = commands.run(*arguments, "nobody")
+        assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no client nobody."))
+    assert 0 == commands.run("tokens", "revoke", "--everyone").returncode
+    refused = commands.run("tokens", "revoke")
+    assert (2, True) == (refused.returncode, refused.stderr.startswith("Say whose: --everyone."))
+
+
+def test_a_client_has_lifetimes_of_its_own_and_senseless_ones_are_refused(commands: Commands) -> None:
+    lifetimes = ("--refresh-grace-seconds=0", "--session-idle-ttl=600", "--session-ttl=3600")
+    added = commands.run("clients", "add", "kiosk", "--public", *lifetimes, "--json")
+    assert 0 == added.returncode, added.stderr
+    client = json.loads(added.stdout)
+    assert (0, 600, 3600) == (client["refresh_grace_seconds"], client["session_idle_ttl"], client["session_ttl"])
+    for wrong in ("--refresh-grace-seconds=121", "--session-idle-ttl=60", "--session-ttl=1", "--origin=https://x.example/path"):
+        refused = commands.run("clients", "add", "other", "--public", wrong)
+        assert (2, 1) == (refused.returncode, len(refused.stderr.splitlines())), wrong
+
+
+@pytest.mark.parametrize("pause", [0.4, 0.8, 1.2])
+def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path, pause: float) -> None:
+    import time
+
+    from tests.e2e.test_embedded_postgres import is_running
+
+    alone = Commands(tmp_path)
+    with running(COMMAND, "serve", cwd=tmp_path, env=alone.env, output=tmp_path / "said") as process:
+        time.sleep(pause)
+        process.stop(signal.SIGTERM)
+    assert not is_running(tmp_path / "data")
+
+
+def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: Path) -> None:
+    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
+    command = (uvicorn, "authmint_service.app:create_app", "--factory", "--port", str(commands.port))
+    env = commands.env | {"PYTHONPATH": str(ROOT)}
+    with running(*command, cwd=commands.folder, env=env, output=tmp_path / "said") as process:
+        process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
+        assert 200 == fetch(f"http://127.0.0.1:{commands.port}/.well-known/jwks.json")[0]
+
+
+def test_help_lists_the_commands(commands: Commands) -> None:
+    said = commands.run("--help").stdout
+    for name in ("serve", "migrate", "users", "clients", "sessions", "tokens"):
+        assert name in said

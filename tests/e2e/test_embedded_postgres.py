@@ -1,0 +1,174 @@
+"""The embedded PostgreSQL: shared, left last, found again, and at home in awkward folders."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from authmint_service.embedded_postgres import EmbeddedPostgresError, embedded_postgres
+
+pytestmark = [pytest.mark.anyio, pytest.mark.process]
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from authmint_service.embedded_postgres import embedded_postgres
+
+async def main():
+    async with embedded_postgres(Path(sys.argv[1])) as dsn:
+        print(dsn, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+async def ask(dsn: str, statement: str) -> object:
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+def hold(folder: Path) -> "subprocess.Popen[str]":
+    """Another process that uses the server of a folder until its input is closed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def dsn_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def let_go(process: "subprocess.Popen[str]") -> None:
+    process.communicate(timeout=60)
+
+
+def is_running(folder: Path) -> bool:
+    try:
+        pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+    except (FileNotFoundError, IndexError):
+        return False
+    return Path(f"/proc/{pid}/cwd").exists()
+
+
+async def test_it_keeps_its_data_listens_to_its_owner_alone_and_is_gone_afterwards(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with embedded_postgres(folder) as dsn:
+        await ask(dsn, "CREATE TABLE kept (value text)")
+        await ask(dsn, "INSERT INTO kept VALUES ('here')")
+        assert "" == await ask(dsn, "SHOW listen_addresses")
+        assert "on" == await ask(dsn, "SHOW fsync")
+        assert 0o700 == (folder / "postgres.socket").stat().st_mode & 0o777
+        assert 0o700 == (folder / "postgres").stat().st_mode & 0o777
+    assert not is_running(folder)
+    async with embedded_postgres(folder) as dsn:
+        assert "here" == await ask(dsn, "SELECT value FROM kept")
+
+
+async def test_several_processes_share_one_server_and_the_last_to_leave_stops_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    holders = [hold(folder) for _ in range(4)]
+    assert 1 == len({dsn_of(holder) for holder in holders})
+    for holder in holders[:-1]:
+        let_go(holder)
+        assert is_running(folder)
+    let_go(holders[-1])
+    assert not is_running(folder)
+
+
+async def test_after_a_user_was_killed_the_next_finds_the_server_and_stops_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    holder = hold(folder)
+    dsn = dsn_of(holder)
+    await ask(dsn, "CREATE TABLE kept ()")
+    holder.kill()
+    let_go(holder)
+    assert is_running(folder)
+    async with embedded_postgres(folder) as again:
+        assert dsn == again
+        assert 0 == await ask(again, "SELECT count(*) FROM kept")
+    assert not is_running(folder)
+
+
+async def test_after_the_server_was_killed_the_next_start_recovers(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    holder = hold(folder)
+    dsn = dsn_of(holder)
+    await ask(dsn, "CREATE TABLE kept ()")
+    pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
+    # Ours: it works in the folder that this test has made.
+    assert Path(f"/proc/{pid}/cwd").samefile(folder / "postgres")
+    os.kill(pid, signal.SIGKILL)
+    let_go(holder)
+    async with embedded_postgres(folder) as again:
+        assert 0 == await ask(again, "SELECT count(*) FROM kept")
+
+
+async def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with embedded_postgres(folder):
+        lines = (folder / "postgres" / "postmaster.pid").read_text().splitlines()
+    stranger = folder / "postgres" / "postmaster.pid"
+    stranger.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    os.chown(stranger, (folder / "postgres").stat().st_uid, -1)
+    async with embedded_postgres(folder) as dsn:
+        assert 1 == await ask(dsn, "SELECT 1")
+
+
+@pytest.mark.parametrize("name", ["with a space", "ünïcödé", "quo'te", "deep/" * 20 + "x" * 40, "com,ma"])
+async def test_it_works_in_folders_with_awkward_names(tmp_path: Path, name: str) -> None:
+    async with embedded_postgres(tmp_path / name) as dsn:
+        assert 1 == await ask(dsn, "SELECT 1")
+
+
+async def test_it_works_below_a_folder_that_only_root_may_enter(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    async with embedded_postgres(tmp_path / "closed" / "data") as dsn:
+        assert 1 == await ask(dsn, "SELECT 1")
+    assert 0o700 == (tmp_path / "closed").stat().st_mode & 0o777
+
+
+async def test_a_caller_that_gives_up_while_it_starts_leaves_no_server_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+
+    async def use() -> None:
+        async with embedded_postgres(folder):
+            await asyncio.sleep(60)
+
+    for pause in (0.05, 0.4, 0.02):
+        task = asyncio.create_task(use())
+        await asyncio.sleep(pause)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not is_running(folder)
+
+
+async def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EmbeddedPostgresError, match="cannot be used") as raised:
+        async with embedded_postgres(tmp_path / "file" / "data"):
+            pass
+    assert "\n" not in str(raised.value)
+
+
+async def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    (folder / "postgres").mkdir(parents=True)
+    (folder / "postgres" / "PG_VERSION").write_text("12\n")
+    with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 12"):
+        async with embedded_postgres(folder):
+            pass

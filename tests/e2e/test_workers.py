@@ -1,0 +1,235 @@
+"""Several processes below one parent: all of them serve, one that dies is replaced, and none is left behind."""
+
+import asyncio
+import base64
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import ROOT, Running, environment, fetch, running
+from tests.e2e.test_commands import COMMAND, Commands
+from tests.e2e.test_embedded_postgres import dsn_of, hold, is_running, let_go
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+
+class Service:
+    """A parent with some workers, on a data folder of its own."""
+
+    def __init__(self, process: Running, commands: Commands) -> None:
+        self.process, self.site, self.folder = process, f"http://127.0.0.1:{commands.port}", commands.folder
+
+    @property
+    def workers(self) -> set[int]:
+        """The process ids of the parent's children."""
+        pid = self.process.process.pid
+        return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+    def metrics(self) -> str:
+        status, text, _ = fetch(f"{self.site}/metrics")
+        assert 200 == status
+        return text
+
+    def figure(self, series: str) -> float:
+        found = re.search(rf"^{re.escape(series)} (\S+)$", self.metrics(), re.MULTILINE)
+        return float(found[1]) if found else 0.0
+
+    def wait_until_all_serve(self, count: int, *, without: AbstractSet[int] = frozenset()) -> set[int]:
+        """The process ids of `count` workers that serve, none of which is one of `without`."""
+        deadline = time.monotonic() + 60
+        while True:
+            assert self.process.process.poll() is None, self.process.said
+            workers = self.workers
+            if len(workers) == count and not workers & without and self.figure("authmint_workers_ready") == count:
+                return workers
+            assert time.monotonic() < deadline, self.process.said
+            time.sleep(0.05)
+
+
+@contextmanager
+def workers(folder: Path, count: int, **settings: str) -> Iterator[Service]:
+    commands = Commands(folder)
+    env = commands.env | settings
+    with running(COMMAND, "serve", "--workers", str(count), cwd=folder, env=env, output=folder / "said") as process:
+        process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
+        yield Service(process, commands)
+
+
+def are_gone(pids: set[int], seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+async def ask(port: int, until: asyncio.Event) -> tuple[int, int]:
+    """Asks on one new connection after another: how many brought an answer, and how many were cut before."""
+    answers = cut = 0
+    while not until.is_set():
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+        except ConnectionError:
+            answer = b""
+        answers, cut = answers + answer.startswith(b"HTTP/1.1 200"), cut + (not answer)
+    return answers, cut
+
+
+CLIENTS = 4
+
+
+def asked_meanwhile(service: Service, disturb: Callable[[], object]) -> tuple[int, int]:
+    """What clients saw while `disturb` went on."""
+
+    async def run() -> tuple[int, int]:
+        done, port = asyncio.Event(), int(service.site.rsplit(":", 1)[1])
+        clients = [asyncio.create_task(ask(port, done)) for _ in range(CLIENTS)]
+        try:
+            await asyncio.to_thread(disturb)
+        finally:
+            done.set()
+        seen = await asyncio.gather(*clients)
+        return sum(answers for answers, _ in seen), sum(cut for _, cut in seen)
+
+    return asyncio.run(run())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """With somebody on the database, so that each service does not start it anew."""
+    folder = tmp_path_factory.mktemp("workers")
+    holder = hold(folder / "data")
+    dsn_of(holder)
+    yield folder
+    let_go(holder)
+
+
+def test_all_workers_serve_a_scrape_of_any_tells_of_all_and_a_stop_leaves_nobody_behind(tmp_path: Path) -> None:
+    with workers(tmp_path, 3) as service:
+        pids = service.wait_until_all_serve(3)
+        for _ in range(60):
+            assert 200 == fetch(f"{service.site}/livez")[0]
+        # Whichever answers, the sum is the same.
+        livez = 'authmint_http_requests_total{method="GET",route="/livez",status="200"}'
+        assert {60.0} == {service.figure(livez) for _ in range(10)}
+        shares = re.findall(r'^authmint_worker_http_requests_total{worker="\d"} (\S+)$', service.metrics(), re.MULTILINE)
+        assert 3 == len(shares)
+        assert 0 == service.process.stop()
+        assert "Traceback" not in service.process.said
+    assert are_gone(pids)
+    assert not is_running(tmp_path / "data")
+
+
+def test_a_killed_worker_is_replaced_while_requests_go_on_and_no_counter_goes_back(folder: Path) -> None:
+    with workers(folder, 2) as service:
+        before = service.wait_until_all_serve(2)
+        livez = 'authmint_http_requests_total{method="GET",route="/livez",status="200"}'
+        counted = []
+
+        def kill_each() -> None:
+            for pid in before:
+                counted.append(service.figure(livez))
+                # A child of the process that this test has started.
+                assert pid in service.workers
+                os.kill(pid, signal.SIGKILL)
+                service.wait_until_all_serve(2, without={pid})
+                counted.append(service.figure(livez))
+
+        answers, cut = asked_meanwhile(service, kill_each)
+        assert service.process.said.count("worker.exited") == 2
+        assert sorted(counted) == counted
+        # What the killed one was answering is lost, and nothing else is.
+        assert cut <= 2 * CLIENTS
+        assert cut < answers
+
+
+def test_a_rolling_restart_renews_all_workers_and_cuts_nobody_off(folder: Path) -> None:
+    with workers(folder, 2, AUTHMINT_DRAIN_SECONDS="1") as service:
+        before = service.wait_until_all_serve(2)
+
+        def restart() -> None:
+            service.process.process.send_signal(signal.SIGHUP)
+            service.process.wait_until_it_says("workers.replaced")
+
+        answers, cut = asked_meanwhile(service, restart)
+        assert not before & service.wait_until_all_serve(2)
+        assert answers
+        assert 0 == cut
+        # Settings that cannot be used change nothing.
+        (folder / ".env").write_text("AUTHMINT_REFRESH_GRACE_SECONDS=500\n")
+        now = service.workers
+        service.process.process.send_signal(signal.SIGHUP)
+        service.process.wait_until_it_says("AUTHMINT_REFRESH_GRACE_SECONDS is wrong")
+        (folder / ".env").unlink()
+        assert now == service.workers
+        assert 0 == service.process.stop()
+
+
+def test_when_the_parent_is_killed_its_workers_end(folder: Path) -> None:
+    with workers(folder, 2) as service:
+        pids = service.wait_until_all_serve(2)
+        service.process.process.kill()
+        service.process.process.wait()
+        assert are_gone(pids)
+
+
+def test_a_taken_port_and_a_wrong_setting_are_told_once_whatever_the_number_of_workers(folder: Path) -> None:
+    commands = Commands(folder)
+    with socket.create_server(("127.0.0.1", commands.port)):
+        taken = commands.run("serve", "--workers", "2")
+    assert (1, 1, True) == (taken.returncode, len(taken.stderr.splitlines()), taken.stderr.startswith("Port "))
+    wrong = commands.run("serve", AUTHMINT_WORKERS="65")
+    assert (2, True) == (wrong.returncode, wrong.stderr.startswith("AUTHMINT_WORKERS is wrong"))
+    assert 0 == commands.run("keys", "list").returncode
+    other = f"2:{base64.b64encode(os.urandom(32)).decode()}"
+    blind = commands.run("serve", "--workers", "3", AUTHMINT_KEY_ENCRYPTION_KEYS=other)
+    assert (2, 1) == (blind.returncode, len(blind.stderr.splitlines())), blind.stderr
+
+
+BROKEN = """
+import socket
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+from authmint_service.draining import Draining
+from authmint_service.metrics import Figures
+from authmint_service.serving.workers import Workers
+from authmint_service.logs import configure_logging
+
+@asynccontextmanager
+async def lifespan(app):
+    raise RuntimeError("no")
+    yield
+
+def make_app(_):
+    app = FastAPI(lifespan=lifespan)
+    app.state.figures = Figures(routes=(), grants=(), rows=3)
+    app.state.draining = Draining()
+    return app
+
+configure_logging("INFO", "json")
+workers = Workers([socket.create_server(("127.0.0.1", 0)) for _ in range(2)], drain=0)
+with workers.handle_signals():
+    print(workers.run(make_app))
+"""
+
+
+def test_a_service_whose_workers_die_before_any_was_ready_ends_instead_of_trying_for_ever(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "False\n" == done.stdout, done.stderr
+    assert 1 == done.stderr.count("worker.failed")

@@ -1,0 +1,83 @@
+"""Tables full of sessions, made by the database itself; and a day of refreshes by a clock that is turned."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+
+import asyncpg
+
+from authmint_service.database import Database
+from authmint_service.sessions import Limits, RefreshToken, RefreshTokenCodec, Sessions, SessionStore
+
+LIMITS = Limits(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
+EVERY_SECONDS = 300
+"""An access token's life: how often a client that is in use refreshes."""
+
+
+async def fill(dsn: str, count: int, *, over: int = 0) -> None:
+    """A thousand people, `count` live sessions, and `over` more that ended two days ago. See `handle_of`."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(
+            """
+            INSERT INTO users (id, username, password_hash, created_at)
+            SELECT gen_random_uuid(), 'person-' || n, '-', now() FROM generate_series(1, 1000) AS n
+            """
+        )
+        await connection.execute(
+            """
+            INSERT INTO sessions (handle, id, account_id, client_id, scopes, audiences, created_at, rotated_at, idle_expires_at,
+                                  expires_at)
+            SELECT substring(sha256(convert_to('session ' || n, 'UTF8')) FOR 20), gen_random_uuid(), person.id, 'spa',
+                   '{orders:read}', '{orders}', now(), now(),
+                   now() + CASE WHEN n < $1::bigint THEN interval '14 days' ELSE - interval '2 days' END,
+                   now() + interval '90 days'
+              FROM generate_series(0, $1::bigint + $2::bigint - 1) AS n
+              JOIN (SELECT id, row_number() OVER () - 1 AS number FROM users WHERE username LIKE 'person-%') AS person
+                ON person.number = n % 1000
+            """,
+            count, over, timeout=3600,
+        )  # fmt: skip
+        await connection.execute("ANALYZE sessions")
+    finally:
+        await connection.close()
+
+
+def first_token_of(number: int) -> RefreshToken:
+    """The first token of a session that `fill` has made."""
+    return RefreshToken(1, hashlib.sha256(f"session {number}".encode()).digest()[:20], 0)
+
+
+async def size_of(database: Database) -> tuple[int, int]:
+    """Bytes of the table of sessions with its indexes, and how many there are."""
+    row = await database.fetch_row("SELECT pg_total_relation_size('sessions') AS bytes, count(*) AS sessions FROM sessions")
+    assert row is not None
+    return row["bytes"], row["sessions"]
+
+
+class Turned:
+    """A clock that a test turns."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def live_a_day(
+    database: Database, sealer: RefreshTokenCodec, tokens: Sequence[str], clock: Turned, *, at_once: int = 4,
+    now_and_then: Callable[[], object] = lambda: None,
+) -> list[str]:  # fmt: skip
+    """Each session is refreshed every five minutes for 24 hours of `clock`. The tokens that are current then."""
+    sessions, current = Sessions(SessionStore(database, LIMITS), sealer, clock), list(tokens)
+
+    async def refresh(numbers: range) -> None:
+        for number in numbers:
+            current[number] = (await sessions.redeem(current[number], client_id="spa")).refresh_token
+
+    for _ in range(86_400 // EVERY_SECONDS):
+        clock.now += EVERY_SECONDS
+        await asyncio.gather(*(refresh(range(share, len(current), at_once)) for share in range(at_once)))
+        now_and_then()
+    return current

@@ -1,0 +1,58 @@
+"""Kills servers and databases at random moments, each only after it was shown to be ours, and brings them back."""
+
+import asyncio
+import random
+from collections import Counter
+
+import asyncpg
+
+from tests.faults.cluster import Cluster
+from tests.faults.servers import Site
+
+
+class Killer:
+    """SIGKILL to server processes, to the database's connections, and to the database itself."""
+
+    def __init__(self, site: Site, cluster: Cluster, chance: random.Random, pause: float) -> None:
+        """`pause`: seconds between what was killed being back and the next kill, at most."""
+        self._pause = pause
+        self._site, self._cluster, self._chance = site, cluster, chance
+        self.counts: Counter[str] = Counter()
+
+    async def run(self, kills: int, done: asyncio.Event) -> None:
+        """So many kills, or until `done`. One thing at a time: the next comes when what was killed is back."""
+        for _ in range(kills):
+            if done.is_set():
+                return
+            await asyncio.sleep(self._chance.uniform(0.0, self._pause))
+            what = self._chance.choices(("server", "backend", "database"), (6, 3, 1))[0]
+            self.counts[what] += 1
+            await getattr(self, f"_{what}")()
+
+    async def _server(self) -> None:
+        server = self._chance.choice(self._site.servers)
+        server.kill()
+        server.start()
+        await asyncio.to_thread(server.wait_until_ready)
+
+    async def _backend(self) -> None:
+        connection = await self._connect()
+        pid = await connection.fetchval(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'authmint' ORDER BY random() LIMIT 1"
+        )
+        if pid is not None:
+            self._cluster.kill_a_backend(pid)
+        connection.terminate()
+        await (await self._connect()).close()
+
+    async def _database(self) -> None:
+        self._cluster.kill()
+        await asyncio.to_thread(self._cluster.start)
+
+    async def _connect(self) -> asyncpg.Connection:
+        for _ in range(600):
+            try:
+                return await asyncpg.connect(self._cluster.dsn(), timeout=5)
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                await asyncio.sleep(0.05)
+        raise AssertionError("the database does not come back")

@@ -1,0 +1,56 @@
+"""One name, asked for by many at once at two pools of connections: one account, and all others are told (T-10)."""
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from authmint_service.accounts import AccountStore, User, prepare_username
+from authmint_service.database import Database
+from authmint_service.errors import AlreadyExists
+from tests.faults.cluster import Cluster
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+
+async def add_all(database: Database, name: str, attempts: Iterator[int]) -> Counter[str]:
+    """One after another, as long as there are `attempts`, which others take from as well. What became of them."""
+    counts: Counter[str] = Counter()
+    for _ in attempts:
+        user = User(id=str(uuid.uuid4()), username=prepare_username(name), password_hash="-")
+        try:
+            await AccountStore(database).add(user, time.time())
+            counts["made"] += 1
+        except AlreadyExists:
+            counts["refused"] += 1
+    return counts
+
+
+async def register(dsn: str, *, attempts: int, names: int) -> None:
+    pools = [Database(size=10), Database(size=10)]
+    counts: Counter[str] = Counter()
+    async with pools[0].open(dsn), pools[1].open(dsn):
+        for _ in range(names):
+            name, shared = f"person-{secrets.token_hex(6)}", iter(range(attempts))
+            for made in await asyncio.gather(*(add_all(pools[n % 2], name, shared) for n in range(20))):
+                counts.update(made)
+            assert 1 == await pools[0].fetch_value("SELECT count(*) FROM users WHERE username = $1", name)
+    sys.stdout.write(json.dumps({"names": names, "attempts_each": attempts, **counts}) + "\n")
+    assert {"made": names, "refused": names * (attempts - 1)} == dict(counts)
+
+
+@pytest.mark.timeout(60)
+def test_of_many_who_want_one_name_at_once_one_gets_it(cluster: Cluster) -> None:
+    asyncio.run(register(cluster.dsn(), attempts=20, names=20))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_of_a_thousand_who_want_one_name_at_once_one_gets_it_a_hundred_times_over(cluster: Cluster) -> None:
+    asyncio.run(register(cluster.dsn(), attempts=1000, names=100))

@@ -1,0 +1,249 @@
+"""The database comes late, is cut off, slow, full, altered or left by clients: 503 at worst, and all is well afterwards."""
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import fetch
+from tests.faults.chaos_load import MetricFamily, Storm, check_all
+from tests.faults.cluster import Cluster
+from tests.faults.http import Answer, Connection, Lost
+from tests.faults.proxy import Network, Proxy
+from tests.faults.servers import SERVE, Site, site
+from tests.faults.test_sigkill import people
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
+
+READY_SECONDS = 5.0
+"""So soon after the database is back must a server be ready (shared by L1, L3 and L12)."""
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def status(port: int, path: str) -> int:
+    connection = Connection(port, seconds=4)
+    try:
+        return (await connection.ask("GET", path)).status
+    finally:
+        connection.close()
+
+
+def ready_is(port: int, expected: int) -> Callable[[], Awaitable[bool]]:
+    async def look() -> bool:
+        return expected == await status(port, "/readyz")
+
+    return look
+
+
+@asynccontextmanager
+async def behind(proxy: Proxy, cluster: Cluster, folder: Path, **settings: str) -> AsyncIterator[Site]:
+    """One server whose database is behind `proxy`, which lives in this loop while the server starts."""
+    context = site(folder, cluster.dsn(port=proxy.port), count=1, **settings)
+    found = await asyncio.to_thread(context.__enter__)
+    try:
+        yield found
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+async def refresh(connection: Connection, family: MetricFamily) -> Answer:
+    newest = family.tokens[family.newest]
+    form = {"grant_type": "refresh_token", "client_id": family.client_id, "refresh_token": newest}
+    answer = await connection.ask("POST", "/token", form)
+    assert answer.status == 200 or (answer.status, "retry-after" in answer.headers) == (503, True), answer
+    if answer.status == 200:
+        family.tokens[family.newest + 1] = answer.members["refresh_token"]
+    return answer
+
+
+def test_a_server_that_was_there_before_its_database_is_ready_soon_after_it(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.stop()
+    found = Site(tmp_path, cluster.dsn(), 1, SERVE, {})
+    (server,) = found.servers
+    server.start()
+    try:
+        server.running.wait_for(f"http://127.0.0.1:{server.port}/livez")
+        pid = server.running.process.pid
+        assert 503 == fetch(f"http://127.0.0.1:{server.port}/readyz")[0]
+        # In production it is a minute or an hour; what is waited for, and how, is the same.
+        for _ in range(6):
+            assert server.running.process.poll() is None
+            assert [200, 503] == [fetch(f"http://127.0.0.1:{server.port}{path}")[0] for path in ("/livez", "/readyz")]
+        cluster.start()
+        server.running.wait_for(f"http://127.0.0.1:{server.port}/readyz", READY_SECONDS)
+        assert pid == server.running.process.pid
+    finally:
+        server.stop()
+
+
+async def cut(cluster: Cluster, folder: Path) -> None:
+    async with Proxy(cluster.port) as proxy, behind(proxy, cluster, folder) as found:
+        (port,) = found.ports
+        for network in (Network.RESET, Network.BLACK_HOLE):
+            proxy.network = network
+            await until(ready_is(port, 503), 2.0 + 1.5)
+            assert 200 == await status(port, "/livez")
+            proxy.network = Network.GOOD
+            await until(ready_is(port, 200), READY_SECONDS + 5)
+
+
+def test_a_server_that_is_cut_off_lives_and_says_that_it_is_not_ready(cluster: Cluster, tmp_path: Path) -> None:
+    asyncio.run(cut(cluster, tmp_path))
+
+
+async def slow(cluster: Cluster, folder: Path) -> None:
+    async with Proxy(cluster.port) as proxy, behind(proxy, cluster, folder) as found:
+        (port,) = found.ports
+        families = await people(found, cluster.dsn(), 12)
+        connections = [Connection(port) for _ in families]
+        assert {200} == {(await refresh(*pair)).status for pair in zip(connections, families, strict=True)}
+        proxy.delay = 0.2
+        answers = await asyncio.gather(*(refresh(*pair) for pair in zip(connections, families, strict=True)))
+        assert 200 in {answer.status for answer in answers}
+        # Whoever verifies tokens asks for keys, and those are in the server's memory.
+        proxy.network = Network.BLACK_HOLE
+        assert 200 == (await connections[0].ask("GET", "/.well-known/jwks.json")).status
+        proxy.network, proxy.delay = Network.GOOD, 0.0
+        for connection in connections:
+            connection.close()
+
+
+def test_a_slow_database_is_waited_for_within_bounds_and_keys_are_published_all_the_same(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    asyncio.run(slow(cluster, tmp_path))
+
+
+async def alter(dsn: str, done: asyncio.Event) -> int:
+    """Changes the tables that a refresh reads and writes, in transactions and out of them, until `done`. How often."""
+    connection, times = await asyncpg.connect(dsn), 0
+    try:
+        while not done.is_set():
+            for table in ("sessions", "users", "clients"):
+                async with connection.transaction():
+                    await connection.execute(f"ALTER TABLE {table} ADD COLUMN later integer NOT NULL DEFAULT 0")
+                await connection.execute(f"ALTER TABLE {table} DROP COLUMN later")
+            async with connection.transaction():
+                await connection.execute("DROP INDEX sessions_user_id")
+                await connection.execute("CREATE INDEX sessions_user_id ON sessions (account_id)")
+            await connection.execute("ALTER TABLE clients ALTER COLUMN name TYPE varchar")
+            await connection.execute("ALTER TABLE clients ALTER COLUMN name TYPE text")
+            times += 1
+            await asyncio.sleep(0.05)
+    finally:
+        await connection.close()
+    return times
+
+
+async def refresh_while_altered(found: Site, cluster: Cluster) -> None:
+    families = await people(found, cluster.dsn(), 150)
+    storm, done = Storm(found.ports, random.Random(1)), asyncio.Event()
+    altering = asyncio.create_task(alter(cluster.dsn(), done))
+    try:
+        await asyncio.gather(*(storm.live(families[number::8], 20) for number in range(8)))
+    finally:
+        done.set()
+    times = await altering
+    operations = await check_all(cluster.dsn(), families)
+    sys.stdout.write(json.dumps({"altered": times, "operations": operations, "saw": dict(storm.counts)}) + "\n")
+    assert [] == storm.wrong
+    assert times > 5
+    assert {"200", "400"} >= {seen for seen in storm.counts if seen.isdigit()}
+
+
+def test_tables_that_are_altered_under_load_cost_no_request(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn()) as found:
+        asyncio.run(refresh_while_altered(found, cluster))
+
+
+async def abort(found: Site, cluster: Cluster, times: int) -> None:
+    """Clients that ask and are gone; the one connection that the server has must still be there for the last."""
+    families = (await people(found, cluster.dsn(), 300))[:100]
+    (port,) = found.ports
+    tokens = iter(range(times))
+
+    async def come_and_go() -> None:
+        for number in tokens:
+            connection, family = Connection(port), families[number % len(families)]
+            form = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": family.tokens[0]}
+            with suppress(TimeoutError, Lost):
+                async with asyncio.timeout(0.001 * (number % 20)):
+                    assert 500 != (await connection.ask("POST", "/token", form)).status
+            connection.close()
+
+    await asyncio.gather(*(come_and_go() for _ in range(10)))
+    last = Connection(port)
+    await until(ready_is(port, 200), READY_SECONDS)
+    fresh = await people(found, cluster.dsn(), 30)
+    assert {200} == {(await refresh(last, family)).status for family in fresh}
+    last.close()
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'authmint' AND state <> 'idle'"
+    connection = await asyncpg.connect(cluster.dsn())
+    try:
+        assert 0 == await connection.fetchval(busy)
+    finally:
+        await connection.close()
+
+
+def test_clients_that_go_away_while_they_are_served_leave_every_connection_to_the_others(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DATABASE_POOL_SIZE="1") as found:
+        asyncio.run(abort(found, cluster, 1_000))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_ten_thousand_clients_that_go_away_leave_every_connection_to_the_others(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DATABASE_POOL_SIZE="1") as found:
+        asyncio.run(abort(found, cluster, 10_000))
+
+
+async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int) -> None:
+    """Everyone's token expires in one second; whoever is refused waits as long as was asked, and comes again."""
+    families = await people(found, cluster.dsn(), sessions)
+    counts: Counter[int] = Counter()
+
+    async def come(share: list[MetricFamily], port: int) -> None:
+        connection = Connection(port, seconds=30)
+        for family in share:
+            while (answer := await refresh(connection, family)).status != 200:
+                counts[503] += 1
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+            counts[200] += 1
+        connection.close()
+
+    ports = found.ports
+    await asyncio.gather(*(come(families[n::connections], ports[n % len(ports)]) for n in range(connections)))
+    sys.stdout.write(json.dumps({"sessions": len(families), "connections": connections, "saw": dict(counts), "lost": 0}) + "\n")
+    assert len(families) == counts[200]
+    connection = await asyncpg.connect(cluster.dsn())
+    try:
+        moved = "SELECT count(*) FROM sessions WHERE handle = ANY($1) AND generation = 1 AND revoked_at IS NULL"
+        assert len(families) == await connection.fetchval(moved, [family.first.handle for family in families])
+    finally:
+        await connection.close()
+
+
+def test_everyone_who_refreshes_in_one_second_is_served(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn()) as found:
+        asyncio.run(herd(found, cluster, sessions=600, connections=200))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_ten_thousand_who_refresh_in_one_second_are_served(cluster: Cluster, tmp_path: Path) -> None:
+    with site(tmp_path, cluster.dsn()) as found:
+        asyncio.run(herd(found, cluster, sessions=9_999, connections=1_000))

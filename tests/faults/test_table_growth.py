@@ -1,0 +1,57 @@
+"""The table of sessions does not grow with refreshes, however many; and purging it forgets nothing of reuse (T-21)."""
+
+import asyncio
+import json
+import sys
+import time
+
+import pytest
+
+from authmint_service.database import Database
+from authmint_service.secret_keys import SecretKeys
+from authmint_service.sessions import RefreshTokenCodec, Sessions, SessionStore, prune
+from authmint_service.sessions.sessions import RefreshTokenReused
+from tests.faults.bulk_sessions import LIMITS, Turned, fill, first_token_of, live_a_day, size_of
+from tests.faults.cluster import Cluster
+from tests.faults.servers import REFRESH_KEYS
+
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+
+
+async def a_day(dsn: str, *, live: int, over: int) -> None:
+    sealer = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
+    await fill(dsn, live, over=over)
+    database, clock = Database(size=6), Turned(time.time())
+    first = [sealer.seal(first_token_of(number)) for number in range(live)]
+    async with database.open(dsn):
+        before, there = await size_of(database)
+        store = SessionStore(database, LIMITS)
+        # Beside the refreshes, as the service does it.
+        pruning = asyncio.create_task(prune(store, clock.now, pause=0.001))
+        current = await live_a_day(database, sealer, first, clock)
+        assert over == await pruning
+        after, left = await size_of(database)
+        assert (live + over, live) == (there, left)
+        # The very first tokens are recognised after 288 rotations, and end their sessions.
+        sessions = Sessions(store, sealer, clock)
+        for token in first:
+            with pytest.raises(RefreshTokenReused):
+                await sessions.redeem(token, client_id="spa")
+        assert not any([await sessions.find_current(token, client_id="spa") for token in current])
+        # Whatever is over for a day is purged, and the table is as good as empty.
+        assert live == await prune(store, clock.now + 86_401, pause=0)
+        assert 0 == (await size_of(database))[1]
+    figures = {"sessions": live, "refreshes": 288 * live, "purged": over, "table_after_a_day": round(after / before, 3)}
+    sys.stdout.write(json.dumps(figures | {"reuse_recognised": live}) + "\n")
+    assert after <= 1.2 * before
+
+
+@pytest.mark.timeout(170)
+def test_after_a_day_of_refreshes_the_table_is_as_large_as_before_and_reuse_is_still_recognised(cluster: Cluster) -> None:
+    asyncio.run(a_day(cluster.dsn(), live=40, over=10))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(4 * 3600)
+def test_after_a_million_and_a_half_refreshes_the_table_is_as_large_as_before(cluster: Cluster) -> None:
+    asyncio.run(a_day(cluster.dsn(), live=5000, over=500))

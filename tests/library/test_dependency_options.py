@@ -1,0 +1,275 @@
+"""Several issuers, shared secrets, remembered tokens, tokens for tests, events, the description of a service, plain ASGI."""
+
+import asyncio
+import base64
+import secrets
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI, WebSocket
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient, WebSocketDenialResponse
+
+from authmint import (
+    ConfigurationError,
+    Event,
+    InvalidToken,
+    Issuer,
+    Principal,
+    ResourceServer,
+    ResourceServerMiddleware,
+    StaticKeySet,
+)
+from authmint.jose import SharedSecretKey, Signer
+from authmint.testing import Tokens
+from tests.library.conftest import AUDIENCE, ISSUER, NOW
+from tests.library.conftest import Issuer as Signing
+
+pytestmark = pytest.mark.anyio
+
+OTHER = "https://other.example"
+SECRET = secrets.token_bytes(32)
+
+
+async def reason(server: ResourceServer, token: str) -> str:
+    with pytest.raises(InvalidToken) as refused:
+        await server.verify(token)
+    return refused.value.reason
+
+
+async def test_each_of_several_issuers_is_believed_with_its_own_keys_alone(issuer: Signing) -> None:
+    other = Signing()
+    server = ResourceServer(
+        issuers=[Issuer(url=ISSUER, jwks=issuer.jwks), Issuer(url=OTHER, jwks=other.jwks)], audience=AUDIENCE, clock=lambda: NOW
+    )
+    assert ISSUER == (await server.verify(issuer.token())).issuer
+    assert OTHER == (await server.verify(other.token(iss=OTHER))).issuer
+    for crossed in (issuer.token(iss=OTHER), other.token(iss=ISSUER)):
+        assert "unknown_key" == await reason(server, crossed)
+    other.key.kid, kid = issuer.key.kid, other.key.kid
+    assert "bad_signature" == await reason(server, Signer(other.key).sign(other.claims(iss=ISSUER)))
+    other.key.kid = kid
+    strangers: list[Any] = ["https://third.example", ..., None, 1, [ISSUER], {}]
+    for stranger in strangers:
+        assert "wrong_issuer" == await reason(server, issuer.token(iss=stranger))
+
+
+async def test_a_shared_secret_verifies_hs256_and_nothing_else(issuer: Signing) -> None:
+    server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, shared_secret=SECRET, clock=lambda: NOW)
+    signer = Signer(SharedSecretKey(SECRET))
+    assert "6f1c" == (await server.verify(signer.sign(issuer.claims()))).sub
+    assert "6f1c" == (await server.verify(Signer(SharedSecretKey(SECRET, kid="any")).sign(issuer.claims()))).sub
+    assert "wrong_algorithm" == await reason(server, issuer.token())
+    assert "bad_signature" == await reason(server, Signer(SharedSecretKey(secrets.token_bytes(32))).sign(issuer.claims()))
+    assert "wrong_type" == await reason(server, signer.sign(issuer.claims(), typ="JWT"))
+
+
+def test_sources_of_keys_that_contradict_each_other_are_named(issuer: Signing) -> None:
+    one: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE}
+    several = [Issuer(url=ISSUER, jwks=issuer.jwks), Issuer(url=OTHER, jwks=issuer.jwks)]
+    for wrong, words in (
+        (one | {"jwks": issuer.jwks, "shared_secret": SECRET}, "jwks and shared_secret"),
+        (one | {"key_set": StaticKeySet(issuer.jwks), "jwks_file": "x"}, "key_set and jwks_file"),
+        ({"audience": AUDIENCE, "issuers": several, "jwks": issuer.jwks}, "issuers and jwks"),
+        (one | {"issuers": several}, "issuer and issuers"),
+        ({"audience": AUDIENCE, "issuers": [several[0], Issuer(url=OTHER, shared_secret=SECRET)]}, "shared_secret and issuers"),
+        ({"audience": AUDIENCE, "issuers": [several[0], several[0]]}, "twice"),
+        ({"audience": AUDIENCE}, "issuer is missing"),
+        (one | {"shared_secret": "short"}, "shared_secret is too weak"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            ResourceServer(**wrong)
+
+
+async def test_a_token_is_verified_once_and_forgotten_when_it_expires_or_the_keys_change(issuer: Signing) -> None:
+    now, events = [float(NOW)], []
+    keys = StaticKeySet(issuer.jwks)
+    server = ResourceServer(
+        issuer=ISSUER, audience=AUDIENCE, key_set=keys, clock=lambda: now[0], observer=lambda event: events.append(event.name)
+    )
+    token = issuer.token()
+    for _ in range(3):
+        await server.verify(token)
+    assert ["token_verified", "token_cached", "token_cached"] == events
+    keys.replace(issuer.jwks)
+    await server.verify(token)
+    assert "token_verified" == events[-1]
+    now[0] = NOW + 329.9
+    await server.verify(token)
+    now[0] = NOW + 330
+    assert "expired" == await reason(server, token)
+    now[0] = NOW - 31
+    assert "issued_in_future" == await reason(server, token)
+    keys.replace(Signing().jwks)
+    now[0] = NOW
+    assert "unknown_key" == await reason(server, token)
+
+
+async def test_the_number_of_remembered_tokens_is_bounded_and_may_be_none(issuer: Signing) -> None:
+    for size in (0, 3):
+        server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, token_cache=size)
+        for number in range(20):
+            await server.verify(issuer.token(jti=str(number)))
+        assert size == len(server._reception.verifier.cache._tokens)
+
+
+async def test_a_refused_token_is_never_remembered(issuer: Signing) -> None:
+    server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW)
+    for _ in range(3):
+        assert "expired" == await reason(server, issuer.token(exp=NOW - 100))
+    assert {} == server._reception.verifier.cache._tokens
+
+
+async def test_events_tell_the_reason_and_an_observer_that_fails_does_no_harm(issuer: Signing) -> None:
+    events: list[Event] = []
+
+    def observer(event: Event) -> None:
+        events.append(event)
+        raise RuntimeError("the observer is broken")
+
+    server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, observer=observer)
+    await server.verify(issuer.token())
+    assert "wrong_audience" == await reason(server, issuer.token(aud="x"))
+    assert [Event("token_verified"), Event("token_refused", "wrong_audience")] == events
+
+
+def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigurationError, match="AUTHMINT_ISSUER is not set"):
+        ResourceServer.from_env()
+    monkeypatch.setenv("AUTHMINT_ISSUER", ISSUER)
+    with pytest.raises(ConfigurationError, match="AUTHMINT_AUDIENCE is not set"):
+        ResourceServer.from_env()
+    monkeypatch.setenv("AUTHMINT_AUDIENCE", AUDIENCE)
+    monkeypatch.setenv("AUTHMINT_LEEWAY", "5")
+    assert ((ISSUER,), AUDIENCE, 5) == ((server := ResourceServer.from_env()).issuers, server.audience, server._leeway)
+    assert "billing" == ResourceServer.from_env(audience="billing").audience
+    monkeypatch.setenv("AUTHMINT_LEEWAY", "soon")
+    with pytest.raises(ConfigurationError, match="AUTHMINT_LEEWAY"):
+        ResourceServer.from_env()
+    monkeypatch.setenv("ORDERS_ISSUER", OTHER)
+    monkeypatch.setenv("ORDERS_AUDIENCE", "orders")
+    monkeypatch.setenv("ORDERS_SHARED_SECRET", base64.b64encode(SECRET).decode())
+    assert (OTHER,) == ResourceServer.from_env("ORDERS_").issuers
+
+
+def service() -> tuple[FastAPI, ResourceServer]:
+    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, scopes={"orders:read": "Read"})
+    app = FastAPI()
+    app.include_router(auth.metadata_routes("https://orders.example/v1"))
+
+    @app.get("/orders")
+    async def orders(who: Annotated[Principal, auth.requires("orders:read")]) -> str:
+        return who.sub
+
+    @app.get("/plain")
+    def plain(who: Annotated[Principal, auth.machine.requires()]) -> str:
+        return who.sub
+
+    return app, auth
+
+
+async def get(app: Any, path: str, headers: dict[str, str] | None = None) -> httpx2.Response:
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="https://orders.example") as http:
+        return await http.get(path, headers=headers)
+
+
+async def test_a_service_is_tested_with_real_tokens_and_without_a_server() -> None:
+    app, auth = service()
+    with auth.testing() as tokens:
+        assert 401 == (await get(app, "/orders")).status_code
+        assert 403 == (await get(app, "/orders", tokens.user("u1"))).status_code
+        assert '"u1"' == (await get(app, "/orders", tokens.user("u1", ["orders:read"]))).text
+        assert 401 == (await get(app, "/orders", tokens.user("u1", ["orders:read"], exp=1))).status_code
+        assert 403 == (await get(app, "/plain", tokens.user("u1"))).status_code
+        assert '"robot"' == (await get(app, "/plain", tokens.machine("robot"))).text
+        outside = tokens.user("u1", ["orders:read"])
+    assert 503 == (await get(app, "/orders", outside | {"Authorization": outside["Authorization"]})).status_code
+
+
+async def test_every_kind_of_bad_token_can_be_made(authmint_testing: Callable[[ResourceServer], Tokens]) -> None:
+    app, auth = service()
+    tokens = authmint_testing(auth)
+    good = tokens.user(scopes=["orders:read"])
+    for bad in (
+        tokens.expired(scopes=["orders:read"]), tokens.wrong_audience(scopes=["orders:read"]),
+        tokens.unknown_key(scopes=["orders:read"]), tokens.user(scopes=["orders:read"], jti=None),
+    ):  # fmt: skip
+        assert 401 == (await get(app, "/orders", bad)).status_code
+    tokens.rotate()
+    assert [200, 200] == [
+        (await get(app, "/orders", headers)).status_code for headers in (good, tokens.user(scopes=["orders:read"]))
+    ]
+    tokens.rotate(keep_old=False)
+    assert 401 == (await get(app, "/orders", good)).status_code
+
+
+async def test_a_service_describes_itself_and_its_challenges_say_where() -> None:
+    app, _ = service()
+    url = "https://orders.example/.well-known/oauth-protected-resource/v1"
+    answer = await get(app, "/.well-known/oauth-protected-resource/v1")
+    assert {
+        "resource": "https://orders.example/v1", "authorization_servers": [ISSUER], "scopes_supported": ["orders:read"],
+        "bearer_methods_supported": ["header"],
+    } == answer.json()  # fmt: skip
+    refused = await get(app, "/orders")
+    assert f'Bearer scope="orders:read", resource_metadata="{url}"' == refused.headers["www-authenticate"]
+
+
+async def test_twenty_rotations_under_load_cost_no_401() -> None:
+    app, auth = service()
+    with auth.testing() as tokens:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="https://orders.example") as http:
+            for _ in range(20):
+                headers = [tokens.user(f"u{number}", ["orders:read"]) for number in range(5)]
+                tokens.rotate()
+                answers = await asyncio.gather(*(http.get("/orders", headers=one) for one in headers * 3))
+                assert {200} == {answer.status_code for answer in answers}
+
+
+def starlette_app(auth: ResourceServer) -> Starlette:
+    async def who(request: Request) -> PlainTextResponse:
+        principal = request.state.principal
+        return PlainTextResponse(principal.sub if principal else "nobody")
+
+    async def live(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(socket.state.principal.sub)
+        await socket.close()
+
+    app = Starlette(routes=[Route("/", who), WebSocketRoute("/live", live)])
+    app.add_middleware(ResourceServerMiddleware, door=auth, scopes=["orders:read"])
+    return app
+
+
+def test_a_starlette_application_is_protected_by_the_middleware() -> None:
+    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE)
+    app = starlette_app(auth)
+    with auth.testing() as tokens, TestClient(app) as client:
+        good = tokens.user("u1", ["orders:read"])
+        assert (200, "u1") == ((answer := client.get("/", headers=good)).status_code, answer.text)
+        assert 403 == client.get("/", headers=tokens.user("u1")).status_code
+        refused = client.get("/")
+        assert (401, 'Bearer scope="orders:read"') == (refused.status_code, refused.headers["www-authenticate"])
+        with client.websocket_connect("/live", headers=good) as socket:
+            assert "u1" == socket.receive_text()
+        with pytest.raises(WebSocketDenialResponse) as denied, client.websocket_connect("/live"):
+            pass
+        assert 401 == denied.value.status_code
+
+
+async def test_an_optional_middleware_lets_nobody_through_as_nobody() -> None:
+    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE)
+
+    async def who(request: Request) -> PlainTextResponse:
+        return PlainTextResponse("nobody" if request.state.principal is None else request.state.principal.sub)
+
+    app = ResourceServerMiddleware(Starlette(routes=[Route("/", who)]), door=auth.optional)
+    with auth.testing() as tokens:
+        assert "nobody" == (await get(app, "/")).text
+        assert "u1" == (await get(app, "/", tokens.user("u1"))).text
+        assert 401 == (await get(app, "/", {"Authorization": "Bearer x"})).status_code

@@ -1,0 +1,74 @@
+"""`authmint` by itself: in an empty environment it brings nothing of the server, and the orders example runs with it."""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
+
+SCRIPT = """
+import asyncio, importlib.util, json, sys, time
+import httpx2
+from authmint.jose import Signer, SigningKey
+
+found = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name)]
+key = SigningKey.generate()
+with open("jwks.json", "w") as file:
+    json.dump({"keys": [key.public_jwk()]}, file)
+import os
+os.environ |= {"ORDERS_JWKS_FILE": "jwks.json", "ORDERS_ISSUER": "https://auth.example"}
+from orders.app import app
+
+def token(scope):
+    now = int(time.time())
+    return Signer(key).sign({"iss": "https://auth.example", "sub": "1", "aud": "orders", "iat": now, "exp": now + 60,
+                             "jti": "1", "client_id": "c", "scope": scope, "sub_profile": "user"})
+
+async def main():
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://orders.example") as http:
+        def headers(scope):
+            return {"Authorization": "Bearer " + token(scope)}
+        answers = [
+            await http.get("/orders"),
+            await http.post("/orders", json={"item": "tea"}, headers=headers("orders:read")),
+            await http.post("/orders", json={"item": "tea"}, headers=headers("orders:write")),
+            await http.get("/orders", headers=headers("orders:read")),
+            await http.get("/openapi.json"),
+        ]
+    print(json.dumps({"found": found, "statuses": [one.status_code for one in answers], "orders": answers[3].json()}))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_authmint_alone_brings_nothing_of_the_server_and_the_orders_example_runs_with_it(tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    requirements = tmp_path / "requirements.txt"
+    tool = [sys.executable, str(ROOT / "tools" / "requirements.py"), "authmint"]
+    requirements.write_text(subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60).stdout)
+    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--require-hashes", "-r", str(requirements)], check=True, timeout=240)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT / "authmint", check=True
+    )
+    (wheel,) = tmp_path.glob("authmint-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", str(wheel)], check=True, timeout=60)
+    subprocess.run([*pip, "check"], check=True, timeout=60)
+    done = subprocess.run(
+        [str(python), "-W", "error", "-c", SCRIPT, ",".join(SERVER_ONLY)],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "examples" / "orders")}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    said = json.loads(done.stdout)
+    assert {"found": [], "statuses": [401, 403, 201, 200, 200], "orders": [{"item": "tea", "quantity": 1, "id": 1}]} == said

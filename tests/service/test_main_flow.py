@@ -1,0 +1,118 @@
+"""Sign in, call something protected, stay signed in."""
+
+import base64
+import json
+
+import httpx2
+import pytest
+
+from authmint import ResourceServer
+from authmint_service.clients import secret_hash
+from tests.service.conftest import ISSUER, Service, StartService
+
+pytestmark = pytest.mark.anyio
+
+
+def claims_of(answer: httpx2.Response) -> dict[str, object]:
+    part = answer.json()["access_token"].split(".")[1]
+    claims: dict[str, object] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return claims
+
+
+def header_of(answer: httpx2.Response) -> dict[str, object]:
+    part = answer.json()["access_token"].split(".")[0]
+    header: dict[str, object] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return header
+
+
+async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nobody(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    answer = await service.sign_in(client, user)
+    assert 200 == answer.status_code
+    assert {"access_token", "token_type", "expires_in", "scope", "refresh_token"} == set(answer.json())
+    orders = ResourceServer(
+        issuer=ISSUER, audience="orders", jwks=(await service.http.get("/.well-known/jwks.json")).json(), clock=service.clock
+    )
+    who = await orders.verify(answer.json()["access_token"])
+    assert (user.id, client.client_id, True, False) == (who.sub, who.client_id, who.is_user, who.is_service)
+    assert {"orders:read", "orders:write"} == who.scopes
+
+
+async def test_an_access_token_has_the_claims_of_rfc_9068_and_says_whether_a_person_or_a_machine_is_meant(
+    service: Service, secret: str
+) -> None:
+    user, spa = await service.add_user(), await service.add_client()
+    robot = await service.add_client(secret)
+    person = await service.sign_in(spa, user)
+    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"}
+    assert required | {"sid"} == set(claims_of(person))
+    assert required == set(claims_of(machine))
+    assert ("user", "service") == (claims_of(person)["sub_profile"], claims_of(machine)["sub_profile"])
+    assert (user.id, robot.subject) == (claims_of(person)["sub"], claims_of(machine)["sub"])
+    assert {"ES256"} == {header_of(person)["alg"], header_of(machine)["alg"]}
+    assert {"at+jwt"} == {header_of(person)["typ"], header_of(machine)["typ"]}
+
+
+async def test_a_refresh_brings_a_new_pair_and_the_old_refresh_token_the_same_child_within_the_grace_period(
+    service: Service,
+) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    first = (await service.sign_in(client, user)).json()
+    second = await service.refresh(client, first["refresh_token"])
+    again = await service.refresh(client, first["refresh_token"])
+    assert (200, 200) == (second.status_code, again.status_code)
+    assert first["refresh_token"] != second.json()["refresh_token"]
+    assert second.json()["refresh_token"] == again.json()["refresh_token"]
+    assert second.json()["access_token"] != again.json()["access_token"]
+    assert claims_of(second)["sid"] == claims_of(again)["sid"]
+
+
+async def test_a_service_authenticates_with_basic_or_in_the_form(service: Service, secret: str) -> None:
+    robot = await service.add_client(secret)
+    form = {"grant_type": "client_credentials"}
+    basic = await service.http.post("/token", data=form, auth=(robot.client_id, secret))
+    in_form = await service.http.post("/token", data=form | {"client_id": robot.client_id, "client_secret": secret})
+    assert (200, 200) == (basic.status_code, in_form.status_code)
+    assert "refresh_token" not in basic.json()
+
+
+async def test_two_secrets_are_live_at_once_so_that_one_can_be_changed_without_a_gap(service: Service, secret: str) -> None:
+    other = secret[::-1]
+    robot = await service.add_client(secret, secret_hashes=(secret_hash(secret), secret_hash(other)))
+    for one in (secret, other):
+        answer = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=one)
+        assert 200 == answer.status_code
+
+
+async def test_users_me_says_who_a_person_and_who_a_machine_is(service: Service, secret: str) -> None:
+    user, spa = await service.add_user(), await service.add_client()
+    robot = await service.add_client(secret)
+    person = await service.sign_in(spa, user)
+    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    answers = []
+    for tokens in (person, machine):
+        headers = {"Authorization": f"Bearer {tokens.json()['access_token']}"}
+        answers.append((await service.http.get("/account/v1", headers=headers)).json())
+    scopes = ["orders:read", "orders:write"]
+    assert [
+        {"sub": user.id, "kind": "user", "client_id": spa.client_id, "scopes": scopes, "username": user.username},
+        {"sub": robot.subject, "kind": "service", "client_id": robot.client_id, "scopes": scopes, "username": None},
+    ] == answers
+
+
+async def test_users_me_refuses_a_token_for_another_audience(service: Service) -> None:
+    user, client = await service.add_user(), await service.add_client()
+    tokens = await service.sign_in(client, user, resource="orders")
+    answer = await service.http.get("/account/v1", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"})
+    assert 401 == answer.status_code
+    assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+async def test_lifetimes_stay_below_the_setting_and_differ_a_little(start_service: StartService) -> None:
+    service = await start_service(access_token_ttl=1000)
+    user, client = await service.add_user(), await service.add_client(scopes=frozenset())
+    first = (await service.sign_in(client, user)).json()
+    lifetimes = {(await service.refresh(client, first["refresh_token"])).json()["expires_in"] for _ in range(25)}
+    assert len(lifetimes) > 1
+    assert all(960 <= lifetime <= 1000 for lifetime in lifetimes)
