@@ -47,7 +47,7 @@ class Known:
     token: str
     """A refresh token of the public client, of a session that has ended."""
     access_token: str
-    sealer: RefreshTokenCodec
+    codec: RefreshTokenCodec
     """With the service's own keys: for tokens that are sealed well, and of no session."""
 
 
@@ -133,7 +133,7 @@ class Fuzzer:
             body = "".join(text)
         else:
             generation = chance.choice((0, 1, 2**16, LAST_GENERATION - 1, LAST_GENERATION, 2**32 - 1))
-            return self._known.sealer.seal(RefreshToken(1, chance.randbytes(20), generation)).encode()
+            return self._known.codec.encode(RefreshToken(1, chance.randbytes(20), generation)).encode()
         return (body + _checksum(body)).encode()
 
     def _tamper(self, content: bytes, times: int = 3) -> bytes:

@@ -11,14 +11,14 @@ from authmint.jose import Parser
 from authmint_service.database import Database
 from authmint_service.migrations import migrate
 from authmint_service.settings import Settings
-from authmint_service.signing_keys import Policy, SigningKeyStore
+from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
 from tests.service.conftest import Clock, Service, make_settings, own_database
 
 DAY, NOW = 86_400, Clock().now
 
 
-def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> Policy:
-    return Policy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
+def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> RotationPolicy:
+    return RotationPolicy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
 
 
 def new_encryption_key(number: int = 1) -> str:

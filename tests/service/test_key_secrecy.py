@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from authmint.jose import SigningKey
 from authmint_service.database import Database
 from authmint_service.signing_keys.encryption import decrypt
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from tests.service.conftest import Service, StartService, make_settings
 from tests.service.signing import empty_store, policy
 
@@ -88,7 +88,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
         ]
         # A damaged row, and a rotation: what goes wrong is told without what it went wrong with.
         await database.execute("UPDATE signing_keys SET encryption_key_id = 9 WHERE algorithm = 'RS256'")
-        service.clock.now += ANNOUNCED + 1
+        service.clock.now += ANNOUNCE_SECONDS + 1
         text += await answers_without_a_key(service)
         text += await dump(database)
     said = capfd.readouterr()

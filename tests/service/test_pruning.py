@@ -3,7 +3,7 @@
 import pytest
 
 from authmint.jose import decode_base64url, read_json_object
-from authmint_service.sessions import Limits, SessionStore, prune
+from authmint_service.sessions import SessionLifetimes, SessionStore, prune
 from tests.service.conftest import Service
 from tests.service.devices import SignedIn, sign_in
 
@@ -21,7 +21,7 @@ async def test_sessions_that_are_over_for_a_day_are_pruned_in_batches_and_live_o
     ended, live = await sign_in(service), await sign_in(service)
     await ended.ask("POST", "/logout")
     ids = [sid_of(one) for one in (old, idle, ended, live)]
-    store = SessionStore(service.database, Limits(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
+    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
 
     async def left() -> list[bool]:
         rows = await service.database.fetch_all("SELECT id FROM sessions WHERE id = ANY($1::uuid[])", ids)
@@ -39,7 +39,7 @@ async def test_sessions_that_are_over_for_a_day_are_pruned_in_batches_and_live_o
 async def test_pruning_walks_the_whole_table_a_few_sessions_at_a_time(service: Service) -> None:
     for _ in range(3):
         await sign_in(service)
-    store = SessionStore(service.database, Limits(grace=30, idle=3600, absolute=3600))
+    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=3600, absolute=3600))
     there = await service.database.fetch_value("SELECT count(*) FROM sessions")
     looked, last = [b""], (await store.prune(0, after=b"", most=2))[0]
     while last is not None:

@@ -14,7 +14,7 @@ from authmint.errors import TemporarilyUnavailable
 from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
 from authmint_service.app import create_app
 from authmint_service.signing_keys import RotatingKeyRing, Schedule, StoredKey
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from authmint_service.signing_keys.signer import LocalSigner
 from tests.service.conftest import ISSUER, Service, StartService, make_settings
 from tests.service.signing import (
@@ -114,7 +114,7 @@ async def test_metrics_tell_the_age_of_the_active_key_the_days_to_rotation_and_t
         announced, _ = await store.announce_new(policy(), service.clock.now)
         await seen(service, await kids_of(service) | {announced})
         text = await metrics()
-        assert ANNOUNCED / DAY == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"))
+        assert ANNOUNCE_SECONDS / DAY == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"))
         states = {"next": 1, "active": 1, "retired": 0, "withdrawn": 0, "revoked": 0, "unusable": 0}
         assert states == {state: figure(text, f'authmint_signing_keys{{state="{state}"}}') for state in states}
 

@@ -9,7 +9,7 @@ import pytest
 from authmint import ResourceServer
 from authmint_service.errors import InvalidValue
 from authmint_service.signing_keys import State, rotate_emergency
-from authmint_service.signing_keys.schedule import ANNOUNCED, SINCE
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS
 from tests.service.conftest import ISSUER, Clock, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -55,7 +55,7 @@ async def test_keys_rotate_by_themselves_every_thirty_days(server_dsn: str, star
         service = await start_service(at=dsn, clock=clock)
         (first,) = await kids_of(service)
         began = clock.now
-        clock.now = began + 30 * DAY - ANNOUNCED - SINCE - 1
+        clock.now = began + 30 * DAY - ANNOUNCE_SECONDS - BACKDATE_SECONDS - 1
         await asyncio.sleep(0.2)
         assert {first} == await kids_of(service)
         clock.now += 2
@@ -67,7 +67,7 @@ async def test_keys_rotate_by_themselves_every_thirty_days(server_dsn: str, star
         clock.now = began + 30 * DAY + 2
         assert second == await signs(service, secret)
         assert {first, second} == await kids_of(service)
-        clock.now += policy().kept
+        clock.now += policy().retention_seconds
         assert {second} == await kids_of(service)
 
 
@@ -85,7 +85,7 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
         early = (await new.refresh(client, before["refresh_token"])).json()
         orders = ResourceServer(issuer=ISSUER, audience="orders", jwks=await jwks_of(new), clock=clock)
         assert user.id == (await orders.verify(early["access_token"])).sub
-        clock.now += ANNOUNCED + 1
+        clock.now += ANNOUNCE_SECONDS + 1
         after = (await old.refresh(client, early["refresh_token"])).json()
         assert user.id == (await orders.verify(after["access_token"])).sub
         issued = [kid_of(tokens["access_token"]) for tokens in (before, early, after)]
@@ -101,10 +101,10 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
         leaked = {key.kid for key in await store.load()}
         raised = []
 
-        async def raise_not_before(to_datetime: float) -> None:
+        async def raise_epoch(to_datetime: float) -> None:
             raised.append(to_datetime)
 
-        done = await rotate_emergency(store, policy(), NOW + 5, raise_not_before)
+        done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch)
         assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
         service.clock.now += 6
         await seen(service, {done.kid})
@@ -125,7 +125,7 @@ async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_go
             await store.revoke(active, NOW)
         await store.revoke(announced, NOW)
         await seen(service, {active})
-        service.clock.now += ANNOUNCED + policy().kept
+        service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds
         assert active == await signs(service, secret)
         for kid, words in ((announced, "revoked already"), ("nobody", "no signing key")):
             with pytest.raises(InvalidValue, match=words):
@@ -168,7 +168,7 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
         service = await start_service(at=dsn)
         (first,) = await kids_of(service)
         await store.announce_new(policy(), NOW)
-        service.clock.now += ANNOUNCED + policy().kept + 1
+        service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds + 1
         async with asyncio.timeout(10):
             while await database.fetch_value("SELECT encrypted_key FROM signing_keys WHERE kid = $1", first) is not None:
                 await asyncio.sleep(0.02)
@@ -197,7 +197,7 @@ async def test_a_damaged_key_is_not_used_the_log_says_which_and_the_others_go_on
         await seen(service, {active})
         assert active == await signs(service, secret)
         # When its turn comes, no other key stands in for it.
-        service.clock.now += ANNOUNCED + 1
+        service.clock.now += ANNOUNCE_SECONDS + 1
         client = await service.add_client(secret)
         refused = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
         assert (503, True) == (refused.status_code, "retry-after" in refused.headers)

@@ -45,9 +45,9 @@ from authmint_service.metrics import Metrics, Sampler
 from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
-from authmint_service.sessions import Limits, RefreshTokenCodec, Sessions, SessionStore, prune_forever
+from authmint_service.sessions import SessionLifetimes, RefreshTokenCodec, Sessions, SessionStore, prune_forever
 from authmint_service.settings import Settings, load_settings
-from authmint_service.signing_keys import KeyRotation, Policy, RotatingKeyRing, SharedSecretKeyRing, SigningKeyStore
+from authmint_service.signing_keys import KeyRotation, RotationPolicy, RotatingKeyRing, SharedSecretKeyRing, SigningKeyStore
 from authmint_service.tasks import Task
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 
@@ -99,14 +99,14 @@ class Application:
         self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
         secret = settings.hmac_secret
         self._ring = RotatingKeyRing(self._time) if secret is None else SharedSecretKeyRing(secret)
-        self._policy = Policy(
+        self._policy = RotationPolicy(
             algorithm=settings.signing_algorithm,
             period=settings.signing_key_rotation_seconds,
             token_lifetime=settings.access_token_ttl,
             rsa_bits=settings.signing_rsa_bits,
         )
         self._users = AccountStore(self._database)
-        limits = Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+        limits = SessionLifetimes(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
         self._session_store = SessionStore(self._database, limits)
         self._hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
@@ -178,8 +178,8 @@ class Application:
 
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
-        sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.session(event, number))
+        codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
+        return Sessions(self._session_store, codec, self._clock, lambda event, number: self._figures.session(event, number))
 
     def _readiness(self) -> Readiness:
         ring = self._ring

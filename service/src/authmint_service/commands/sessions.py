@@ -13,7 +13,7 @@ from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.commands.accounts import find_user
 from authmint_service.commands.output import echo, echo_json, echo_table, open_database
 from authmint_service.errors import InvalidValue
-from authmint_service.sessions import Limits, SessionStore, SessionSummary
+from authmint_service.sessions import SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
 from authmint_service.settings import Settings, load_settings
 
@@ -60,8 +60,8 @@ def _shown(value: object) -> object:
     return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if isinstance(value, float) else value
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+def _limits(settings: Settings) -> SessionLifetimes:
+    return SessionLifetimes(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
 
 
 async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:

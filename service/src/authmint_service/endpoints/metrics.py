@@ -16,7 +16,7 @@ from starlette.responses import Response
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.metrics import MetricFamily, SharedCounters
-from authmint_service.signing_keys import Policy, RotatingKeyRing, State
+from authmint_service.signing_keys import RotationPolicy, RotatingKeyRing, State
 
 DAY = 86_400
 METRICS = "/metrics"
@@ -65,7 +65,7 @@ def _histogram(family: MetricFamily, totals: Sequence[float]) -> Metric:
 class KeyCollector(Collector):
     """The signing keys of this process, and its clock."""
 
-    def __init__(self, ring: RotatingKeyRing | None, policy: Policy, clock: DatabaseClock) -> None:
+    def __init__(self, ring: RotatingKeyRing | None, policy: RotationPolicy, clock: DatabaseClock) -> None:
         self._ring, self._policy, self._clock = ring, policy, clock
 
     def collect(self) -> Iterable[Metric]:

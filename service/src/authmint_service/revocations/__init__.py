@@ -3,6 +3,6 @@
 Sessions, people and clients are ended in their own rooms; here is the one statement that sees it all.
 """
 
-from authmint_service.revocations.store import Revocations, RevocationStore
+from authmint_service.revocations.store import RevokedEntries, RevocationStore
 
-__all__ = ["RevocationStore", "Revocations"]
+__all__ = ["RevocationStore", "RevokedEntries"]

@@ -7,7 +7,7 @@ from authmint_service.database import Database, to_datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Revocations:
+class RevokedEntries:
     """What has been revoked. Times are seconds since the epoch."""
 
     sessions: Mapping[str, float] = field(default_factory=dict)
@@ -37,15 +37,15 @@ class RevocationStore:
         SELECT 'everyone', '', extract(epoch FROM tokens_not_before)::float8 FROM everyone WHERE tokens_not_before > $1
     """
 
-    async def since(self, since: float) -> Revocations:
+    async def since(self, since: float) -> RevokedEntries:
         """What was revoked after `since`, seconds since the epoch."""
         found: dict[str, dict[str, float]] = {"session": {}, "user": {}, "client": {}, "everyone": {}}
         for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
             found[row["kind"]][row["name"]] = row["revoked_at"]
-        return Revocations(found["session"], found["user"], found["client"], found["everyone"].get(""))
+        return RevokedEntries(found["session"], found["user"], found["client"], found["everyone"].get(""))
 
     _REVOKE_ALL = "UPDATE everyone SET tokens_not_before = greatest(tokens_not_before, $1)"
 
-    async def revoke_all(self, now: float) -> None:
+    async def raise_global_epoch(self, now: float) -> None:
         """No access token issued up to `now` is good any more, for those who follow. Sessions go on, and bring new ones."""
         await self._database.execute(self._REVOKE_ALL, to_datetime(now))

@@ -7,7 +7,7 @@ session that was read after that statement had found nothing to do.
 from enum import Enum
 
 
-class Verdict(Enum):
+class RotationDecision(Enum):
     """What is done with a refresh token."""
 
     ROTATE = "the current token: it is redeemed, and its child takes its place"
@@ -18,7 +18,7 @@ class Verdict(Enum):
 
 def decide(
     presented: int, *, current: int, is_live: bool, is_own: bool, seconds_since_rotation: float, grace: float
-) -> Verdict:
+) -> RotationDecision:
     """What becomes of a refresh token with a good seal (RFC 9700, section 4.14.2).
 
     | session | presented by | generation | since the last rotation | verdict |
@@ -35,8 +35,8 @@ def decide(
     that was never given out can only come of a database that was set back: its person signs in again, and nobody is blamed.
     """
     if not is_live or not is_own or presented > current:
-        return Verdict.REFUSE
+        return RotationDecision.REFUSE
     if presented == current:
-        return Verdict.ROTATE
+        return RotationDecision.ROTATE
     is_parent = presented == current - 1
-    return Verdict.REPEAT if is_parent and seconds_since_rotation <= grace else Verdict.REVOKE
+    return RotationDecision.REPEAT if is_parent and seconds_since_rotation <= grace else RotationDecision.REVOKE

@@ -16,7 +16,7 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SessionLifetimes:
     """How long a session lasts, in seconds, unless its client has limits of its own."""
 
     grace: int

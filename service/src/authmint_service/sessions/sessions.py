@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.logs import tell_also
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
-from authmint_service.sessions.rotation_rules import Verdict, decide
+from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.session import Session
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
@@ -36,19 +36,19 @@ class Sessions:
     def __init__(
         self,
         store: SessionStore,
-        sealer: RefreshTokenCodec,
+        codec: RefreshTokenCodec,
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
     ) -> None:
         """`clock`: seconds since the epoch; `count`: how many were started, refreshed, ended, or ended because of reuse."""
-        self._store, self._sealer, self._clock, self._count = store, sealer, clock, count
+        self._store, self._codec, self._clock, self._count = store, codec, clock, count
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
         ip_address: str | None = None,
     ) -> SessionWithToken:  # fmt: skip
         """A new session. Raises InvalidGrant if its person or client was disabled meanwhile, or the password changed."""
-        token = self._sealer.new()
+        token = self._codec.create()
         session = Session(id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences)
         started = await self._store.start(
             token, session, self._clock(), credentials_version=credentials_version, ip_address=ip_address
@@ -56,7 +56,7 @@ class Sessions:
         if not started:
             raise InvalidGrant
         self._count("started", 1)
-        return SessionWithToken(session, self._sealer.seal(token))
+        return SessionWithToken(session, self._codec.encode(token))
 
     async def redeem(
         self, text: str, *, client_id: str, scopes: Collection[str] = (), audiences: Collection[str] = ()
@@ -66,13 +66,13 @@ class Sessions:
         Raises InvalidGrant for a token that brings nothing, RefreshTokenReused when that ended the session, and InvalidScope or
         InvalidTarget, with nothing changed, when more is asked for than was granted.
         """
-        token, now = self._sealer.open(text), self._clock()
+        token, now = self._codec.decode(text), self._clock()
         session = await self._store.rotate(token, client_id=client_id, scopes=scopes, audiences=audiences, now=now)
         if session is None:
             stored = await self._store.find(token.handle, now)
             session = await self._why(token, stored, client_id, scopes, audiences, now)
         self._count("refreshed", 1)
-        return SessionWithToken(session, self._sealer.seal(token.child()))
+        return SessionWithToken(session, self._codec.encode(token.child()))
 
     async def revoke(self, text: str, *, client_id: str) -> Session | None:
         """Ends the session of a refresh token of this client, whichever generation it is (RFC 7009, section 2.1).
@@ -80,7 +80,7 @@ class Sessions:
         None when there was nothing to end. A token without our seal is not asked of the database.
         """
         try:
-            token = self._sealer.open(text)
+            token = self._codec.decode(text)
         except InvalidGrant:
             return None
         session = await self._store.revoke(token.handle, self._clock(), client_id=client_id)
@@ -90,7 +90,7 @@ class Sessions:
     async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
         """The live session whose current token this is, if it is this client's."""
         try:
-            token = self._sealer.open(text)
+            token = self._codec.decode(text)
         except InvalidGrant:
             return None
         stored = await self._store.find(token.handle, self._clock())
@@ -123,10 +123,10 @@ class Sessions:
         """The session after all, when this is a retry of the last rotation; else the reason why not."""
         if stored is not None:
             tell_also(sub=stored.session.account_id, sid=stored.session.id)
-        verdict = Verdict.REFUSE if stored is None else self._decide(token, stored, client_id, now)
-        if stored is None or verdict is Verdict.REFUSE:
+        verdict = RotationDecision.REFUSE if stored is None else self._decide(token, stored, client_id, now)
+        if stored is None or verdict is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
-        if verdict is Verdict.REVOKE:
+        if verdict is RotationDecision.REVOKE:
             await self._store.revoke(token.handle, now, client_id=client_id)
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
@@ -134,12 +134,12 @@ class Sessions:
             raise InvalidScope("The scope is wider than the one that was granted.")
         if not set(stored.session.audiences).issuperset(audiences):
             raise InvalidTarget
-        if verdict is Verdict.ROTATE:
+        if verdict is RotationDecision.ROTATE:
             # The statement found nothing to rotate, and now there is: its person or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
         return stored.session
 
-    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> Verdict:
+    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> RotationDecision:
         return decide(
             token.generation,
             current=stored.generation,

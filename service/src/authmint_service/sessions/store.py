@@ -7,7 +7,7 @@ import asyncpg
 
 from authmint_service.database import Database, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import Limits, Session
+from authmint_service.sessions.session import SessionLifetimes, Session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class StoredSession:
 class SessionStore:
     """Starts, rotates, finds, lists and ends sessions; each method is one statement."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
+    def __init__(self, database: Database, limits: SessionLifetimes) -> None:
         self._database, self._limits = database, limits
 
     # The locks on the person and the client make whoever disables one of them wait for this row, and then end it.

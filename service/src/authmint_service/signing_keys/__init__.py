@@ -4,12 +4,12 @@ from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoc
 from authmint_service.signing_keys.imported import read_imported_key
 from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, SharedSecretKeyRing, public_jwks
 from authmint_service.signing_keys.rotation import KeyRotation
-from authmint_service.signing_keys.schedule import MAX_AGE, STALE, Policy, Schedule, State
+from authmint_service.signing_keys.schedule import MAX_AGE, JWKS_STALE_SECONDS, RotationPolicy, Schedule, State
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
 __all__ = [
     "MAX_AGE",
-    "STALE",
+    "JWKS_STALE_SECONDS",
     "EmergencyRotation",
     "KeyRing",
     "KeyRotation",

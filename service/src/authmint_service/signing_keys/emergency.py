@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.jose import SigningKey
-from authmint_service.signing_keys.schedule import Policy
+from authmint_service.signing_keys.schedule import RotationPolicy
 from authmint_service.signing_keys.store import SigningKeyStore
 
 RaiseEpoch = Callable[[float], Awaitable[None]]
@@ -21,7 +21,7 @@ class EmergencyRotation:
 
 
 async def rotate_emergency(
-    store: SigningKeyStore, policy: Policy, now: float, raise_not_before: RaiseEpoch
+    store: SigningKeyStore, policy: RotationPolicy, now: float, raise_epoch: RaiseEpoch
 ) -> EmergencyRotation:
     """Whoever had one key may have had all of them, the announced one too. May be repeated when it fails half-way.
 
@@ -30,5 +30,5 @@ async def rotate_emergency(
     key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
     revoked = await store.replace_all(key, policy, now)
     # Afterwards: tokens that are issued between the two are signed with the new key and still refused, which costs a refresh.
-    await raise_not_before(now)
+    await raise_epoch(now)
     return EmergencyRotation(key.kid, revoked)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from authmint_service.signing_keys.ring import RotatingKeyRing
-from authmint_service.signing_keys.schedule import Policy, State, due
+from authmint_service.signing_keys.schedule import RotationPolicy, State, next_active_from
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
 log = structlog.get_logger("authmint_service.signing_keys")
@@ -15,7 +15,7 @@ class KeyRotation:
     """Loads the keys; makes the first one, and each next one when it is time."""
 
     def __init__(
-        self, store: SigningKeyStore, ring: RotatingKeyRing, policy: Policy, *, ask_time: Callable[[], Awaitable[float]]
+        self, store: SigningKeyStore, ring: RotatingKeyRing, policy: RotationPolicy, *, ask_time: Callable[[], Awaitable[float]]
     ) -> None:
         """`ask_time`: what the database has, seconds since the epoch."""
         self._store, self._ring, self._policy, self._ask_time = store, ring, policy, ask_time
@@ -26,7 +26,7 @@ class KeyRotation:
         now = await self._ask_time()
         # First what is there: a database that takes no writes still has keys that sign.
         keys = await self._load()
-        if due(keys, self._policy, now) is not None and (kid := await self._store.rotate_if_due(self._policy, now)):
+        if next_active_from(keys, self._policy, now) is not None and (kid := await self._store.rotate_if_due(self._policy, now)):
             log.info("signing_key.created", kid=kid, alg=self._policy.algorithm)
             keys = await self._load()
         if any(key.signer is not None and key.schedule.state(now) is State.WITHDRAWN for key in keys):

@@ -12,11 +12,11 @@ from typing import Protocol, TypeVar
 
 MAX_AGE = 300
 """Seconds that others may keep the published keys."""
-STALE = 60
+JWKS_STALE_SECONDS = 60
 """Seconds for which a cache may answer with older ones while it asks again (RFC 5861)."""
-ANNOUNCED = 2 * MAX_AGE + 60
+ANNOUNCE_SECONDS = 2 * MAX_AGE + 60
 """Seconds between a key's publication and its first signature. Other processes publish it some seconds after the first."""
-SINCE = 1.0
+BACKDATE_SECONDS = 1.0
 """Seconds ago that a key which signs at once has begun: processes estimate the database's time to some milliseconds."""
 MAX_LEEWAY = 300
 """Seconds for which a resource server may believe an expired token, at most."""
@@ -62,7 +62,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class RotationPolicy:
     """How keys follow each other. Durations are seconds."""
 
     algorithm: str
@@ -74,7 +74,7 @@ class Policy:
     @property
     def kept(self) -> int:
         """How long a retired key stays published: its last token's life, the leeway, and what caches add."""
-        return self.token_lifetime + MAX_LEEWAY + MAX_AGE + STALE
+        return self.token_lifetime + MAX_LEEWAY + MAX_AGE + JWKS_STALE_SECONDS
 
 
 class Scheduled(Protocol):
@@ -89,12 +89,12 @@ class Scheduled(Protocol):
 S = TypeVar("S", bound=Scheduled)
 
 
-def in_line(keys: Iterable[S]) -> list[S]:
+def open_keys(keys: Iterable[S]) -> list[S]:
     """The key after which none comes yet: one, or none at all."""
     return [key for key in keys if key.schedule.retired_at is None and key.schedule.revoked_at is None]
 
 
-def due(keys: Iterable[Scheduled], policy: Policy, now: float) -> float | None:
+def next_active_from(keys: Iterable[Scheduled], policy: RotationPolicy, now: float) -> float | None:
     """From when a new key shall sign, if one is to be made now; None if not.
 
     | the last key in line                           | a new one signs from              |
@@ -105,13 +105,13 @@ def due(keys: Iterable[Scheduled], policy: Policy, now: float) -> float | None:
     | signs, and its period ends before a notice     | the end of the period, or as soon as announced |
     | signs                                          | none is made                      |
     """
-    line = in_line(keys)
+    line = open_keys(keys)
     if not line:
-        return now - SINCE
+        return now - BACKDATE_SECONDS
     last = line[0]
     if now < last.schedule.active_from:
         return None
     ends_at = last.schedule.active_from + policy.period
     if last.algorithm != policy.algorithm:
-        return now + ANNOUNCED
-    return max(now + ANNOUNCED, ends_at) if now >= ends_at - ANNOUNCED else None
+        return now + ANNOUNCE_SECONDS
+    return max(now + ANNOUNCE_SECONDS, ends_at) if now >= ends_at - ANNOUNCE_SECONDS else None

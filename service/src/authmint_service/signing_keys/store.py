@@ -13,7 +13,7 @@ from authmint_service.database import Connection, Database, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
-from authmint_service.signing_keys.schedule import ANNOUNCED, PUBLISHED, SINCE, Policy, Schedule, State, due, in_line
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, PUBLISHED, BACKDATE_SECONDS, RotationPolicy, Schedule, State, next_active_from, open_keys
 from authmint_service.signing_keys.signer import LocalSigner, Signer
 
 
@@ -49,31 +49,31 @@ class SigningKeyStore:
         """The keys, the newest first. One that cannot be read says so, and the others are there. Raises DatabaseUnavailable."""
         return self._read(await self._database.fetch_all(self._LOAD))
 
-    async def rotate_if_due(self, policy: Policy, now: float) -> str | None:
+    async def rotate_if_due(self, policy: RotationPolicy, now: float) -> str | None:
         """Makes the next key if it is time: its `kid`, or None. Any number of processes may call this at once: one makes it.
 
         `now`: seconds, by the database's clock.
         """
         # Outside the transaction, and off the event loop: an RSA key takes a while.
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
-        async with self._turn() as (connection, keys):
-            active_from = due(keys, policy, now)
+        async with self._locked() as (connection, keys):
+            active_from = next_active_from(keys, policy, now)
             if active_from is None:
                 return None
             await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy)
         return key.kid
 
-    async def announce(self, key: SigningKey, policy: Policy, now: float) -> Schedule:
+    async def announce(self, key: SigningKey, policy: RotationPolicy, now: float) -> Schedule:
         """Puts `key` next in line; the first of all signs at once. Raises Invalid, AlreadyExists."""
-        async with self._turn() as (connection, keys):
+        async with self._locked() as (connection, keys):
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists(f"The key {key.kid} is there already, or was.")
             _check_none_is_next(keys, now)
-            schedule = Schedule(published_at=now, active_from=now + ANNOUNCED if in_line(keys) else now - SINCE)
+            schedule = Schedule(published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS)
             await self._append(connection, key, schedule, policy)
         return schedule
 
-    async def announce_new(self, policy: Policy, now: float) -> tuple[str, Schedule]:
+    async def announce_new(self, policy: RotationPolicy, now: float) -> tuple[str, Schedule]:
         """A new key, next in line. Raises Invalid when one is already."""
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
         return key.kid, await self.announce(key, policy, now)
@@ -84,11 +84,11 @@ class SigningKeyStore:
         RETURNING kid
     """
 
-    async def replace_all(self, key: SigningKey, policy: Policy, now: float) -> Sequence[str]:
+    async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float) -> Sequence[str]:
         """`key` signs from now on, and whatever else is published is revoked: the kids of those."""
-        async with self._turn() as (connection, _):
+        async with self._locked() as (connection, _):
             revoked = [str(row["kid"]) for row in await connection.fetch(self._REVOKE_ALL, to_datetime(now))]
-            await self._append(connection, key, Schedule(published_at=now, active_from=now - SINCE), policy)
+            await self._append(connection, key, Schedule(published_at=now, active_from=now - BACKDATE_SECONDS), policy)
         return revoked
 
     _REVOKE = "UPDATE signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
@@ -99,7 +99,7 @@ class SigningKeyStore:
 
     async def revoke(self, kid: str, now: float) -> None:
         """Takes a next or a retired key out at once, and deletes its private half. Raises Invalid."""
-        async with self._turn() as (connection, keys):
+        async with self._locked() as (connection, keys):
             found = next((key for key in keys if key.kid == kid), None)
             if found is None:
                 raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
@@ -118,7 +118,7 @@ class SigningKeyStore:
     async def reencrypt(self) -> tuple[int, Sequence[str]]:
         """Encrypts every key with the current encryption key: how many there were, and what stood in the way of others."""
         current, count, problems = self._secrets.current_id, 0, []
-        async with self._turn() as (connection, _):
+        async with self._locked() as (connection, _):
             for row in await connection.fetch(self._LOAD):
                 if row["encrypted_key"] is None or row["encryption_key_id"] == current:
                     continue
@@ -144,7 +144,7 @@ class SigningKeyStore:
     _LOCK = "SELECT only_row FROM signing_key_lock FOR UPDATE"
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
+    async def _locked(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
         """A transaction that no other process that changes keys is in, and the keys as they are in it."""
         async with self._database.transaction() as connection:
             await connection.fetchval(self._LOCK)
@@ -159,9 +159,9 @@ class SigningKeyStore:
         VALUES ($1, $2, $3, $4, $5, $6)
     """
 
-    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: Policy) -> None:
+    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: RotationPolicy) -> None:
         begins = schedule.active_from
-        await connection.execute(self._RETIRE, to_datetime(begins), to_datetime(begins + policy.kept))
+        await connection.execute(self._RETIRE, to_datetime(begins), to_datetime(begins + policy.retention_seconds))
         secret_id = self._secrets.current_id
         encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
         times = to_datetime(schedule.published_at), to_datetime(begins)

@@ -10,7 +10,7 @@ from typing import Any
 
 from authmint.revocation_list import Revoked
 from authmint_service.errors import DatabaseUnavailable
-from authmint_service.revocations import Revocations, RevocationStore
+from authmint_service.revocations import RevokedEntries, RevocationStore
 from authmint_service.signing_keys import KeyRing
 
 TYPE = "revocation-list+jwt"
@@ -22,7 +22,7 @@ MAX_LEEWAY = 300
 
 
 @dataclass(frozen=True, slots=True)
-class RevocationList:
+class SignedRevocationList:
     """A signed list, the tag that changes when what is on it does, and what a follower makes of it."""
 
     text: str
@@ -39,12 +39,12 @@ class RevocationListPublisher:
         """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
         self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
         self._matters = lifetime + MAX_LEEWAY
-        self._list: RevocationList | None = None
+        self._list: SignedRevocationList | None = None
         self._asked_at = self._signed_at = float("-inf")
         self._asking = asyncio.Lock()
         self._failed_at = float("-inf")
 
-    async def current(self) -> RevocationList:
+    async def current(self) -> SignedRevocationList:
         """The list, half a second old at most. Raises DatabaseUnavailable, TemporarilyUnavailable."""
         if self._list is not None and time.monotonic() - self._asked_at < FRESH_SECONDS:
             return self._list
@@ -59,14 +59,14 @@ class RevocationListPublisher:
                 self._asked_at = started
             return self._list
 
-    async def _ask_or_note_failure(self, started: float) -> RevocationList:
+    async def _ask_or_note_failure(self, started: float) -> SignedRevocationList:
         try:
             return await self._ask(started)
         except DatabaseUnavailable:
             self._failed_at = time.monotonic()
             raise
 
-    async def _ask(self, started: float) -> RevocationList:
+    async def _ask(self, started: float) -> SignedRevocationList:
         now = self._clock()
         members = self._members(await self._store.since(now - self._matters))
         tag = f'"{hashlib.sha256(json.dumps(members).encode()).hexdigest()[:32]}"'
@@ -74,9 +74,9 @@ class RevocationListPublisher:
             return self._list
         self._signed_at = started
         text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
-        return RevocationList(text, tag, Revoked.of(members))
+        return SignedRevocationList(text, tag, Revoked.of(members))
 
-    def _members(self, revoked: Revocations) -> dict[str, Any]:
+    def _members(self, revoked: RevokedEntries) -> dict[str, Any]:
         """`sids`: when the last access token of each session has expired. The others: the last second of issue that is refused.
 
         All in whole seconds, as the times in access tokens are.

@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.endpoints.oauth.openapi import ERROR, response
-from authmint_service.signing_keys import MAX_AGE, STALE, PublishedDocument, RotatingKeyRing
+from authmint_service.signing_keys import MAX_AGE, JWKS_STALE_SECONDS, PublishedDocument, RotatingKeyRing
 
 WITH_SECRET = ["client_secret_basic", "client_secret_post"]
-CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={STALE}"}
+CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={JWKS_STALE_SECONDS}"}
 # Any page may verify tokens or look for endpoints: these two documents are public, and no credentials come with the request.
 FOR_EVERY_PAGE = CACHED | {"Access-Control-Allow-Origin": "*"}
 
