@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from authmint.jose import encode_base64url
-from authmint_service.sessions.refresh_token import LAST_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
+from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 MARK = "Zq7canary"
@@ -132,7 +132,7 @@ class Fuzzer:
             text[chance.randrange(len(PREFIX), len(text))] = chance.choice("ABCabc019-_")
             body = "".join(text)
         else:
-            generation = chance.choice((0, 1, 2**16, LAST_GENERATION - 1, LAST_GENERATION, 2**32 - 1))
+            generation = chance.choice((0, 1, 2**16, MAX_GENERATION - 1, MAX_GENERATION, 2**32 - 1))
             return self._known.codec.encode(RefreshToken(1, chance.randbytes(20), generation)).encode()
         return (body + _checksum(body)).encode()
 

@@ -41,9 +41,9 @@ async def test_pruning_walks_the_whole_table_a_few_sessions_at_a_time(service: S
         await sign_in(service)
     store = SessionStore(service.database, SessionLifetimes(grace=30, idle=3600, absolute=3600))
     there = await service.database.fetch_value("SELECT count(*) FROM sessions")
-    looked, last = [b""], (await store.prune(0, after=b"", most=2))[0]
+    looked, last = [b""], (await store.prune(0, after=b"", limit=2))[0]
     while last is not None:
         looked.append(last)
-        last = (await store.prune(0, after=last, most=2))[0]
+        last = (await store.prune(0, after=last, limit=2))[0]
     assert -(-there // 2) == len(looked) - 1
     assert sorted(looked) == looked
