@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from authmint_service.database import Database
-from authmint_service.sessions import SessionLifetimes, RefreshToken, RefreshTokenCodec, Sessions, SessionStore
+from authmint_service.sessions import RefreshToken, RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore
 
 LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
 EVERY_SECONDS = 300

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from authmint_service.signing_keys import MAX_AGE, JWKS_STALE_SECONDS, RotationPolicy, Schedule, State
-from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, MAX_LEEWAY, BACKDATE_SECONDS, next_active_from
+from authmint_service.signing_keys import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS, MAX_LEEWAY, next_active_from
 from tests.service.signing import DAY, policy
 
 NOW = 1_800_000_000.0

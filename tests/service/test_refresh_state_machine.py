@@ -18,7 +18,9 @@ LIVE_AND_OWN = {
 }
 
 
-def verdict(presented: int, seconds: float, *, is_live: bool = True, is_own: bool = True, current: int = CURRENT) -> RotationDecision:
+def verdict(
+    presented: int, seconds: float, *, is_live: bool = True, is_own: bool = True, current: int = CURRENT
+) -> RotationDecision:
     return decide(presented, current=current, is_live=is_live, is_own=is_own, seconds_since_rotation=seconds, grace=GRACE)
 
 

@@ -73,7 +73,7 @@ async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
 async def _end(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
         user = await find_user(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).end(session_id, user.id, time.time())
+        return await SessionStore(database, _limits(settings)).revoke(session_id, user.id, time.time())
 
 
 async def _prune(settings: Settings) -> int:

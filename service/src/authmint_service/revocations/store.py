@@ -11,17 +11,17 @@ class RevokedEntries:
     """What has been revoked. Times are seconds since the epoch."""
 
     sessions: Mapping[str, float] = field(default_factory=dict)
-    """When each was ended, by its id."""
+    """When each session was revoked, by its id."""
     users: Mapping[str, float] = field(default_factory=dict)
-    """By subject: tokens issued up to this moment are good for nothing."""
+    """By subject: tokens issued up to this time are revoked."""
     clients: Mapping[str, float] = field(default_factory=dict)
     """The same by client id."""
     everyone: float | None = None
-    """The same for all tokens there are."""
+    """The same for all tokens."""
 
 
 class RevocationStore:
-    """Finds what was revoked, and revokes the tokens of everyone."""
+    """Reads what has been revoked, and revokes all tokens at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,8 +37,8 @@ class RevocationStore:
         SELECT 'everyone', '', extract(epoch FROM tokens_not_before)::float8 FROM everyone WHERE tokens_not_before > $1
     """
 
-    async def since(self, since: float) -> RevokedEntries:
-        """What was revoked after `since`, seconds since the epoch."""
+    async def find_since(self, since: float) -> RevokedEntries:
+        """Return what was revoked after `since`, seconds since the epoch."""
         found: dict[str, dict[str, float]] = {"session": {}, "user": {}, "client": {}, "everyone": {}}
         for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
             found[row["kind"]][row["name"]] = row["revoked_at"]
@@ -47,5 +47,5 @@ class RevocationStore:
     _REVOKE_ALL = "UPDATE everyone SET tokens_not_before = greatest(tokens_not_before, $1)"
 
     async def raise_global_epoch(self, now: float) -> None:
-        """No access token issued up to `now` is good any more, for those who follow. Sessions go on, and bring new ones."""
+        """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""
         await self._database.execute(self._REVOKE_ALL, to_datetime(now))

@@ -7,7 +7,7 @@ import asyncpg
 
 from authmint_service.database import Database, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import SessionLifetimes, Session
+from authmint_service.sessions.session import Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

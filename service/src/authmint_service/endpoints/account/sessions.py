@@ -161,7 +161,10 @@ class SessionEndpoints:
 
     async def _list(self, who: Principal) -> list[SessionOfMine]:
         current = await self._live_session_of(who)
-        return [SessionOfMine.of(session, current=session.id == current) for session in await self._sessions.list_for_account(who.sub)]
+        return [
+            SessionOfMine.of(session, current=session.id == current)
+            for session in await self._sessions.list_for_account(who.sub)
+        ]
 
     async def _end(self, session_id: str, who: Principal, *, by: str) -> bool:
         ended = await self._sessions.revoke(session_id, account_id=who.sub)
