@@ -18,7 +18,6 @@ __all__ = [
     "EmergencyRotation",
     "KeyRing",
     "KeyRotation",
-    "Policy",
     "PublishedDocument",
     "RaiseEpoch",
     "RotatingKeyRing",
