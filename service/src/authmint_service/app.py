@@ -196,11 +196,9 @@ class Application:
         return PasswordChange(self._users, self._hasher, rules, self._clock)
 
     def _grants(self, sessions: Sessions) -> dict[str, Grant]:
-        return {
-            "password": PasswordGrant(PasswordAuthenticator(self._users, self._hasher), sessions),
-            "refresh_token": RefreshTokenGrant(sessions),
-            "client_credentials": ClientCredentialsGrant(),
-        }
+        authenticator = PasswordAuthenticator(self._users, self._hasher)
+        grants = (PasswordGrant(authenticator, sessions), RefreshTokenGrant(sessions), ClientCredentialsGrant())
+        return {grant.name: grant for grant in grants}
 
     def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
         app.add_middleware(RouteTable, routers=direct)
