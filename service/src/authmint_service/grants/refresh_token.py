@@ -11,9 +11,7 @@ class RefreshTokenGrant:
     name = "refresh_token"
     parameters = (
         # A client with a refresh cookie sends it there; `authorize` refuses a request that has neither.
-        GrantParameter(
-            "refresh_token", "Not for a client that keeps it in a cookie.", secret=True, required=False
-        ),
+        GrantParameter("refresh_token", "Not for a client that keeps it in a cookie.", secret=True, required=False),
     )
     interactive = False
     confidential_only = False

@@ -116,9 +116,7 @@ class SigningKeyStore:
                 raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
             state = found.schedule.state(now)
             if state is State.ACTIVE:
-                raise InvalidValue(
-                    "This key is active and has no successor. Run: authmint-service keys rotate --emergency"
-                )
+                raise InvalidValue("This key is active and has no successor. Run: authmint-service keys rotate --emergency")
             if state not in PUBLISHED:
                 raise InvalidValue(f"The key {kid} is {state} already.")
             await connection.execute(self._REVOKE, kid, to_datetime(now))
