@@ -250,7 +250,7 @@ def run() -> list[Row]:
         hello.wait_for(f"http://127.0.0.1:{hello_port}/")
         stack.enter_context(on(asking))
         firsts = asyncio.run(sign_in(cluster.dsn(), CONNECTIONS))
-        bench = Bench(cluster, found, hello_port, secret, [Session(found.sealer.seal(token)) for token, _, _ in firsts])
+        bench = Bench(cluster, found, hello_port, secret, [Session(found.codec.encode(token)) for token, _, _ in firsts])
         bench.measure()
         rows = [*bench.rows(), *bench.beside_sign_ins()]
         (folder / "two").mkdir()

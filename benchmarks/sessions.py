@@ -36,7 +36,7 @@ class Side:
 
     def choose(self, sample: int) -> None:
         step = self.count // sample
-        self.tokens = [self.found.sealer.seal(first_token_of(number * step)) for number in range(sample)]
+        self.tokens = [self.found.codec.encode(first_token_of(number * step)) for number in range(sample)]
 
     async def refresh(self, requests: int, place: int) -> None:
         """So many refreshes, each of another session, over several connections at once."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from authmint_service.database import Database
-from authmint_service.sessions import Limits, RefreshToken, RefreshTokenCodec, Sessions, SessionStore
+from authmint_service.sessions import RefreshToken, RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore
 
-LIMITS = Limits(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
+LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
 EVERY_SECONDS = 300
 """An access token's life: how often a client that is in use refreshes."""
 
@@ -66,11 +66,11 @@ class Turned:
 
 
 async def live_a_day(
-    database: Database, sealer: RefreshTokenCodec, tokens: Sequence[str], clock: Turned, *, at_once: int = 4,
+    database: Database, codec: RefreshTokenCodec, tokens: Sequence[str], clock: Turned, *, at_once: int = 4,
     now_and_then: Callable[[], object] = lambda: None,
 ) -> list[str]:  # fmt: skip
     """Each session is refreshed every five minutes for 24 hours of `clock`. The tokens that are current then."""
-    sessions, current = Sessions(SessionStore(database, LIMITS), sealer, clock), list(tokens)
+    sessions, current = Sessions(SessionStore(database, LIMITS), codec, clock), list(tokens)
 
     async def refresh(numbers: range) -> None:
         for number in numbers:

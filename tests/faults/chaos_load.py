@@ -133,8 +133,8 @@ class Storm:
             self.wrong.append(f"{answer.status} {answer.content!r}")
 
 
-def families_of(sealer: RefreshTokenCodec, firsts: Sequence[RefreshToken], client_id: str) -> list[MetricFamily]:
-    return [MetricFamily(first, client_id, {0: sealer.seal(first)}) for first in firsts]
+def families_of(codec: RefreshTokenCodec, firsts: Sequence[RefreshToken], client_id: str) -> list[MetricFamily]:
+    return [MetricFamily(first, client_id, {0: codec.encode(first)}) for first in firsts]
 
 
 async def check_all(dsn: str, families: Sequence[MetricFamily]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from authmint_service.sessions.rotation_rules import Verdict, decide
+from authmint_service.sessions.rotation_rules import RotationDecision, decide
 
 LATE_SECONDS = 30.0
 """What has not happened this long after an operation began does not happen any more: every deadline is shorter."""
@@ -105,13 +105,13 @@ def _apply(operation: Operation, state: _State, grace: float) -> list[_State]:
         return [_State(state.generation, state.rotation, is_live=False)]
     possible = []
     for verdict in _verdicts(operation, operation.presented, state, grace):
-        saw = Saw.CHILD if verdict in {Verdict.ROTATE, Verdict.REPEAT} else Saw.REFUSED
+        saw = Saw.CHILD if verdict in {RotationDecision.ROTATE, RotationDecision.REPEAT} else Saw.REFUSED
         if operation.saw in {saw, Saw.UNKNOWN}:
             possible.append(_after(verdict, operation, state))
     return possible
 
 
-def _verdicts(operation: Operation, presented: int, state: _State, grace: float) -> set[Verdict]:
+def _verdicts(operation: Operation, presented: int, state: _State, grace: float) -> set[RotationDecision]:
     earliest, latest = state.rotation
     shortest = operation.started - min(latest, operation.deadline) - CLOCK
     longest = operation.deadline - earliest + CLOCK
@@ -124,9 +124,9 @@ def _verdicts(operation: Operation, presented: int, state: _State, grace: float)
     }  # fmt: skip
 
 
-def _after(verdict: Verdict, operation: Operation, state: _State) -> _State:
-    if verdict is Verdict.ROTATE:
+def _after(verdict: RotationDecision, operation: Operation, state: _State) -> _State:
+    if verdict is RotationDecision.ROTATE:
         return _State(state.generation + 1, (operation.started, operation.deadline), is_live=True)
-    if verdict is Verdict.REVOKE:
+    if verdict is RotationDecision.REVOKE:
         return _State(state.generation, state.rotation, is_live=False)
     return state

@@ -24,7 +24,7 @@ class Replays:
 
     async def run(self, between: str) -> int:
         """How many replays were taken. `between`: what happens after the rotations."""
-        made = [self._site.sealer.seal(token) for token, _, _ in await sign_in(self._dsn, SESSIONS)]
+        made = [self._site.codec.encode(token) for token, _, _ in await sign_in(self._dsn, SESSIONS)]
         children = [await self._redeem(await self._redeem(token)) for token in made]
         assert all(children)
         if between == "restart":

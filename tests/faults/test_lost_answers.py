@@ -31,18 +31,18 @@ async def lose_and_retry(found: Site, dsn: str, *, sessions: int) -> None:
             for token, _, _ in made:
                 proxy.network = Network.LOSE_ANSWERS
                 with pytest.raises(Lost):
-                    await redeem(bad, client_id, found.sealer.seal(token))
+                    await redeem(bad, client_id, found.codec.encode(token))
         assert 2 * sessions == proxy.answers_lost
         proxy.network = Network.GOOD
         await asyncio.sleep(1.1)
         for token, _, _ in in_time:
-            status, child = await redeem(good, "spa", found.sealer.seal(token))
+            status, child = await redeem(good, "spa", found.codec.encode(token))
             assert (200, 1) == (status, generation_of(child))
             assert (200, 2) == (200, generation_of((await redeem(bad, "spa", child))[1]))
         for token, _, _ in too_late:
-            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token))
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.codec.encode(token))
             # The child, which nobody ever got, is dead as well.
-            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token.child()))
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.codec.encode(token.child()))
         for connection in (bad, good):
             connection.close()
     assert {"kept": sessions, "ended": sessions} == await _ends(dsn, [token.handle for token, _, _ in in_time + too_late])

@@ -79,10 +79,10 @@ class Races:
     async def _prepare(
         self, connection: Connection, token: RefreshToken, other: RefreshToken, session_id: str, account_id: str
     ) -> Pair:
-        ancestor = self._site.sealer.seal(token)
+        ancestor = self._site.codec.encode(token)
         first = (await _redeem(connection, ancestor)).members
         second = (await _redeem(connection, first["refresh_token"])).members
-        elsewhere = (await _redeem(connection, self._site.sealer.seal(other))).members["access_token"]
+        elsewhere = (await _redeem(connection, self._site.codec.encode(other))).members["access_token"]
         return Pair(ancestor, second["refresh_token"], second["access_token"], account_id, session_id, elsewhere)
 
     async def _race(self, way: str, pair: Pair, connections: list[Connection]) -> int:
@@ -189,7 +189,7 @@ async def share(found: Site, dsn: str, *, tokens: int, uses: int) -> None:
     connections = [Connection(found.ports[number % 2]) for number in range(uses)]
     children = 0
     for token, _, _ in made:
-        answers = await asyncio.gather(*(_redeem(one, found.sealer.seal(token)) for one in connections))
+        answers = await asyncio.gather(*(_redeem(one, found.codec.encode(token)) for one in connections))
         assert {200} == {answer.status for answer in answers}
         (child,) = {answer.members["refresh_token"] for answer in answers}
         assert 1 == generation_of(child)

@@ -23,7 +23,7 @@ async def people(found: Site, dsn: str, count: int) -> list[MetricFamily]:
     families = []
     for client_id in GRACES:
         firsts = [token for token, _, _ in await sign_in(dsn, count // len(GRACES), client_id=client_id)]
-        families += families_of(found.sealer, firsts, client_id)
+        families += families_of(found.codec, firsts, client_id)
     return families
 
 

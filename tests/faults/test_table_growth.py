@@ -19,21 +19,21 @@ pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
 
 
 async def a_day(dsn: str, *, live: int, over: int) -> None:
-    sealer = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
+    codec = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
     await fill(dsn, live, over=over)
     database, clock = Database(size=6), Turned(time.time())
-    first = [sealer.seal(first_token_of(number)) for number in range(live)]
+    first = [codec.encode(first_token_of(number)) for number in range(live)]
     async with database.open(dsn):
         before, there = await size_of(database)
         store = SessionStore(database, LIMITS)
         # Beside the refreshes, as the service does it.
         pruning = asyncio.create_task(prune(store, clock.now, pause=0.001))
-        current = await live_a_day(database, sealer, first, clock)
+        current = await live_a_day(database, codec, first, clock)
         assert over == await pruning
         after, left = await size_of(database)
         assert (live + over, live) == (there, left)
         # The very first tokens are recognised after 288 rotations, and end their sessions.
-        sessions = Sessions(store, sealer, clock)
+        sessions = Sessions(store, codec, clock)
         for token in first:
             with pytest.raises(RefreshTokenReused):
                 await sessions.redeem(token, client_id="spa")

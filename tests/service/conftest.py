@@ -25,7 +25,7 @@ from authmint_service.embedded_postgres import embedded_postgres
 from authmint_service.migrations import migrate
 from authmint_service.passwords import PasswordHasher
 from authmint_service.settings import Settings, load_settings
-from authmint_service.signing_keys import Policy, SigningKeyStore
+from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
 
 ISSUER = "https://auth.example"
 PASSWORD = "seven green parrots in a boat"
@@ -91,7 +91,9 @@ async def make_first_key(dsn: str) -> None:
     """A key that signs, for clocks that begin when `Clock` does or later."""
     settings, database = make_settings(dsn), Database(size=1)
     async with database.open(dsn):
-        policy = Policy(algorithm="ES256", period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048)
+        policy = RotationPolicy(
+            algorithm="ES256", period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048
+        )
         await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000)
 
 

@@ -1,4 +1,4 @@
-"""People on their devices, signed in."""
+"""People who are signed in on a device."""
 
 from dataclasses import dataclass
 

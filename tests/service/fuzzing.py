@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from authmint.jose import encode_base64url
-from authmint_service.sessions.refresh_token import LAST_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
+from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 MARK = "Zq7canary"
@@ -47,7 +47,7 @@ class Known:
     token: str
     """A refresh token of the public client, of a session that has ended."""
     access_token: str
-    sealer: RefreshTokenCodec
+    codec: RefreshTokenCodec
     """With the service's own keys: for tokens that are sealed well, and of no session."""
 
 
@@ -132,8 +132,8 @@ class Fuzzer:
             text[chance.randrange(len(PREFIX), len(text))] = chance.choice("ABCabc019-_")
             body = "".join(text)
         else:
-            generation = chance.choice((0, 1, 2**16, LAST_GENERATION - 1, LAST_GENERATION, 2**32 - 1))
-            return self._known.sealer.seal(RefreshToken(1, chance.randbytes(20), generation)).encode()
+            generation = chance.choice((0, 1, 2**16, MAX_GENERATION - 1, MAX_GENERATION, 2**32 - 1))
+            return self._known.codec.encode(RefreshToken(1, chance.randbytes(20), generation)).encode()
         return (body + _checksum(body)).encode()
 
     def _tamper(self, content: bytes, times: int = 3) -> bytes:

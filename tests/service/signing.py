@@ -1,4 +1,4 @@
-"""Signing keys of a test's own, and the ways to look at them."""
+"""Helpers for tests of signing keys: stores, policies, published keys."""
 
 import asyncio
 import base64
@@ -11,18 +11,18 @@ from authmint.jose import Parser
 from authmint_service.database import Database
 from authmint_service.migrations import migrate
 from authmint_service.settings import Settings
-from authmint_service.signing_keys import Policy, SigningKeyStore
+from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
 from tests.service.conftest import Clock, Service, make_settings, own_database
 
 DAY, NOW = 86_400, Clock().now
 
 
-def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> Policy:
-    return Policy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
+def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> RotationPolicy:
+    return RotationPolicy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
 
 
 def new_encryption_key(number: int = 1) -> str:
-    """As it stands in AUTHMINT_KEY_ENCRYPTION_KEYS."""
+    """Return a new key as AUTHMINT_KEY_ENCRYPTION_KEYS lists it."""
     return f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
@@ -32,7 +32,7 @@ def store_of(database: Database, settings: Settings) -> SigningKeyStore:
 
 @asynccontextmanager
 async def empty_store(server_dsn: str) -> AsyncIterator[tuple[str, Database, SigningKeyStore]]:
-    """A migrated database without keys: its address, a way in, and the store of its keys."""
+    """Yield the DSN of a migrated database without keys, an open connection to it, and its key store."""
     async with own_database(server_dsn) as dsn:
         await migrate(dsn)
         async with (database := Database(size=4)).open(dsn):
@@ -51,19 +51,19 @@ async def kids_of(service: Service) -> set[str]:
 
 
 def kid_of(token: str) -> str:
-    """Whose signature it bears."""
+    """Return the `kid` in the header of a token."""
     return str(Parser(types=None).parse(token).header.key_id)
 
 
 async def seen(service: Service, kids: set[str]) -> None:
-    """Waits until the service publishes exactly these."""
+    """Wait until the service publishes exactly these keys."""
     async with asyncio.timeout(10):
         while await kids_of(service) != kids:
             await asyncio.sleep(0.02)
 
 
 async def signs(service: Service, secret: str) -> str:
-    """The key of a token that the service issues now."""
+    """Return the `kid` that signs a token issued now."""
     client = await service.add_client(secret)
     answer = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
     assert 200 == answer.status_code, answer.text

@@ -1,4 +1,4 @@
-"""Administrators, which are services with a scope of their own, see and end anybody's sessions; no person can."""
+"""Administrators are services with a scope of their own. They see and revoke sessions of any account; no person can."""
 
 import uuid
 
@@ -14,7 +14,7 @@ ADMIN = "sessions:admin"
 
 
 async def administrator(service: Service, secret: str, scope: str = ADMIN) -> dict[str, str]:
-    """The header of a service that may."""
+    """Return the header of a service that has the scope."""
     client = await service.add_client(secret, scopes=frozenset({scope}), audiences=(ISSUER,), default_audiences=(ISSUER,))
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     return {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
@@ -25,7 +25,7 @@ async def two_sessions(service: Service) -> tuple[SignedIn, SignedIn]:
     return one, await sign_in(service, user=one.user)
 
 
-async def test_an_administrator_sees_where_somebody_is_signed_in(service: Service, secret: str) -> None:
+async def test_an_administrator_sees_the_sessions_of_an_account(service: Service, secret: str) -> None:
     one, other = await two_sessions(service)
     headers = await administrator(service, secret)
     answer = await service.http.get(f"/admin/v1/accounts/{one.user.id}/sessions", headers=headers)
@@ -34,7 +34,7 @@ async def test_an_administrator_sees_where_somebody_is_signed_in(service: Servic
     assert [] == (await service.http.get(f"/admin/v1/accounts/{uuid.uuid4()}/sessions", headers=headers)).json()
 
 
-async def test_an_administrator_ends_one_session_of_somebody_and_the_other_stays(service: Service, secret: str) -> None:
+async def test_an_administrator_revokes_one_session_of_an_account_and_the_other_stays(service: Service, secret: str) -> None:
     one, other = await two_sessions(service)
     headers = await administrator(service, secret)
     path = f"/admin/v1/accounts/{one.user.id}/sessions/{session_of(one.access)}"
@@ -42,15 +42,15 @@ async def test_an_administrator_ends_one_session_of_somebody_and_the_other_stays
     assert [True, False] == [await one.is_over(), await other.is_over()]
 
 
-async def test_an_administrator_ends_all_sessions_of_somebody_and_nobody_elses(service: Service, secret: str) -> None:
+async def test_an_administrator_revokes_all_sessions_of_one_account_alone(service: Service, secret: str) -> None:
     one, other = await two_sessions(service)
-    stranger = await sign_in(service)
+    third = await sign_in(service)
     headers = await administrator(service, secret)
     assert 204 == (await service.http.delete(f"/admin/v1/accounts/{one.user.id}/sessions", headers=headers)).status_code
-    assert [True, True, False] == [await session.is_over() for session in (one, other, stranger)]
+    assert [True, True, False] == [await session.is_over() for session in (one, other, third)]
 
 
-async def test_nobody_else_may(service: Service, secret: str) -> None:
+async def test_other_callers_are_refused(service: Service, secret: str) -> None:
     """Neither a service without the scope, nor a person whose application has it."""
     client = await service.add_client(scopes=frozenset({ADMIN}))
     one = await sign_in(service, client=client)

@@ -43,7 +43,7 @@ METHODS = {
 }
 NOT_FOR_REQUESTS = {
     # Commands.
-    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.revoke_all",
+    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.raise_global_epoch",
     "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
     # Start, upkeep and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",

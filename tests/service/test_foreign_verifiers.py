@@ -15,7 +15,7 @@ import pytest
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
 
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from tests.service.conftest import Clock, StartService
 from tests.service.signing import empty_store, jwks_of, kid_of
 from tests.service.test_resource_services import at_one_address, token_for
@@ -86,7 +86,7 @@ async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     # Third parties have a clock of their own, so this one begins at the time it is.
-    clock = Clock(time.time() - ANNOUNCED - 5)
+    clock = Clock(time.time() - ANNOUNCE_SECONDS - 5)
     async with at_one_address() as services, empty_store(server_dsn) as (dsn, _, _):
         options: dict[str, Any] = {"at": dsn, "clock": clock, "issuer": services.url, "signing_rsa_bits": 2048}
         service = await start_service(**options, signing_algorithm=before, access_token_ttl=3600)
@@ -105,7 +105,7 @@ async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a
         service = await start_service(**options, signing_algorithm=after, access_token_ttl=3600)
         services.current = service.app
         assert await all_verified()
-        clock.now += ANNOUNCED + 1
+        clock.now += ANNOUNCE_SECONDS + 1
         assert await all_verified()
         # The second was issued while the next key was announced, and the third by that one.
         kids = [kid_of(token) for token in issued]

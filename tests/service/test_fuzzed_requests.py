@@ -29,8 +29,8 @@ async def known_to(service: Service, secret: str) -> Known:
     tokens = (await service.sign_in(spa, user)).json()
     await service.http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]})
     keys = SecretKeys.parse(SECRET_KEYS["refresh_token_keys"], "refresh_token_keys")
-    sealer = RefreshTokenCodec(keys, current_id=keys.current_id)
-    return Known(spa.client_id, robot.client_id, secret, tokens["refresh_token"], tokens["access_token"], sealer)
+    codec = RefreshTokenCodec(keys, current_id=keys.current_id)
+    return Known(spa.client_id, robot.client_id, secret, tokens["refresh_token"], tokens["access_token"], codec)
 
 
 async def fuzz(service: Service, known: Known, count: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keys brought from outside: which are good enough to sign, and why the others are not."""
+"""Imported keys: which are accepted, and why the others are refused."""
 
 import json
 import secrets
@@ -11,7 +11,7 @@ from authmint.jose import SigningKey, encode_base64url
 from authmint_service.errors import InvalidValue
 from authmint_service.signing_keys import read_imported_key
 
-# RFC 7515, appendix A.3: a private key that everybody has.
+# RFC 7515, appendix A.3: a published private key.
 EXAMPLE = {
     "kty": "EC", "crv": "P-256", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
     "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "d": "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI",

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from authmint_service.signing_keys import MAX_AGE, STALE, Policy, Schedule, State
-from authmint_service.signing_keys.schedule import ANNOUNCED, MAX_LEEWAY, SINCE, due
+from authmint_service.signing_keys import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS, MAX_LEEWAY, next_active_from
 from tests.service.signing import DAY, policy
 
 NOW = 1_800_000_000.0
@@ -37,28 +37,28 @@ def test_a_revoked_key_is_nothing_else(now: float) -> None:
 
 
 def test_a_retired_key_stays_published_for_its_last_tokens_life_the_leeway_and_what_caches_add() -> None:
-    assert 300 + MAX_LEEWAY + MAX_AGE + STALE == policy().kept
+    assert 300 + MAX_LEEWAY + MAX_AGE + JWKS_STALE_SECONDS == policy().retention_seconds
 
 
 def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_least() -> None:
-    assert ANNOUNCED >= 2 * MAX_AGE
+    assert ANNOUNCE_SECONDS >= 2 * MAX_AGE
 
 
 @pytest.mark.parametrize(
     ("keys", "what", "active_from"),
     [
-        ([], policy(), NOW - SINCE),
+        ([], policy(), NOW - BACKDATE_SECONDS),
         ([Key("ES256", schedule(active_from=NOW - DAY))], policy(), None),
-        ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCED + 1))], policy(), None),
-        ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCED))], policy(), NOW + ANNOUNCED),
-        ([Key("ES256", schedule(active_from=NOW - 90 * DAY))], policy(), NOW + ANNOUNCED),
-        ([Key("ES256", schedule(active_from=NOW - DAY))], policy("RS256"), NOW + ANNOUNCED),
+        ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCE_SECONDS + 1))], policy(), None),
+        ([Key("ES256", schedule(active_from=NOW - 30 * DAY + ANNOUNCE_SECONDS))], policy(), NOW + ANNOUNCE_SECONDS),
+        ([Key("ES256", schedule(active_from=NOW - 90 * DAY))], policy(), NOW + ANNOUNCE_SECONDS),
+        ([Key("ES256", schedule(active_from=NOW - DAY))], policy("RS256"), NOW + ANNOUNCE_SECONDS),
         ([Key("ES256", schedule(active_from=NOW + 1))], policy("RS256"), None),
-        ([Key("ES256", schedule(active_from=NOW - DAY, revoked_at=NOW))], policy(), NOW - SINCE),
+        ([Key("ES256", schedule(active_from=NOW - DAY, revoked_at=NOW))], policy(), NOW - BACKDATE_SECONDS),
         ([Key("RS256", schedule(active_from=NOW + 5)), Key("ES256", schedule(retired_at=NOW + 5))], policy("RS256"), None),
     ],
     ids=["none", "young", "a second before the notice", "its notice", "long overdue", "another algorithm", "announced",
          "revoked", "a change under way"],
 )  # fmt: skip
-def test_the_next_key_is_made_when_it_is_time(keys: list[Key], what: Policy, active_from: float | None) -> None:
-    assert active_from == due(keys, what, NOW)
+def test_the_next_key_is_made_when_it_is_time(keys: list[Key], what: RotationPolicy, active_from: float | None) -> None:
+    assert active_from == next_active_from(keys, what, NOW)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from authmint.jose import SigningKey
 from authmint_service.database import Database
 from authmint_service.signing_keys.encryption import decrypt
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from tests.service.conftest import Service, StartService, make_settings
 from tests.service.signing import empty_store, policy
 
@@ -27,7 +27,7 @@ PATHS = (
 
 
 def spellings(pem: bytes) -> Iterator[str]:
-    """Every way in which a private key might be written by mistake."""
+    """Yield every form in which a private key might be written by mistake."""
     key = load_pem_private_key(pem, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     yield from pem.decode().splitlines()[1:-1]
@@ -86,20 +86,20 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
             )
             for row in rows
         ]
-        # A damaged row, and a rotation: what goes wrong is told without what it went wrong with.
+        # A damaged row, and a rotation: the errors are logged without any key.
         await database.execute("UPDATE signing_keys SET encryption_key_id = 9 WHERE algorithm = 'RS256'")
-        service.clock.now += ANNOUNCED + 1
+        service.clock.now += ANNOUNCE_SECONDS + 1
         text += await answers_without_a_key(service)
         text += await dump(database)
-    said = capfd.readouterr()
-    text += said.out + said.err
+    captured = capfd.readouterr()
+    text += captured.out + captured.err
     searched = [spelling for pem in pems for spelling in spellings(pem)]
     assert (2, True) == (len(pems), len(searched) > 30)
     assert "signing_key.unusable" in text
     for kid in [row["kid"] for row in rows]:
         assert kid in text
     for spelling in searched:
-        assert spelling not in text, "a private member was told"
+        assert spelling not in text, "a private member was shown"
     with capfd.disabled():
         sys.stdout.write(json.dumps({"spellings": len(searched), "characters_searched": len(text)}) + "\n")
 
@@ -113,14 +113,14 @@ async def answers_without_a_key(service: Service) -> str:
     return "\n".join(answer.text for answer in refused)
 
 
-async def test_the_shared_secret_of_hs256_is_told_to_nobody(
+async def test_the_shared_secret_of_hs256_is_shown_nowhere(
     server_dsn: str, start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     shared = secrets.token_urlsafe(32)
     async with empty_store(server_dsn) as (dsn, database, _):
         service = await start_service(at=dsn, signing_algorithm="HS256", shared_secret=shared)
         text = await answers(service, secret) + await dump(database)
-    said = capfd.readouterr()
+    captured = capfd.readouterr()
     encoded = base64.urlsafe_b64encode(shared.encode()).decode().rstrip("=")
     for spelling in (shared, encoded, shared.encode().hex()):
-        assert spelling not in text + said.out + said.err
+        assert spelling not in text + captured.out + captured.err

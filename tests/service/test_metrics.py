@@ -68,7 +68,7 @@ async def test_tokens_are_counted_by_grant_refusals_by_reason_and_sessions_by_wh
     assert 1 == figure(text, 'authmint_tokens_issued_total{grant="client_credentials"}')
     reasons = {"invalid_grant": 2, "invalid_client": 1, "invalid_token": 1, "invalid_scope": 0}
     assert reasons == {reason: figure(text, f'authmint_oauth_errors_total{{reason="{reason}"}}') for reason in reasons}
-    events = {"started": 2, "refreshed": 2, "ended": 1, "reused": 1}
+    events = {"started": 2, "refreshed": 2, "revoked": 1, "reused": 1}
     assert events == {event: figure(text, f'authmint_session_events_total{{event="{event}"}}') for event in events}
 
 

@@ -1,4 +1,4 @@
-"""What is published of the keys, and how; clocks that are off, figures, keys that are held elsewhere, a shared secret."""
+"""The published keys and their caching; skewed clocks, metrics, keys in another process, a shared secret."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from authmint.errors import TemporarilyUnavailable
 from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
 from authmint_service.app import create_app
 from authmint_service.signing_keys import RotatingKeyRing, Schedule, StoredKey
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from authmint_service.signing_keys.signer import LocalSigner
 from tests.service.conftest import ISSUER, Service, StartService, make_settings
 from tests.service.signing import (
@@ -39,7 +39,7 @@ async def test_published_keys_have_thumbprints_for_names_and_no_private_members(
         assert "sig" == key["use"]
 
 
-async def test_keys_metadata_and_history_come_from_memory_with_a_tag_and_may_be_kept(service: Service) -> None:
+async def test_keys_metadata_and_history_come_from_memory_with_a_tag_and_may_be_cached(service: Service) -> None:
     for path in ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/key-history"):
         first = await service.http.get(path)
         assert "public, max-age=300, stale-while-revalidate=60" == first.headers["cache-control"]
@@ -74,7 +74,7 @@ async def test_any_page_may_read_keys_and_metadata_and_nothing_else(start_servic
 
 
 @pytest.mark.parametrize(("off", "words"), [(11.0, "11 seconds ahead of"), (-11.0, "11 seconds behind"), (9.0, "")])
-async def test_a_clock_that_is_off_is_told_in_readyz_and_in_the_log_and_decides_nothing_about_keys(
+async def test_a_skewed_clock_is_reported_in_readyz_and_in_the_log_and_does_not_affect_keys(
     server_dsn: str, capfd: pytest.CaptureFixture[str], off: float, words: str
 ) -> None:
     async with empty_store(server_dsn) as (dsn, _, store):
@@ -86,17 +86,17 @@ async def test_a_clock_that_is_off_is_told_in_readyz_and_in_the_log_and_decides_
     assert 200 == ready.status_code
     assert words in ready.json().get("warning", "")
     assert bool(words) == ("warning" in ready.json())
-    assert bool(words) == ("clock is not the database's" in capfd.readouterr().err)
-    assert abs(off - figure(metrics, "authmint_clock_offset_seconds")) < 2
-    # Published at the database's time, whose clock is this machine's.
+    assert bool(words) == ("clock.skewed" in capfd.readouterr().err)
+    assert abs(off - value_of(metrics, "authmint_clock_offset_seconds")) < 2
+    # Published at the time of the database, which runs on this host.
     assert abs(key.schedule.published_at - time.time()) < 9
 
 
-def figure(metrics: str, name: str) -> float:
+def value_of(metrics: str, name: str) -> float:
     return next(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(name))
 
 
-async def test_metrics_tell_the_age_of_the_active_key_the_days_to_rotation_and_the_keys_by_state(
+async def test_metrics_have_the_age_of_the_active_key_the_seconds_to_rotation_and_the_keys_by_state(
     server_dsn: str, start_service: StartService
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
@@ -109,36 +109,36 @@ async def test_metrics_tell_the_age_of_the_active_key_the_days_to_rotation_and_t
             return answer.text
 
         text = await metrics()
-        assert 3 * DAY == pytest.approx(figure(text, "authmint_signing_key_age_seconds"), abs=2)
-        assert 27 == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"), abs=0.001)
+        assert 3 * DAY == pytest.approx(value_of(text, "authmint_signing_key_age_seconds"), abs=2)
+        assert 27 * DAY == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"), abs=2)
         announced, _ = await store.announce_new(policy(), service.clock.now)
         await seen(service, await kids_of(service) | {announced})
         text = await metrics()
-        assert ANNOUNCED / DAY == pytest.approx(figure(text, "authmint_signing_key_next_rotation_seconds"))
+        assert ANNOUNCE_SECONDS == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"))
         states = {"next": 1, "active": 1, "retired": 0, "withdrawn": 0, "revoked": 0, "unusable": 0}
-        assert states == {state: figure(text, f'authmint_signing_keys{{state="{state}"}}') for state in states}
+        assert states == {state: value_of(text, f'authmint_signing_keys{{state="{state}"}}') for state in states}
 
 
-class Elsewhere:
-    """A key that is not in this process, as a KMS would have it: asked over the network, and away at times."""
+class RemoteSigner:
+    """A signer outside this process, such as a KMS: called over the network, and unavailable at times."""
 
     def __init__(self) -> None:
         self._held = LocalSigner(SigningKey.generate())
         self.kid, self.algorithm = self._held.kid, self._held.algorithm
-        self.is_away = False
+        self.is_unavailable = False
 
     def public_jwk(self) -> dict[str, str]:
         return self._held.public_jwk()
 
     async def sign(self, signing_input: bytes) -> bytes:
         await asyncio.sleep(0.001)
-        if self.is_away:
+        if self.is_unavailable:
             raise TemporarilyUnavailable("The key management service does not answer.")
         return await self._held.sign(signing_input)
 
 
-async def test_a_key_that_is_held_elsewhere_can_sign(service: Service) -> None:
-    held = Elsewhere()
+async def test_a_key_outside_the_process_can_sign(service: Service) -> None:
+    held = RemoteSigner()
     ring = RotatingKeyRing(service.clock)
     with pytest.raises(TemporarilyUnavailable):
         _ = ring.signer
@@ -148,7 +148,7 @@ async def test_a_key_that_is_held_elsewhere_can_sign(service: Service) -> None:
     assert isinstance(key, VerifyingKey)
     assert {"iss": ISSUER} == read_payload(key.verify(Parser().parse(token)))
     assert held.kid in ring.jwks.content.decode()
-    held.is_away = True
+    held.is_unavailable = True
     with pytest.raises(TemporarilyUnavailable):
         await ring.signer.sign({"iss": ISSUER})
 
@@ -170,7 +170,7 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
         metadata = (await service.http.get("/.well-known/oauth-authorization-server")).json()
         assert not {"jwks_uri", "key_history_uri"} & metadata.keys()
         assert 0 == await database.fetch_value("SELECT count(*) FROM signing_keys")
-        # Not beside an asymmetric key: a service that has those believes no HS256 token, and this one no other.
+        # Never beside an asymmetric key: a service that has one accepts no HS256 token, and this one accepts no other.
         other = await start_service(at=dsn)
         assert 401 == (await other.http.get("/account/v1", headers=bearer)).status_code
         theirs = (await other.sign_in(client, user)).json()["access_token"]
@@ -186,7 +186,7 @@ async def test_two_processes_follow_each_other_and_print_how_soon(
         assert await kids_of(one) == await kids_of(other)
         announced, _ = await store.announce_new(policy(), NOW)
         started = asyncio.get_running_loop().time()
-        wanted = await kids_of(one) | {announced}
-        await asyncio.gather(seen(one, wanted), seen(other, wanted))
+        expected = await kids_of(one) | {announced}
+        await asyncio.gather(seen(one, expected), seen(other, expected))
         took = asyncio.get_running_loop().time() - started
     sys.stdout.write(json.dumps({"followed_after_seconds": round(took, 1)}) + "\n")

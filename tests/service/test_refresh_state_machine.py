@@ -2,47 +2,49 @@
 
 import pytest
 
-from authmint_service.sessions.rotation_rules import Verdict, decide
+from authmint_service.sessions.rotation_rules import RotationDecision, decide
 
 GRACE = 30.0
 CURRENT = 5
 
-# What the presented token is, and what comes of it 0, 30 and 30.001 seconds after the last rotation.
+# The presented generation, and the decision 0, 30 and 30.001 seconds after the last rotation.
 LIVE_AND_OWN = {
-    5: (Verdict.ROTATE, Verdict.ROTATE, Verdict.ROTATE),
-    4: (Verdict.REPEAT, Verdict.REPEAT, Verdict.REVOKE),
-    3: (Verdict.REVOKE, Verdict.REVOKE, Verdict.REVOKE),
-    0: (Verdict.REVOKE, Verdict.REVOKE, Verdict.REVOKE),
-    6: (Verdict.REFUSE, Verdict.REFUSE, Verdict.REFUSE),
-    9: (Verdict.REFUSE, Verdict.REFUSE, Verdict.REFUSE),
+    5: (RotationDecision.ROTATE, RotationDecision.ROTATE, RotationDecision.ROTATE),
+    4: (RotationDecision.REPEAT, RotationDecision.REPEAT, RotationDecision.REVOKE),
+    3: (RotationDecision.REVOKE, RotationDecision.REVOKE, RotationDecision.REVOKE),
+    0: (RotationDecision.REVOKE, RotationDecision.REVOKE, RotationDecision.REVOKE),
+    6: (RotationDecision.REFUSE, RotationDecision.REFUSE, RotationDecision.REFUSE),
+    9: (RotationDecision.REFUSE, RotationDecision.REFUSE, RotationDecision.REFUSE),
 }
 
 
-def verdict(presented: int, seconds: float, *, is_live: bool = True, is_own: bool = True, current: int = CURRENT) -> Verdict:
+def decision(
+    presented: int, seconds: float, *, is_live: bool = True, is_own: bool = True, current: int = CURRENT
+) -> RotationDecision:
     return decide(presented, current=current, is_live=is_live, is_own=is_own, seconds_since_rotation=seconds, grace=GRACE)
 
 
 @pytest.mark.parametrize("presented", LIVE_AND_OWN)
-def test_a_token_of_a_live_session_is_worth_what_the_table_says(presented: int) -> None:
-    assert LIVE_AND_OWN[presented] == tuple(verdict(presented, seconds) for seconds in (0.0, 30.0, 30.001))
+def test_a_token_of_a_live_session_gets_the_decision_of_the_table(presented: int) -> None:
+    assert LIVE_AND_OWN[presented] == tuple(decision(presented, seconds) for seconds in (0.0, 30.0, 30.001))
 
 
 @pytest.mark.parametrize("presented", LIVE_AND_OWN)
 @pytest.mark.parametrize(("is_live", "is_own"), [(True, False), (False, True), (False, False)])
-def test_another_clients_token_and_one_of_an_ended_session_change_nothing(presented: int, is_live: bool, is_own: bool) -> None:
+def test_another_clients_token_and_one_of_a_dead_session_change_nothing(presented: int, is_live: bool, is_own: bool) -> None:
     for seconds in (0.0, 30.0, 30.001):
-        assert Verdict.REFUSE is verdict(presented, seconds, is_live=is_live, is_own=is_own)
+        assert RotationDecision.REFUSE is decision(presented, seconds, is_live=is_live, is_own=is_own)
 
 
 def test_a_new_session_has_no_token_before_its_first() -> None:
-    assert [Verdict.ROTATE, Verdict.REFUSE] == [verdict(presented, 0.0, current=0) for presented in (0, 1)]
+    assert [RotationDecision.ROTATE, RotationDecision.REFUSE] == [decision(presented, 0.0, current=0) for presented in (0, 1)]
 
 
-def test_a_clock_that_was_set_back_does_not_end_a_session() -> None:
-    assert Verdict.REPEAT is verdict(4, -60.0)
+def test_a_clock_that_was_set_back_does_not_revoke_a_session() -> None:
+    assert RotationDecision.REPEAT is decision(4, -60.0)
 
 
-def test_without_a_grace_period_the_parent_ends_the_session_a_moment_later() -> None:
-    assert [Verdict.REPEAT, Verdict.REVOKE] == [
+def test_without_a_grace_period_the_parent_revokes_the_session_a_microsecond_later() -> None:
+    assert [RotationDecision.REPEAT, RotationDecision.REVOKE] == [
         decide(4, current=5, is_live=True, is_own=True, seconds_since_rotation=seconds, grace=0) for seconds in (0, 0.000001)
     ]

@@ -24,7 +24,7 @@ from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.migrations import migrate
 from authmint_service.signing_keys import MAX_AGE, rotate_emergency
-from authmint_service.signing_keys.schedule import ANNOUNCED
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
 from tests.service.signing import kid_of, kids_of, policy, store_of
 
@@ -259,7 +259,7 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     # The command has this machine's clock, so the service's reaches the present at the end.
-    clock = Clock(time.time() - ANNOUNCED - 100 - (policy().kept if is_withdrawn else 0))
+    clock = Clock(time.time() - ANNOUNCE_SECONDS - 100 - (policy().retention_seconds if is_withdrawn else 0))
     async with at_one_address() as services, own_database(server_dsn) as dsn:
         await migrate(dsn)
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
@@ -279,7 +279,7 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
 
     kid, retired = kid_of(token), schedule.active_from
     if is_withdrawn:
-        withdrawn = at(retired + policy().kept)
+        withdrawn = at(retired + policy().retention_seconds)
         assert f"The issuer's key {kid} was retired on {at(retired)} and withdrawn on {withdrawn}." == message
     else:
         assert f"It was made with the issuer's key {kid} (ES256), which was retired on {at(retired)}." == message

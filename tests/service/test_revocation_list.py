@@ -1,4 +1,4 @@
-"""The service's list of ended sessions, and how fast it reaches a service that verifies by itself."""
+"""The revocation list, and how fast it reaches a resource service that verifies tokens locally."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def members_of_the_list(service: Service) -> dict[str, Any]:
-    """What is in the list, its signature checked."""
+    """Return the members of the list, with its signature verified."""
     await asyncio.sleep(0.5)
     answer = await service.http.get("/revocation-list")
     assert (200, "application/revocation-list+jwt") == (answer.status_code, answer.headers["content-type"])
@@ -40,7 +40,7 @@ async def members_of_the_list(service: Service) -> dict[str, Any]:
 
 
 async def listed(service: Service) -> dict[str, int]:
-    """The sessions in the list."""
+    """Return the sessions in the list."""
     sids: dict[str, int] = (await members_of_the_list(service))["sids"]
     return sids
 
@@ -49,7 +49,7 @@ def session_of(access: str) -> str:
     return str(read_payload(Parser().parse(access).payload)["sid"])
 
 
-async def test_an_ended_session_is_listed_until_its_last_access_token_has_expired(service: Service) -> None:
+async def test_a_revoked_session_is_listed_until_its_last_access_token_has_expired(service: Service) -> None:
     one, other = await sign_in(service), await sign_in(service)
     assert not {session_of(one.access), session_of(other.access)} & set(await listed(service))
     await one.ask("POST", "/logout")
@@ -85,7 +85,7 @@ async def test_without_a_database_the_list_is_503(start_service: StartService) -
     assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
 
 
-async def test_many_who_ask_while_the_database_hangs_wait_for_it_once(start_service: StartService) -> None:
+async def test_many_requests_while_the_database_hangs_wait_for_it_once(start_service: StartService) -> None:
     async with black_hole() as port:
         service = await start_service(at=f"postgresql://nobody@127.0.0.1:{port}/none")
         async with asyncio.timeout(20):
@@ -93,7 +93,7 @@ async def test_many_who_ask_while_the_database_hangs_wait_for_it_once(start_serv
     assert {503} == {answer.status_code for answer in answers}
 
 
-async def test_people_clients_and_everyone_are_listed_with_the_moment_up_to_which_their_tokens_are_dead(
+async def test_accounts_clients_and_everyone_are_listed_with_the_time_up_to_which_their_tokens_are_revoked(
     start_service: StartService, server_dsn: str
 ) -> None:
     async with own_database(server_dsn) as dsn:
@@ -104,7 +104,7 @@ async def test_people_clients_and_everyone_are_listed_with_the_moment_up_to_whic
         now = int(service.clock())
         await AccountStore(service.database).disable(one.user.id, service.clock())
         assert await ClientStore(service.database).disable(other.client.client_id, service.clock())
-        await RevocationStore(service.database).revoke_all(service.clock())
+        await RevocationStore(service.database).raise_global_epoch(service.clock())
         members = await members_of_the_list(service)
         assert ({one.user.id: now}, {other.client.client_id: now}, now) == (
             members["users"], members["clients"], members["everyone"],
@@ -118,14 +118,14 @@ async def test_a_client_that_was_disabled_has_no_live_token_of_any_kind(service:
     client = await service.add_client(secret, grants=frozenset({"password", "refresh_token", "client_credentials"}))
     asks = await service.add_client(secret)
     form = {"client_id": client.client_id, "client_secret": secret}
-    machine = (await service.token(grant_type="client_credentials", **form)).json()["access_token"]
+    service_token = (await service.token(grant_type="client_credentials", **form)).json()["access_token"]
     user = await service.add_user()
     person = (await service.sign_in(client, user, client_secret=secret)).json()
-    tokens = (machine, person["access_token"])
+    tokens = (service_token, person["access_token"])
     assert [True, True] == [(await introspect(service, asks, secret, token))["active"] for token in tokens]
     store = ClientStore(service.database)
     assert await store.disable(client.client_id, service.clock())
-    # And back at once: what was issued before stays dead.
+    # Enabled again at once: tokens issued before stay revoked.
     assert await store.enable(client.client_id)
     await asyncio.sleep(0.5)
     assert [{"active": False}] * 2 == [await introspect(service, asks, secret, token) for token in tokens]
@@ -144,8 +144,8 @@ async def followed(orders: FastAPI, token: str, since: float) -> float:
     return time.monotonic() - since
 
 
-# A test is no stopwatch: it bounds the time, and prints the figure that docs/sessions.md shows.
-async def test_an_ended_session_is_soon_refused_by_every_following_service(
+# The test only bounds the time; it prints the value that docs/sessions.md shows.
+async def test_a_revoked_session_is_soon_refused_by_every_following_service(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with at_one_address() as services:
@@ -154,7 +154,7 @@ async def test_an_ended_session_is_soon_refused_by_every_following_service(
         audiences = ("orders", services.url)
         client = await service.add_client(audiences=audiences, default_audiences=audiences)
         orders = [orders_example(services.url, service.clock, monkeypatch) for _ in range(2)]
-        figures = []
+        seconds = []
         async with orders[0].router.lifespan_context(orders[0]), orders[1].router.lifespan_context(orders[1]):
             for how in ("logout", "disable") * 2:
                 one = await sign_in(service, client=client)
@@ -163,9 +163,9 @@ async def test_an_ended_session_is_soon_refused_by_every_following_service(
                     assert 204 == (await one.ask("POST", "/logout")).status_code
                 else:
                     await AccountStore(service.database).disable(one.user.id, service.clock())
-                ended = time.monotonic()
-                figures += await asyncio.gather(*(followed(app, one.access, ended) for app in orders))
-    sys.stdout.write(json.dumps({"slowest_seconds": round(max(figures), 2), "of": len(figures)}) + "\n")
+                revoked_at = time.monotonic()
+                seconds += await asyncio.gather(*(followed(app, one.access, revoked_at) for app in orders))
+    sys.stdout.write(json.dumps({"slowest_seconds": round(max(seconds), 2), "of": len(seconds)}) + "\n")
 
 
 async def test_the_list_is_followed_with_a_shared_secret_as_well(
@@ -182,11 +182,11 @@ async def test_the_list_is_followed_with_a_shared_secret_as_well(
         async with orders.lifespan(), asyncio.timeout(15):
             assert one.user.id == (await orders.verify(one.access)).sub
             assert 204 == (await one.ask("POST", "/logout")).status_code
-            while await is_believed(orders, one.access):
+            while await is_accepted(orders, one.access):
                 await asyncio.sleep(0.05)
 
 
-async def is_believed(server: ResourceServer, token: str) -> bool:
+async def is_accepted(server: ResourceServer, token: str) -> bool:
     try:
         await server.verify(token)
     except InvalidToken as refused:

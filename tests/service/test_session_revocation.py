@@ -1,4 +1,4 @@
-"""A session ends when it is told to: revocation, sign-out, from a list, and never a live token once the call has returned."""
+"""Every way to revoke a session: revocation, sign-out, the list of sessions. Once the call returns, no token is live."""
 
 import asyncio
 import uuid
@@ -30,7 +30,7 @@ async def introspect(service: Service, client: Client, secret: str, token: str) 
 
 @pytest.mark.parametrize("which", ["refresh", "access"])
 @pytest.mark.parametrize("hint", ["refresh_token", "access_token", "nonsense"])
-async def test_revoking_a_token_ends_its_session_whatever_the_hint_says(service: Service, which: str, hint: str) -> None:
+async def test_revoking_a_token_revokes_its_session_whatever_the_hint_is(service: Service, which: str, hint: str) -> None:
     one = await sign_in(service)
     answer = await revoke(service, one.client, getattr(one, which), token_type_hint=hint)
     assert (200, b"", "no-store") == (answer.status_code, answer.content, answer.headers["cache-control"])
@@ -38,7 +38,7 @@ async def test_revoking_a_token_ends_its_session_whatever_the_hint_says(service:
     assert 200 == (await revoke(service, one.client, getattr(one, which))).status_code
 
 
-async def test_an_older_generation_of_a_refresh_token_ends_the_session_too(service: Service) -> None:
+async def test_an_older_generation_of_a_refresh_token_revokes_the_session_too(service: Service) -> None:
     one = await sign_in(service)
     child = (await service.refresh(one.client, one.refresh)).json()["refresh_token"]
     await revoke(service, one.client, one.refresh)
@@ -59,7 +59,7 @@ async def test_a_token_that_is_none_is_200(service: Service, token: str) -> None
     assert 200 == (await revoke(service, client, token)).status_code
 
 
-async def test_a_refusal_to_revoke_says_why(service: Service, secret: str) -> None:
+async def test_a_refused_revocation_has_an_error_code(service: Service, secret: str) -> None:
     client = await service.add_client(secret)
     cases = {
         (401, "invalid_client"): {"client_id": client.client_id, "client_secret": "wrong", "token": "x"},
@@ -82,17 +82,18 @@ async def test_without_a_database_revocation_is_503_and_never_200(start_service:
     assert answer.headers["retry-after"]
 
 
-async def test_introspection_tells_a_live_token_and_what_it_says(service: Service, secret: str) -> None:
+async def test_introspection_returns_the_claims_of_a_live_token(service: Service, secret: str) -> None:
     one, asking = await sign_in(service), await service.add_client(secret)
-    told = await introspect(service, asking, secret, one.access)
-    assert {"active": True, "sub": one.user.id, "client_id": one.client.client_id, "iss": ISSUER}.items() <= told.items()
-    assert {"scope", "exp", "iat", "aud", "jti", "sid", "token_type"} <= set(told)
-    machine = (await service.token(grant_type="client_credentials", client_id=asking.client_id, client_secret=secret)).json()
-    told = await introspect(service, asking, secret, machine["access_token"])
-    assert (True, "service") == (told["active"], told["sub_profile"])
+    members = await introspect(service, asking, secret, one.access)
+    assert {"active": True, "sub": one.user.id, "client_id": one.client.client_id, "iss": ISSUER}.items() <= members.items()
+    assert {"scope", "exp", "iat", "aud", "jti", "sid", "token_type"} <= set(members)
+    form = {"grant_type": "client_credentials", "client_id": asking.client_id, "client_secret": secret}
+    service_token = (await service.token(**form)).json()
+    members = await introspect(service, asking, secret, service_token["access_token"])
+    assert (True, "service") == (members["active"], members["sub_profile"])
 
 
-async def test_a_refresh_token_is_told_of_to_its_own_client_alone(service: Service, secret: str) -> None:
+async def test_a_refresh_token_is_active_for_its_own_client_alone(service: Service, secret: str) -> None:
     grants = frozenset({"password", "refresh_token"})
     own, asking = await service.add_client(secret, grants=grants), await service.add_client(secret)
     user = await service.add_user()
@@ -121,7 +122,7 @@ async def test_a_public_client_may_not_introspect(service: Service) -> None:
     assert (401, "invalid_client") == (answer.status_code, answer.json()["error"])
 
 
-async def test_signing_out_ends_this_session_and_no_other(service: Service) -> None:
+async def test_signing_out_revokes_this_session_and_no_other(service: Service) -> None:
     here = await sign_in(service)
     there = await sign_in(service, here.user, here.client)
     assert [204, 204] == [(await here.ask("POST", "/logout")).status_code for _ in range(2)]
@@ -129,7 +130,7 @@ async def test_signing_out_ends_this_session_and_no_other(service: Service) -> N
     assert not await there.is_over()
 
 
-async def test_a_person_sees_where_they_are_signed_in_and_nobody_elses(service: Service) -> None:
+async def test_a_person_sees_their_own_sessions_alone(service: Service) -> None:
     here = await sign_in(service)
     service.clock.now += 60
     there = await sign_in(service, here.user)
@@ -137,16 +138,16 @@ async def test_a_person_sees_where_they_are_signed_in_and_nobody_elses(service: 
     service.clock.now += 60
     refreshed = await service.refresh(here.client, here.refresh)
     assert 200 == refreshed.status_code
-    told = (await there.ask("GET", "/account/v1/sessions")).json()
+    members = (await there.ask("GET", "/account/v1/sessions")).json()
     assert [(False, here.client.client_id), (True, there.client.client_id)] == [
-        (one["current"], one["client_id"]) for one in told
+        (one["current"], one["client_id"]) for one in members
     ]
-    first = told[0]
+    first = members[0]
     assert first["started_at"] < first["last_used_at"] < first["expires_at"]
     assert "A client" == first["client_name"]
 
 
-async def test_one_session_is_ended_from_another_and_then_tells_no_more(service: Service) -> None:
+async def test_a_session_revoked_from_another_one_can_list_nothing(service: Service) -> None:
     here = await sign_in(service)
     there = await sign_in(service, here.user)
     ids = {one["current"]: one["id"] for one in (await here.ask("GET", "/account/v1/sessions")).json()}
@@ -159,16 +160,16 @@ async def test_one_session_is_ended_from_another_and_then_tells_no_more(service:
     assert not await here.is_over()
 
 
-async def test_nobody_ends_a_session_of_somebody_else(service: Service) -> None:
-    here, stranger = await sign_in(service), await sign_in(service)
+async def test_a_person_cannot_revoke_the_session_of_another_account(service: Service) -> None:
+    here, other = await sign_in(service), await sign_in(service)
     ((known,)) = (await here.ask("GET", "/account/v1/sessions")).json()
-    assert 404 == (await stranger.ask("DELETE", f"/account/v1/sessions/{known['id']}")).status_code
-    assert 404 == (await stranger.ask("DELETE", f"/account/v1/sessions/{uuid.uuid4()}")).status_code
-    assert 422 == (await stranger.ask("DELETE", "/account/v1/sessions/x")).status_code
+    assert 404 == (await other.ask("DELETE", f"/account/v1/sessions/{known['id']}")).status_code
+    assert 404 == (await other.ask("DELETE", f"/account/v1/sessions/{uuid.uuid4()}")).status_code
+    assert 422 == (await other.ask("DELETE", "/account/v1/sessions/x")).status_code
     assert not await here.is_over()
 
 
-async def test_all_sessions_but_this_one_are_ended_at_once(service: Service) -> None:
+async def test_all_sessions_but_this_one_are_revoked_at_once(service: Service) -> None:
     here = await sign_in(service)
     others = [await sign_in(service, here.user) for _ in range(9)]
     assert 204 == (await here.ask("DELETE", "/account/v1/sessions")).status_code
@@ -176,12 +177,12 @@ async def test_all_sessions_but_this_one_are_ended_at_once(service: Service) -> 
     assert not await here.is_over()
 
 
-async def test_a_session_tells_where_it_was_started_from(service: Service) -> None:
+async def test_a_session_has_the_ip_address_of_its_sign_in(service: Service) -> None:
     here = await sign_in(service)
     assert ["127.0.0.1"] == [one["ip_address"] for one in (await here.ask("GET", "/account/v1/sessions")).json()]
 
 
-async def test_a_machine_has_no_sessions(service: Service, secret: str) -> None:
+async def test_a_service_has_no_sessions(service: Service, secret: str) -> None:
     client = await service.add_client(secret)
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     headers = {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
@@ -189,8 +190,8 @@ async def test_a_machine_has_no_sessions(service: Service, secret: str) -> None:
         assert 403 == (await service.http.request(method, path, headers=headers)).status_code
 
 
-async def end(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: str) -> None:
-    """Ends the session of `here`, in one of the ways there are."""
+async def revoke_by(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: str) -> None:
+    """Revoke the session of `here` in the way that `how` names."""
     service = here.service
     if how == "logout":
         await here.ask("POST", "/logout")
@@ -205,7 +206,7 @@ async def end(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: str) -> 
 
 
 @pytest.mark.parametrize("how", ["logout", "revocation", "everywhere else", "disabling", "reuse"])
-async def test_a_refresh_beside_the_end_of_its_session_leaves_no_live_token(start_service: StartService, how: str) -> None:
+async def test_a_refresh_beside_a_revocation_leaves_no_live_token(start_service: StartService, how: str) -> None:
     """Two processes; forty pairs of each kind."""
     one = await start_service(refresh_grace_seconds=0)
     other = await start_service(refresh_grace_seconds=0, clock=one.clock)
@@ -215,7 +216,7 @@ async def test_a_refresh_beside_the_end_of_its_session_leaves_no_live_token(star
         here.refresh = (await one.refresh(here.client, parent)).json()["refresh_token"]
         one.clock.now += 1
         refreshed, _ = await asyncio.gather(
-            other.refresh(here.client, here.refresh), end(how, here, elsewhere=elsewhere, parent=parent)
+            other.refresh(here.client, here.refresh), revoke_by(how, here, elsewhere=elsewhere, parent=parent)
         )
         for token in (refreshed.json().get("refresh_token", here.refresh), here.refresh):
             here.refresh = token

@@ -1,4 +1,4 @@
-"""Refresh tokens: each is redeemed once, a retry gets the same child, a copy ends the session."""
+"""Refresh tokens: each is redeemed once, a retry gets the same child, a reused one revokes the session."""
 
 import asyncio
 import base64
@@ -58,7 +58,7 @@ async def test_two_processes_with_one_database_agree_on_the_child(start_service:
     assert 1 == len({answer.json()["refresh_token"] for answer in answers})
 
 
-async def test_a_grandparent_ends_the_session_even_within_the_grace_period(service: Service) -> None:
+async def test_a_grandparent_revokes_the_session_even_within_the_grace_period(service: Service) -> None:
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     third = await rotated(service, client, second)
@@ -67,7 +67,7 @@ async def test_a_grandparent_ends_the_session_even_within_the_grace_period(servi
         assert REFUSED == error_of(await service.refresh(client, token))
 
 
-async def test_a_parent_after_the_grace_period_ends_the_session(service: Service) -> None:
+async def test_a_parent_after_the_grace_period_revokes_the_session(service: Service) -> None:
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
     service.clock.now += 30
@@ -77,7 +77,7 @@ async def test_a_parent_after_the_grace_period_ends_the_session(service: Service
     assert REFUSED == error_of(await service.refresh(client, second))
 
 
-async def test_without_a_grace_period_the_parent_ends_the_session_at_once(start_service: StartService) -> None:
+async def test_without_a_grace_period_the_parent_revokes_the_session_at_once(start_service: StartService) -> None:
     service = await start_service(refresh_grace_seconds=0)
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
@@ -107,11 +107,11 @@ async def test_reuse_is_recognised_after_a_restart_and_when_the_clock_steps_back
 
 async def test_another_clients_token_is_refused_and_its_session_stays(service: Service) -> None:
     client, token = await signed_in(service)
-    stranger = await service.add_client()
-    assert REFUSED == error_of(await service.refresh(stranger, token))
+    other = await service.add_client()
+    assert REFUSED == error_of(await service.refresh(other, token))
     child = await rotated(service, client, token)
     grandchild = await rotated(service, client, child)
-    assert REFUSED == error_of(await service.refresh(stranger, token))
+    assert REFUSED == error_of(await service.refresh(other, token))
     assert 200 == (await service.refresh(client, grandchild)).status_code
 
 
@@ -125,7 +125,7 @@ async def test_the_absolute_expiry_does_not_move_however_often_a_session_is_refr
     assert REFUSED == error_of(await service.refresh(client, token))
 
 
-async def test_a_session_that_is_idle_for_too_long_has_ended(start_service: StartService) -> None:
+async def test_a_session_that_is_idle_for_too_long_has_expired(start_service: StartService) -> None:
     service = await start_service(session_ttl=10_000, session_idle_ttl=400)
     client, token = await signed_in(service)
     service.clock.now += 399
@@ -172,7 +172,7 @@ async def test_disabling_or_deleting_between_sign_in_and_refresh_ends_it(service
     assert REFUSED == error_of(await service.refresh(client, token))
 
 
-async def test_disabling_a_user_leaves_no_live_session_once_the_call_returns(service: Service) -> None:
+async def test_disabling_an_account_leaves_no_live_session_once_the_call_returns(service: Service) -> None:
     from authmint_service.accounts import AccountStore
 
     user, client = await service.add_user(), await service.add_client()
@@ -198,7 +198,8 @@ async def test_any_text_as_a_refresh_token_is_an_invalid_grant_and_the_database_
     later = bytes([*content[:24], content[24] + 1, *content[25:]])
     texts = [
         "amrt_", token[:-1], token + "x", token.upper(), token.replace("amrt_", "amcs_"), "é" * 86, token[:-1] + "\n", "\0",
-        forged.seal(forged.new()), "amrt_" + base64.urlsafe_b64encode(later).decode().rstrip("=") + token[-6:], "a" * 20_000,
+        forged.encode(forged.create()), "amrt_" + base64.urlsafe_b64encode(later).decode().rstrip("=") + token[-6:],
+        "a" * 20_000,
         token + "\0", "a" * 1_000_000, "\0" * 300_000, " ", "null", "'; DROP TABLE sessions; --", "\u2028\U0001f600",
     ]  # fmt: skip
     quoted = [quote_plus(text).encode() for text in texts]
@@ -229,7 +230,7 @@ async def test_any_text_as_a_refresh_token_is_an_invalid_grant_and_the_database_
         answer = await service.http.post("/token", content=form, headers=FORM)
         assert REFUSED == error_of(answer), value[:50]
     assert 0 == asked
-    # The counter counts: this one has a good seal.
+    # The counter works: this token has a valid MAC.
     assert 200 == (await service.refresh(client, token)).status_code
     assert 2 == asked
 
@@ -244,16 +245,16 @@ async def test_a_refresh_token_has_a_form_that_secret_scanners_can_recognise(ser
     assert re.fullmatch(r"amrt_[A-Za-z0-9_-]{76}[0-9A-Za-z]{6}", token)
 
 
-async def test_the_hmac_key_can_be_rotated_without_signing_anybody_out(start_service: StartService) -> None:
+async def test_the_hmac_key_can_be_rotated_without_signing_anyone_out(start_service: StartService) -> None:
     old = SECRET_KEYS["refresh_token_keys"]
     service = await start_service()
     client, token = await signed_in(service)
     new = "2:" + base64.b64encode(bytes(range(100, 132))).decode()
     after = await start_service(refresh_token_keys=f"{new},{old}", clock=service.clock)
     token = await rotated(after, client, token)
-    assert 1 == base64.urlsafe_b64decode(token[4:8])[0]
+    assert 1 == base64.urlsafe_b64decode(token[5:9])[0]
     _, fresh = await signed_in(after)
-    assert 2 == base64.urlsafe_b64decode(fresh[4:8])[0]
+    assert 2 == base64.urlsafe_b64decode(fresh[5:9])[0]
     dropped = await start_service(refresh_token_keys=new, clock=service.clock)
     assert REFUSED == error_of(await dropped.refresh(client, token))
 
@@ -263,17 +264,17 @@ async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(s
 
     client, token = await signed_in(service)
     robot = await service.add_client(secret)
-    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    service_token = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     rows = []
     for table in ("users", "clients", "sessions", "signing_keys"):
         rows += [str(dict(row)) for row in await service.database.fetch_all(f"SELECT * FROM {table}")]
         rows += [row[0] for row in await service.database.fetch_all(f"SELECT t::text FROM {table} AS t")]
     dump = "\n".join(rows)
-    sealed_part = token[40:80]
-    for usable in (token, sealed_part, secret, PASSWORD, machine.json()["access_token"], "PRIVATE KEY"):
+    mac_part = token[40:80]
+    for usable in (token, mac_part, secret, PASSWORD, service_token.json()["access_token"], "PRIVATE KEY"):
         assert usable not in dump
 
 
 async def test_refresh_tokens_are_all_different() -> None:
-    sealer = RefreshTokenCodec(SecretKeys({1: bytes(range(32))}), current_id=1)
-    assert 10_000 == len({sealer.seal(sealer.new()) for _ in range(10_000)})
+    codec = RefreshTokenCodec(SecretKeys({1: bytes(range(32))}), current_id=1)
+    assert 10_000 == len({codec.encode(codec.create()) for _ in range(10_000)})

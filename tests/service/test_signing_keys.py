@@ -1,4 +1,4 @@
-"""Keys that follow each other in running services on a real database, revoked ones, damaged ones."""
+"""Rotation of keys in running services on a real database; revoked keys, damaged keys."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ import pytest
 from authmint import ResourceServer
 from authmint_service.errors import InvalidValue
 from authmint_service.signing_keys import State, rotate_emergency
-from authmint_service.signing_keys.schedule import ANNOUNCED, SINCE
+from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS
 from tests.service.conftest import ISSUER, Clock, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -39,7 +39,7 @@ async def test_many_stores_that_find_the_next_key_due_make_one(server_dsn: str) 
         assert [State.NEXT, State.ACTIVE] == [key.schedule.state(later) for key in keys]
 
 
-async def test_the_database_lets_no_two_keys_sign_until_further_notice(server_dsn: str) -> None:
+async def test_the_database_refuses_two_open_keys(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (_, database, store):
         await store.rotate_if_due(policy(), NOW)
         with pytest.raises(asyncpg.UniqueViolationError):
@@ -55,7 +55,7 @@ async def test_keys_rotate_by_themselves_every_thirty_days(server_dsn: str, star
         service = await start_service(at=dsn, clock=clock)
         (first,) = await kids_of(service)
         began = clock.now
-        clock.now = began + 30 * DAY - ANNOUNCED - SINCE - 1
+        clock.now = began + 30 * DAY - ANNOUNCE_SECONDS - BACKDATE_SECONDS - 1
         await asyncio.sleep(0.2)
         assert {first} == await kids_of(service)
         clock.now += 2
@@ -67,7 +67,7 @@ async def test_keys_rotate_by_themselves_every_thirty_days(server_dsn: str, star
         clock.now = began + 30 * DAY + 2
         assert second == await signs(service, secret)
         assert {first, second} == await kids_of(service)
-        clock.now += policy().kept
+        clock.now += policy().retention_seconds
         assert {second} == await kids_of(service)
 
 
@@ -85,14 +85,14 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
         early = (await new.refresh(client, before["refresh_token"])).json()
         orders = ResourceServer(issuer=ISSUER, audience="orders", jwks=await jwks_of(new), clock=clock)
         assert user.id == (await orders.verify(early["access_token"])).sub
-        clock.now += ANNOUNCED + 1
+        clock.now += ANNOUNCE_SECONDS + 1
         after = (await old.refresh(client, early["refresh_token"])).json()
         assert user.id == (await orders.verify(after["access_token"])).sub
         issued = [kid_of(tokens["access_token"]) for tokens in (before, early, after)]
         assert (issued[0], 2) == (issued[1], len(set(issued)))
 
 
-async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_and_raises_the_not_before(
+async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_and_raises_the_epoch(
     server_dsn: str, start_service: StartService, secret: str
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
@@ -101,16 +101,16 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
         leaked = {key.kid for key in await store.load()}
         raised = []
 
-        async def raise_not_before(to_datetime: float) -> None:
-            raised.append(to_datetime)
+        async def raise_epoch(now: float) -> None:
+            raised.append(now)
 
-        done = await rotate_emergency(store, policy(), NOW + 5, raise_not_before)
+        done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch)
         assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
         service.clock.now += 6
         await seen(service, {done.kid})
         assert done.kid == await signs(service, secret)
-        kept = await database.fetch_value("SELECT count(*) FROM signing_keys WHERE encrypted_key IS NOT NULL")
-        assert 1 == kept
+        count = await database.fetch_value("SELECT count(*) FROM signing_keys WHERE encrypted_key IS NOT NULL")
+        assert 1 == count
 
 
 async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_goes_on(
@@ -125,7 +125,7 @@ async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_go
             await store.revoke(active, NOW)
         await store.revoke(announced, NOW)
         await seen(service, {active})
-        service.clock.now += ANNOUNCED + policy().kept
+        service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds
         assert active == await signs(service, secret)
         for kid, words in ((announced, "revoked already"), ("nobody", "no signing key")):
             with pytest.raises(InvalidValue, match=words):
@@ -144,7 +144,7 @@ async def test_a_database_that_takes_no_writes_has_keys_that_sign_although_the_n
         assert 200 == (await service.http.get("/readyz")).status_code
 
 
-async def test_the_upkeep_of_keys_outlives_an_error_that_nobody_foresaw(
+async def test_the_check_of_keys_survives_an_unexpected_error(
     server_dsn: str, start_service: StartService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
@@ -156,7 +156,7 @@ async def test_the_upkeep_of_keys_outlives_an_error_that_nobody_foresaw(
                 await asyncio.sleep(0.02)
         await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
         announced, _ = await store.announce_new(policy(), NOW)
-        # Until it looks again, no key may be usable.
+        # Until the next check, no key may be usable.
         async with asyncio.timeout(10):
             while 200 != (await service.http.get("/.well-known/jwks.json")).status_code:
                 await asyncio.sleep(0.02)
@@ -168,7 +168,7 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
         service = await start_service(at=dsn)
         (first,) = await kids_of(service)
         await store.announce_new(policy(), NOW)
-        service.clock.now += ANNOUNCED + policy().kept + 1
+        service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds + 1
         async with asyncio.timeout(10):
             while await database.fetch_value("SELECT encrypted_key FROM signing_keys WHERE kid = $1", first) is not None:
                 await asyncio.sleep(0.02)
@@ -185,7 +185,7 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
         "encryption_key_id = 9",
     ],
 )
-async def test_a_damaged_key_is_not_used_the_log_says_which_and_the_others_go_on(
+async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_on(
     server_dsn: str, start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str], damage: str
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
@@ -196,23 +196,23 @@ async def test_a_damaged_key_is_not_used_the_log_says_which_and_the_others_go_on
         await database.execute(f"UPDATE signing_keys SET {damage} WHERE kid = $1", announced)
         await seen(service, {active})
         assert active == await signs(service, secret)
-        # When its turn comes, no other key stands in for it.
-        service.clock.now += ANNOUNCED + 1
+        # When it becomes active, no other key replaces it.
+        service.clock.now += ANNOUNCE_SECONDS + 1
         client = await service.add_client(secret)
         refused = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
         assert (503, True) == (refused.status_code, "retry-after" in refused.headers)
         assert 503 == (await service.http.get("/readyz")).status_code
-        said = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-        complaints = [line for line in said if line["event"] == "signing_key.unusable"]
-        assert [announced] == [line["kid"] for line in complaints]
-        assert announced in complaints[0]["reason"]
+        logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+        problems = [line for line in logged if line["event"] == "signing_key.unusable"]
+        assert [announced] == [line["kid"] for line in problems]
+        assert announced in problems[0]["reason"]
         # An emergency needs none of the old ones.
-        done = await rotate_emergency(store, policy(), service.clock.now, ignore)
+        done = await rotate_emergency(store, policy(), service.clock.now, do_nothing)
         await seen(service, {done.kid})
         assert done.kid == await signs(service, secret)
 
 
-async def ignore(_: float) -> None:
+async def do_nothing(_: float) -> None:
     pass
 
 

@@ -45,9 +45,16 @@ from authmint_service.metrics import Metrics, Sampler
 from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
-from authmint_service.sessions import Limits, RefreshTokenCodec, Sessions, SessionStore, prune_forever
+from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, prune_forever
 from authmint_service.settings import Settings, load_settings
-from authmint_service.signing_keys import KeyRotation, Policy, RotatingKeyRing, SharedSecretKeyRing, SigningKeyStore
+from authmint_service.signing_keys import (
+    KeyRing,
+    KeyRotation,
+    RotatingKeyRing,
+    RotationPolicy,
+    SharedSecretKeyRing,
+    SigningKeyStore,
+)
 from authmint_service.tasks import Task
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 
@@ -97,17 +104,18 @@ class Application:
         self._draining = Draining()
         self._keys = SigningKeyStore(self._database, settings.encryption_keys)
         self._time = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(self._database, clock)
-        secret = settings.hmac_secret
-        self._ring = RotatingKeyRing(self._time) if secret is None else SharedSecretKeyRing(secret)
-        self._policy = Policy(
+        self._policy = RotationPolicy(
             algorithm=settings.signing_algorithm,
             period=settings.signing_key_rotation_seconds,
             token_lifetime=settings.access_token_ttl,
             rsa_bits=settings.signing_rsa_bits,
         )
+        self._ring, self._check_keys_and_clock = self._key_ring()
         self._users = AccountStore(self._database)
-        limits = Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
-        self._session_store = SessionStore(self._database, limits)
+        lifetimes = SessionLifetimes(
+            grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl
+        )
+        self._session_store = SessionStore(self._database, lifetimes)
         self._hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
@@ -130,11 +138,10 @@ class Application:
         lists = RevocationListPublisher(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
         cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_insecure_cookies)
-        published = self._ring if isinstance(self._ring, RotatingKeyRing) else None
         direct = (
             TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
             TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
-            MetadataEndpoints(self._issuer, grants.keys(), published).routes(),
+            MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes(),
         )
         routers = [
             *direct,
@@ -149,7 +156,7 @@ class Application:
             routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
         )
         self._sampler = self._make_sampler()
-        keys = KeyCollector(published, self._policy, self._time)
+        keys = KeyCollector(self._ring, self._policy, self._time)
         metrics = MetricsEndpoint(
             FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
         )
@@ -178,24 +185,20 @@ class Application:
 
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
-        sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.session(event, number))
+        codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
+        return Sessions(self._session_store, codec, self._clock, lambda event, number: self._figures.session(event, number))
 
     def _readiness(self) -> Readiness:
-        ring = self._ring
-        why_no_key = (lambda: ring.problem) if isinstance(ring, RotatingKeyRing) else lambda: None
-        return Readiness(self._database, self._draining, why_no_key, self._time)
+        return Readiness(self._database, self._draining, lambda: self._ring.problem, self._time)
 
     def _password_change(self) -> PasswordChange:
         rules = PasswordPolicy(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)
         return PasswordChange(self._users, self._hasher, rules, self._clock)
 
     def _grants(self, sessions: Sessions) -> dict[str, Grant]:
-        return {
-            "password": PasswordGrant(PasswordAuthenticator(self._users, self._hasher), sessions),
-            "refresh_token": RefreshTokenGrant(sessions),
-            "client_credentials": ClientCredentialsGrant(),
-        }
+        authenticator = PasswordAuthenticator(self._users, self._hasher)
+        grants = (PasswordGrant(authenticator, sessions), RefreshTokenGrant(sessions), ClientCredentialsGrant())
+        return {grant.name: grant for grant in grants}
 
     def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
         app.add_middleware(RouteTable, routers=direct)
@@ -244,10 +247,15 @@ class Application:
         # In production a migration is somebody's decision: `authmint-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
-        if not isinstance(self._ring, RotatingKeyRing):
-            return Task(self._time.compare, prepare=prepare)
-        keys = KeyRotation(self._keys, self._ring, self._policy, ask_time=self._time.compare)
-        return Task(keys.look, prepare=prepare)
+        return Task(self._check_keys_and_clock, prepare=prepare)
+
+    def _key_ring(self) -> tuple[KeyRing, Callable[[], Awaitable[object]]]:
+        """Return the key ring, and the check that keeps the ring and the clock up to date."""
+        secret = self._settings.hmac_secret
+        if secret is not None:
+            return SharedSecretKeyRing(secret), self._time.compare
+        ring = RotatingKeyRing(self._time)
+        return ring, KeyRotation(self._keys, ring, self._policy, ask_time=self._time.compare).check
 
     def _make_sampler(self) -> Sampler:
         database, hasher = self._database, self._hasher

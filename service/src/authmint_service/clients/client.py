@@ -12,7 +12,6 @@ from authmint_service.errors import InvalidValue
 from authmint_service.web_origins import is_origin
 
 SECRET_PREFIX = "amcs_"  # noqa: S105 - tells secret scanners what they found
-GRANTS = ("password", "refresh_token", "client_credentials")
 MOST_SECRETS = 2
 MOST_ENTRIES = 64
 LONGEST_GRACE, MINUTE, YEAR = 120, 60, 366 * 86_400
@@ -58,8 +57,6 @@ class Client:
                 "A client id has 1 to 100 letters, digits, dots, hyphens, underscores, tildes.",
             ),
             (0 < len(self.name) <= 100 and self.name.isprintable(), "A client's name has 1 to 100 printable characters."),
-            (self.grants <= set(GRANTS), f"A grant is one of {', '.join(GRANTS)}."),
-            (self.confidential or "client_credentials" not in self.grants, "A public client cannot use client_credentials."),
             (all(map(is_scope_token, self.scopes)), "A scope is printable ASCII without space, quote and backslash."),
             (len(self.scopes) <= MOST_ENTRIES, f"A client has at most {MOST_ENTRIES} scopes."),
             (0 < len(self.audiences) <= MOST_ENTRIES, f"A client has 1 to {MOST_ENTRIES} audiences."),

@@ -10,6 +10,7 @@ from authmint_service.clients import Client, ClientStore, new_client_secret, sec
 from authmint_service.commands.accounts import AsJson
 from authmint_service.commands.output import echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
+from authmint_service.grants import GRANT_TYPES, check_client_grants
 from authmint_service.settings import Settings, load_settings
 from authmint_service.web_origins import are_of_different_sites
 
@@ -26,7 +27,7 @@ def add(
         bool | None, typer.Option("--confidential/--public", help="Can it keep a secret? An SPA cannot.")
     ] = None,
     name: Annotated[str, typer.Option(help="A name for people.")] = "",
-    grant: Annotated[Many, typer.Option(help="password, refresh_token or client_credentials; may be repeated.")] = None,
+    grant: Annotated[Many, typer.Option(help=f"One of {', '.join(GRANT_TYPES)}; may be repeated.")] = None,
     scope: Annotated[Many, typer.Option(help="A scope it may have; may be repeated.")] = None,
     audience: Annotated[Many, typer.Option(help="A resource server it may have tokens for; may be repeated.")] = None,
     default_audience: Annotated[Many, typer.Option(help="Those it gets without asking; all audiences if left out.")] = None,
@@ -61,6 +62,7 @@ def add(
         refresh_cookie=refresh_cookie,
         origins=tuple(origin or []),
     )
+    check_client_grants(client.grants, confidential=client.confidential)
     _check_against(settings, client)
     asyncio.run(_add(settings, client))
     shown = {"client_secret": secret} if secret and not secret_stdin else {}

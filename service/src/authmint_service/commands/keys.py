@@ -17,7 +17,7 @@ from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import (
-    Policy,
+    RotationPolicy,
     Schedule,
     SigningKeyStore,
     StoredKey,
@@ -71,7 +71,7 @@ def rotate(
 
     async def replace(settings: Settings) -> None:
         async with _keys(settings) as keys:
-            done = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.revoke_all)
+            done = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.raise_global_epoch)
         echo(f"The key {done.kid} signs from now on. {FOLLOWING}")
         for kid in done.revoked:
             echo(f"Revoked {kid}.")
@@ -146,7 +146,7 @@ def reencrypt() -> None:
 class _Keys:
     """What a command works with."""
 
-    def __init__(self, store: SigningKeyStore, revocations: RevocationStore, policy: Policy, now: float) -> None:
+    def __init__(self, store: SigningKeyStore, revocations: RevocationStore, policy: RotationPolicy, now: float) -> None:
         self.store, self.revocations, self.policy, self.now = store, revocations, policy, now
 
 
@@ -158,8 +158,8 @@ async def _keys(settings: Settings) -> AsyncIterator[_Keys]:
         yield _Keys(store, RevocationStore(database), _policy(settings), now)
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
+def _policy(settings: Settings) -> RotationPolicy:
+    return RotationPolicy(
         algorithm=settings.signing_algorithm,
         period=settings.signing_key_rotation_seconds,
         token_lifetime=settings.access_token_ttl,

@@ -13,7 +13,7 @@ from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.commands.accounts import find_user
 from authmint_service.commands.output import echo, echo_json, echo_table, open_database
 from authmint_service.errors import InvalidValue
-from authmint_service.sessions import Limits, SessionStore, SessionSummary
+from authmint_service.sessions import SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
 from authmint_service.settings import Settings, load_settings
 
@@ -60,8 +60,8 @@ def _shown(value: object) -> object:
     return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if isinstance(value, float) else value
 
 
-def _limits(settings: Settings) -> Limits:
-    return Limits(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+def _limits(settings: Settings) -> SessionLifetimes:
+    return SessionLifetimes(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
 
 
 async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
@@ -73,7 +73,7 @@ async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
 async def _end(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
         user = await find_user(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).end(session_id, user.id, time.time())
+        return await SessionStore(database, _limits(settings)).revoke(session_id, user.id, time.time())
 
 
 async def _prune(settings: Settings) -> int:

@@ -16,9 +16,8 @@ from starlette.responses import Response
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.metrics import MetricFamily, SharedCounters
-from authmint_service.signing_keys import Policy, RotatingKeyRing, State
+from authmint_service.signing_keys import KeyRing, RotationPolicy, State
 
-DAY = 86_400
 METRICS = "/metrics"
 
 
@@ -65,27 +64,27 @@ def _histogram(family: MetricFamily, totals: Sequence[float]) -> Metric:
 class KeyCollector(Collector):
     """The signing keys of this process, and its clock."""
 
-    def __init__(self, ring: RotatingKeyRing | None, policy: Policy, clock: DatabaseClock) -> None:
+    def __init__(self, ring: KeyRing, policy: RotationPolicy, clock: DatabaseClock) -> None:
         self._ring, self._policy, self._clock = ring, policy, clock
 
     def collect(self) -> Iterable[Metric]:
         yield GaugeMetricFamily("authmint_clock_offset_seconds", "This process's clock less the database's", self._clock.ahead)
-        if self._ring is not None:
-            yield from self._keys(self._ring, self._clock())
+        if self._ring.publishes_keys:
+            yield from self._keys(self._clock())
 
-    def _keys(self, ring: RotatingKeyRing, now: float) -> Iterable[Metric]:
+    def _keys(self, now: float) -> Iterable[Metric]:
         states = GaugeMetricFamily("authmint_signing_keys", "Signing keys, by what they are at the moment", labels=["state"])
-        for state, count in ring.states().items():
+        for state, count in self._ring.states().items():
             states.add_metric([state], count)
         yield states
-        for key in ring.keys:
+        for key in self._ring.keys:
             if key.schedule.state(now) is State.ACTIVE:
                 began, ends = key.schedule.active_from, key.schedule.retired_at
                 age = now - began
                 left = (began + self._policy.period if ends is None else ends) - now
                 yield GaugeMetricFamily("authmint_signing_key_age_seconds", "How long the active key has signed", age)
                 yield GaugeMetricFamily(
-                    "authmint_signing_key_next_rotation_seconds", "Days until another key signs", left / DAY
+                    "authmint_signing_key_next_rotation_seconds", "Seconds until the next key is active", left
                 )
 
 

@@ -6,11 +6,13 @@ import time
 from contextvars import ContextVar
 
 import structlog
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint import Event, Principal
 from authmint_service.logs import outcome, tell_also, tell_of, tell_outcome, where
 from authmint_service.metrics import Metrics
+from authmint_service.request_source import RequestSource
 
 log = structlog.get_logger("authmint_service.requests")
 
@@ -20,6 +22,12 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 def request_id() -> str:
     """The id of the request that is being answered."""
     return _request_id.get()
+
+
+def request_source(request: Request) -> RequestSource:
+    """Return where the request that is being handled comes from."""
+    ip_address = None if request.client is None else request.client.host
+    return RequestSource(request_id=request_id(), ip_address=ip_address, user_agent=request.headers.get("user-agent"))
 
 
 def record_principal(who: Principal) -> None:

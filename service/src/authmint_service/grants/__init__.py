@@ -1,11 +1,23 @@
-"""The grants: each turns a request and an authenticated client into an Authorization, and does nothing else.
+"""The grants: each turns a request with an authenticated client into an `Authorization`, and does nothing else.
 
-What holds for every grant (who the client is, whether it may use the grant, scopes, audiences) is for the token endpoint.
+Each grant describes itself: its name, its parameters and which clients may have it. The registry lists them. What holds for
+every grant (client authentication, permission to use the grant, scopes, audiences) is done by the token endpoint.
 """
 
 from authmint_service.grants.client_credentials import ClientCredentialsGrant
 from authmint_service.grants.password import PasswordGrant
 from authmint_service.grants.refresh_token import RefreshTokenGrant
-from authmint_service.grants.request import Grant, GrantRequest
+from authmint_service.grants.registry import GRANT_CLASSES, GRANT_TYPES, check_client_grants
+from authmint_service.grants.request import Grant, GrantParameter, GrantRequest
 
-__all__ = ["ClientCredentialsGrant", "Grant", "GrantRequest", "PasswordGrant", "RefreshTokenGrant"]
+__all__ = [
+    "GRANT_CLASSES",
+    "GRANT_TYPES",
+    "ClientCredentialsGrant",
+    "Grant",
+    "GrantParameter",
+    "GrantRequest",
+    "PasswordGrant",
+    "RefreshTokenGrant",
+    "check_client_grants",
+]

@@ -1,11 +1,17 @@
 """The client credentials grant (RFC 6749, section 4.4): a service acts for itself. No session, no refresh token."""
 
-from authmint_service.grants.request import GrantRequest
+from authmint_service.grants.request import GrantParameter, GrantRequest
 from authmint_service.tokens import Authorization
 
 
 class ClientCredentialsGrant:
-    """Authorizes the client itself. Public clients never have this grant: `Client` refuses it."""
+    """Authorizes the client itself."""
+
+    name = "client_credentials"
+    parameters: tuple[GrantParameter, ...] = ()
+    interactive = False
+    # RFC 6749, section 4.4: a public client has no credentials, so anyone could get its tokens.
+    confidential_only = True
 
     async def authorize(self, request: GrantRequest) -> Authorization:
         return Authorization(

@@ -1,12 +1,20 @@
 """The refresh token grant (RFC 6749, section 6)."""
 
-from authmint_service.grants.request import GrantRequest
+from authmint_service.grants.request import GrantParameter, GrantRequest
 from authmint_service.sessions import Sessions
 from authmint_service.tokens import Authorization
 
 
 class RefreshTokenGrant:
-    """Redeems a refresh token. It may ask for less than the session has, for this one access token."""
+    """Redeems a refresh token. The request may narrow scope and audience for this one access token."""
+
+    name = "refresh_token"
+    parameters = (
+        # A client with a refresh cookie sends it there; `authorize` refuses a request that has neither.
+        GrantParameter("refresh_token", "Not for a client that keeps it in a cookie.", secret=True, required=False),
+    )
+    interactive = False
+    confidential_only = False
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions

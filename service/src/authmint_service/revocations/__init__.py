@@ -1,8 +1,9 @@
-"""What was ended before its time: sessions, and the tokens of a person, a client or everyone up to a moment.
+"""What has been revoked: sessions, and all tokens of an account, of a client, or of everyone up to a time.
 
-Sessions, people and clients are ended in their own rooms; here is the one statement that sees it all.
+Sessions, accounts and clients are revoked and disabled in their own packages. This package reads all of it in one statement,
+for the revocation list.
 """
 
-from authmint_service.revocations.store import Revocations, RevocationStore
+from authmint_service.revocations.store import RevocationStore, RevokedEntries
 
-__all__ = ["RevocationStore", "Revocations"]
+__all__ = ["RevocationStore", "RevokedEntries"]

@@ -7,21 +7,21 @@ from authmint_service.database import Database, to_datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Revocations:
+class RevokedEntries:
     """What has been revoked. Times are seconds since the epoch."""
 
     sessions: Mapping[str, float] = field(default_factory=dict)
-    """When each was ended, by its id."""
+    """When each session was revoked, by its id."""
     users: Mapping[str, float] = field(default_factory=dict)
-    """By subject: tokens issued up to this moment are good for nothing."""
+    """By subject: tokens issued up to this time are revoked."""
     clients: Mapping[str, float] = field(default_factory=dict)
     """The same by client id."""
     everyone: float | None = None
-    """The same for all tokens there are."""
+    """The same for all tokens."""
 
 
 class RevocationStore:
-    """Finds what was revoked, and revokes the tokens of everyone."""
+    """Reads what has been revoked, and revokes all tokens at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -37,15 +37,15 @@ class RevocationStore:
         SELECT 'everyone', '', extract(epoch FROM tokens_not_before)::float8 FROM everyone WHERE tokens_not_before > $1
     """
 
-    async def since(self, since: float) -> Revocations:
-        """What was revoked after `since`, seconds since the epoch."""
+    async def find_since(self, since: float) -> RevokedEntries:
+        """Return what was revoked after `since`, seconds since the epoch."""
         found: dict[str, dict[str, float]] = {"session": {}, "user": {}, "client": {}, "everyone": {}}
         for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
             found[row["kind"]][row["name"]] = row["revoked_at"]
-        return Revocations(found["session"], found["user"], found["client"], found["everyone"].get(""))
+        return RevokedEntries(found["session"], found["user"], found["client"], found["everyone"].get(""))
 
     _REVOKE_ALL = "UPDATE everyone SET tokens_not_before = greatest(tokens_not_before, $1)"
 
-    async def revoke_all(self, now: float) -> None:
-        """No access token issued up to `now` is good any more, for those who follow. Sessions go on, and bring new ones."""
+    async def raise_global_epoch(self, now: float) -> None:
+        """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""
         await self._database.execute(self._REVOKE_ALL, to_datetime(now))

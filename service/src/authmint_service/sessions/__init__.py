@@ -1,16 +1,20 @@
-"""One sign-in of one person on one device: one row, whose refresh token is a sealed counter."""
+"""Sessions: one sign-in of one person on one device.
+
+A session is one row of the database. Its refresh token is an authenticated counter: handle, generation and a MAC over both.
+The grants start and refresh sessions, the endpoints list and revoke them, a background task deletes the old ones.
+"""
 
 from authmint_service.sessions.pruning import prune, prune_forever
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
-from authmint_service.sessions.session import Limits, Session
+from authmint_service.sessions.session import Session, SessionLifetimes
 from authmint_service.sessions.sessions import Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 __all__ = [
-    "Limits",
     "RefreshToken",
     "RefreshTokenCodec",
     "Session",
+    "SessionLifetimes",
     "SessionStore",
     "SessionSummary",
     "Sessions",

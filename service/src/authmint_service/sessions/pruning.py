@@ -1,4 +1,4 @@
-"""Takes sessions that are over out of the table, a few at a time, so that it does not grow and nobody waits for it."""
+"""Deletes expired and revoked sessions in small batches, so that the table does not grow and no request waits."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,24 +10,27 @@ from authmint_service.sessions.store import SessionStore
 
 BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 3600.0
 RETENTION_SECONDS = 86_400.0
-"""Ended sessions stay for a day beyond their end, for whoever looks into what happened."""
+"""A session that is revoked or has expired stays for a day, so that operators can see what happened."""
 
 log = structlog.get_logger("authmint_service.sessions")
 
 
 async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS) -> int:
-    """Walks the table once, and deletes what was revoked, idle for too long or too old a day ago. How many sessions."""
+    """Walk the table once and delete the sessions that were revoked or had expired a day before `now`.
+
+    `now`: seconds since the epoch; `pause`: seconds between two batches. Return how many were deleted.
+    """
     walked: bytes | None = b""
     deleted = 0
     while walked is not None:
-        walked, more = await store.prune(now - RETENTION_SECONDS, after=walked, most=BATCH)
+        walked, more = await store.prune(now - RETENTION_SECONDS, after=walked, limit=BATCH)
         deleted += more
         await asyncio.sleep(pause)
     return deleted
 
 
 async def prune_forever(store: SessionStore, clock: Callable[[], float]) -> None:
-    """Until it is cancelled."""
+    """Prune once an hour until the task is cancelled. An unavailable database is tried again an hour later."""
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
@@ -35,4 +38,4 @@ async def prune_forever(store: SessionStore, clock: Callable[[], float]) -> None
         except (DatabaseUnavailable, SchemaOutdated):
             continue
         if deleted:
-            log.info("sessions.pruned", deleted=deleted)
+            log.info("sessions.pruned", count=deleted)

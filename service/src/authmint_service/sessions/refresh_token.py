@@ -1,8 +1,8 @@
 """The refresh token: `amrt_` + base64url(key id ‖ handle ‖ generation ‖ HMAC-SHA256 over these) + a checksum.
 
-The handle (160 random bits) finds the row, the generation says which rotation, the HMAC says that it is ours before anything is
-asked of the database. A child is a function of its parent, so a retry gets the same child. The checksum (CRC32 in base62, six
-characters) lets secret scanners tell a token from a likeness; it protects nothing.
+The handle (160 random bits) finds the row. The generation counts the rotations. The HMAC proves that this service issued the
+token, before the database is asked. A child is a function of its parent, so a retry gets the same child. The checksum (CRC32 in
+base62, six characters) lets secret scanners recognise a token; it protects nothing.
 """
 
 import hashlib
@@ -20,9 +20,10 @@ from authmint.jose import decode_base64url, encode_base64url
 
 PREFIX = "amrt_"
 HANDLE_BYTES = 20
-LAST_GENERATION = 2**31 - 1
+MAX_GENERATION = 2**31 - 1
 
 _LAYOUT = struct.Struct(f">B{HANDLE_BYTES}sI")
+_MAC_LABEL = b"refresh-token/v1"
 _MAC_BYTES = hashlib.sha256().digest_size
 _BODY_LENGTH = -(-(_LAYOUT.size + _MAC_BYTES) * 4 // 3)
 _SHAPE = re.compile(rf"{PREFIX}([A-Za-z0-9_-]{{{_BODY_LENGTH}}})([0-9A-Za-z]{{6}})")
@@ -31,36 +32,36 @@ _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RefreshToken:
-    """What a refresh token says."""
+    """The content of a refresh token."""
 
     key_id: int
     handle: bytes
     generation: int
 
     def child(self) -> "RefreshToken":
-        """The token that takes its place. It keeps the key, so that the child is the same on every replica."""
+        """Return the token that replaces this one. It keeps the key, so that every process makes the same child."""
         return replace(self, generation=self.generation + 1)
 
 
 class RefreshTokenCodec:
-    """Makes and opens refresh tokens. The keys never enter the database, so a dump of it holds no usable token."""
+    """Encodes and decodes refresh tokens. The keys never enter the database, so a dump of it holds no usable token."""
 
     def __init__(self, keys: Mapping[int, bytes], *, current_id: int) -> None:
-        """`keys`: 32 bytes each, by id; `current_id`: the one for new sessions."""
+        """`keys`: 32 bytes each, by id; `current_id`: the key for new sessions."""
         self._keys, self._current_id = keys, current_id
 
-    def new(self) -> RefreshToken:
-        """The first token of a session."""
+    def create(self) -> RefreshToken:
+        """Return the first token of a new session, with a random handle."""
         return RefreshToken(self._current_id, secrets.token_bytes(HANDLE_BYTES), 0)
 
-    def seal(self, token: RefreshToken) -> str:
-        """The token as the client gets it."""
-        sealed = _LAYOUT.pack(token.key_id, token.handle, token.generation)
-        text = PREFIX + encode_base64url(sealed + self._mac(token.key_id, sealed))
+    def encode(self, token: RefreshToken) -> str:
+        """Return the text that the client gets."""
+        body = _LAYOUT.pack(token.key_id, token.handle, token.generation)
+        text = PREFIX + encode_base64url(body + self._mac(token.key_id, body))
         return text + _checksum(text)
 
-    def open(self, text: str) -> RefreshToken:
-        """Raises InvalidGrant for everything that is not sealed with one of the keys."""
+    def decode(self, text: str) -> RefreshToken:
+        """Return the content of a refresh token. Raise InvalidGrant unless its MAC was made with one of the keys."""
         shape = _SHAPE.fullmatch(text)
         if shape is None or not hmac.compare_digest(_checksum(PREFIX + shape[1]), shape[2]):
             raise InvalidGrant("The refresh token is malformed.")
@@ -68,20 +69,20 @@ class RefreshTokenCodec:
             content = decode_base64url(shape[1])
         except ValueError as error:
             raise InvalidGrant("The refresh token is malformed.") from error
-        sealed, mac = content[: _LAYOUT.size], content[_LAYOUT.size :]
-        key_id, handle, generation = _LAYOUT.unpack(sealed)
-        if key_id not in self._keys or not hmac.compare_digest(self._mac(key_id, sealed), mac):
+        body, mac = content[: _LAYOUT.size], content[_LAYOUT.size :]
+        key_id, handle, generation = _LAYOUT.unpack(body)
+        if key_id not in self._keys or not hmac.compare_digest(self._mac(key_id, body), mac):
             raise InvalidGrant("The refresh token is not valid.")
-        if generation >= LAST_GENERATION:
+        if generation >= MAX_GENERATION:
             raise InvalidGrant("The refresh token is not valid.")
         return RefreshToken(key_id, handle, generation)
 
-    def _mac(self, key_id: int, sealed: bytes) -> bytes:
-        return hmac.digest(self._keys[key_id], b"authmint refresh token" + sealed, "sha256")
+    def _mac(self, key_id: int, body: bytes) -> bytes:
+        return hmac.digest(self._keys[key_id], _MAC_LABEL + body, "sha256")
 
 
 def has_refresh_token_prefix(text: str) -> bool:
-    """Whether it begins as ours do; whether it is one, `RefreshTokenCodec.open` tells."""
+    """Return whether `text` begins like a refresh token. Only `RefreshTokenCodec.decode` can say whether it is one."""
     return text.startswith(PREFIX)
 
 

@@ -1,29 +1,29 @@
-"""What a refresh token is worth: the one decision of this room, without a database and without a clock of its own.
+"""The rules for refresh tokens (RFC 9700, section 4.14.2) as one pure function, without a database and without a clock.
 
-`ROTATE` in the store carries the row of the table that says "rotate" out in one statement; the others are decided here, of a
-session that was read after that statement had found nothing to do.
+The statement `SessionStore.ROTATE` applies the "rotate" row of the table below. If it changes nothing, the session is read, and
+`decide` chooses among the other rows.
 """
 
 from enum import Enum
 
 
-class Verdict(Enum):
-    """What is done with a refresh token."""
+class RotationDecision(Enum):
+    """What happens to a presented refresh token."""
 
-    ROTATE = "the current token: it is redeemed, and its child takes its place"
-    REPEAT = "the token before it, within the grace period: the same child once more, for whoever lost the answer"
-    REVOKE = "a token that was redeemed before: whoever holds the other copy is not the same, so the session ends"
-    REFUSE = "nothing is given, and nothing changes"
+    ROTATE = "the current token: it is redeemed, and its child replaces it"
+    REPEAT = "the parent of the current token, within the grace period: the same child again, since the response may be lost"
+    REVOKE = "a token that was redeemed before: two parties may hold it, so the session is revoked"
+    REFUSE = "nothing is issued, and nothing changes"
 
 
 def decide(
     presented: int, *, current: int, is_live: bool, is_own: bool, seconds_since_rotation: float, grace: float
-) -> Verdict:
-    """What becomes of a refresh token with a good seal (RFC 9700, section 4.14.2).
+) -> RotationDecision:
+    """Return what happens to a refresh token whose MAC is valid (RFC 9700, section 4.14.2).
 
-    | session | presented by | generation | since the last rotation | verdict |
+    | session | presented by | generation | since the last rotation | decision |
     |---|---|---|---|---|
-    | has ended, or person or client disabled | anyone | any | any | refuse |
+    | revoked, expired, or account or client disabled | any client | any | any | refuse |
     | live | another client | any | any | refuse |
     | live | its client | current | any | rotate |
     | live | its client | current - 1 | at most `grace` | repeat |
@@ -31,12 +31,13 @@ def decide(
     | live | its client | older | any | revoke |
     | live | its client | later than current | any | refuse |
 
-    `presented`, `current`: generations; `grace`: seconds. Another client's token is not that client's to end. A generation
-    that was never given out can only come of a database that was set back: its person signs in again, and nobody is blamed.
+    `presented`, `current`: generations; `grace`: seconds. A client cannot revoke the session of another client. A generation
+    later than the current one means that the database was restored from a backup: the person signs in again, and this is not
+    counted as reuse.
     """
     if not is_live or not is_own or presented > current:
-        return Verdict.REFUSE
+        return RotationDecision.REFUSE
     if presented == current:
-        return Verdict.ROTATE
+        return RotationDecision.ROTATE
     is_parent = presented == current - 1
-    return Verdict.REPEAT if is_parent and seconds_since_rotation <= grace else Verdict.REVOKE
+    return RotationDecision.REPEAT if is_parent and seconds_since_rotation <= grace else RotationDecision.REVOKE

@@ -1,14 +1,14 @@
-"""A session, and how long one lasts."""
+"""A session and its lifetimes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What a refresh needs to know of a session."""
+    """The part of a session that a refresh needs."""
 
     id: str
-    """The `sid` claim. Not the handle: whoever sees an access token learns nothing about the refresh token."""
+    """The `sid` claim. It is not the handle, so an access token reveals nothing about the refresh token."""
     account_id: str
     client_id: str
     scopes: frozenset[str]
@@ -16,12 +16,12 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a session lasts, in seconds, unless its client has limits of its own."""
+class SessionLifetimes:
+    """How long sessions live, in seconds. A client can have values of its own."""
 
     grace: int
-    """How long the token before the current one still brings the current one, for whoever lost the answer."""
+    """How long the parent of the current token may be presented again, by a client that lost the response."""
     idle: int
-    """Without a refresh for this long, the session ends."""
+    """The session expires after this time without a refresh."""
     absolute: int
-    """The session ends this long after the sign-in, whatever happens."""
+    """The session expires this long after the sign-in, even if it is refreshed."""

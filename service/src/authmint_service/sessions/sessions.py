@@ -1,4 +1,4 @@
-"""Starting a session and redeeming its refresh tokens, with rules for those that are not the current one (RFC 9700, 4.14)."""
+"""Starts, refreshes, lists and revokes sessions. Reused refresh tokens are found as RFC 9700, section 4.14, asks."""
 
 import uuid
 from collections.abc import Callable, Collection, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.logs import tell_also
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
-from authmint_service.sessions.rotation_rules import Verdict, decide
+from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.session import Session
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
 class RefreshTokenReused(InvalidGrant):
-    """A token that was redeemed before came again: whoever holds the other copy is not the same. The session is over."""
+    """A redeemed refresh token was presented again, so two parties may hold it. The session has been revoked."""
 
     default_description = "The refresh token is not valid."
 
@@ -24,31 +24,31 @@ class RefreshTokenReused(InvalidGrant):
 
 @dataclass(frozen=True, slots=True)
 class SessionWithToken:
-    """A session and the refresh token that is current in it now."""
+    """A session and its current refresh token."""
 
     session: Session
     refresh_token: str
 
 
 class Sessions:
-    """Sessions as the grants see them."""
+    """The operations on sessions that grants and endpoints use."""
 
     def __init__(
         self,
         store: SessionStore,
-        sealer: RefreshTokenCodec,
+        codec: RefreshTokenCodec,
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
     ) -> None:
-        """`clock`: seconds since the epoch; `count`: how many were started, refreshed, ended, or ended because of reuse."""
-        self._store, self._sealer, self._clock, self._count = store, sealer, clock, count
+        """`clock`: seconds since the epoch; `count`: receives an event (started, refreshed, revoked, reused) and a number."""
+        self._store, self._codec, self._clock, self._count = store, codec, clock, count
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
         ip_address: str | None = None,
     ) -> SessionWithToken:  # fmt: skip
-        """A new session. Raises InvalidGrant if its person or client was disabled meanwhile, or the password changed."""
-        token = self._sealer.new()
+        """Start a session. Raise InvalidGrant if account or client was disabled meanwhile, or the password changed."""
+        token = self._codec.create()
         session = Session(id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences)
         started = await self._store.start(
             token, session, self._clock(), credentials_version=credentials_version, ip_address=ip_address
@@ -56,41 +56,41 @@ class Sessions:
         if not started:
             raise InvalidGrant
         self._count("started", 1)
-        return SessionWithToken(session, self._sealer.seal(token))
+        return SessionWithToken(session, self._codec.encode(token))
 
     async def redeem(
         self, text: str, *, client_id: str, scopes: Collection[str] = (), audiences: Collection[str] = ()
     ) -> SessionWithToken:
-        """The session of a refresh token, and the token that takes its place. Never for more than the session has.
+        """Redeem a refresh token. Return its session and the refresh token that replaces it.
 
-        Raises InvalidGrant for a token that brings nothing, RefreshTokenReused when that ended the session, and InvalidScope or
-        InvalidTarget, with nothing changed, when more is asked for than was granted.
+        Raise InvalidGrant for a token that is not valid, RefreshTokenReused if that revoked the session, and InvalidScope or
+        InvalidTarget, with nothing changed, for a scope or audience that the session does not have.
         """
-        token, now = self._sealer.open(text), self._clock()
+        token, now = self._codec.decode(text), self._clock()
         session = await self._store.rotate(token, client_id=client_id, scopes=scopes, audiences=audiences, now=now)
         if session is None:
             stored = await self._store.find(token.handle, now)
-            session = await self._why(token, stored, client_id, scopes, audiences, now)
+            session = await self._explain_unrotated(token, stored, client_id, scopes, audiences, now)
         self._count("refreshed", 1)
-        return SessionWithToken(session, self._sealer.seal(token.child()))
+        return SessionWithToken(session, self._codec.encode(token.child()))
 
-    async def revoke(self, text: str, *, client_id: str) -> Session | None:
-        """Ends the session of a refresh token of this client, whichever generation it is (RFC 7009, section 2.1).
+    async def revoke_by_token(self, text: str, *, client_id: str) -> Session | None:
+        """Revoke the session of a refresh token of this client, of any generation (RFC 7009, section 2.1).
 
-        None when there was nothing to end. A token without our seal is not asked of the database.
+        Return the session; None if nothing was revoked. A token whose MAC is wrong never reaches the database.
         """
         try:
-            token = self._sealer.open(text)
+            token = self._codec.decode(text)
         except InvalidGrant:
             return None
-        session = await self._store.revoke(token.handle, self._clock(), client_id=client_id)
-        self._count("ended", session is not None)
+        session = await self._store.revoke_by_handle(token.handle, self._clock(), client_id=client_id)
+        self._count("revoked", session is not None)
         return session
 
     async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
-        """The live session whose current token this is, if it is this client's."""
+        """Return the live session of this client whose current refresh token is `text`; else None."""
         try:
-            token = self._sealer.open(text)
+            token = self._codec.decode(text)
         except InvalidGrant:
             return None
         stored = await self._store.find(token.handle, self._clock())
@@ -98,48 +98,48 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
-    async def end(self, session_id: str, *, account_id: str) -> bool:
-        """Ends one session of a person. Whether there was one."""
-        ended = await self._store.end(session_id, account_id, self._clock())
-        self._count("ended", ended)
-        return ended
+    async def revoke(self, session_id: str, *, account_id: str) -> bool:
+        """Revoke one session of an account. Return whether there was one to revoke."""
+        revoked = await self._store.revoke(session_id, account_id, self._clock())
+        self._count("revoked", revoked)
+        return revoked
 
-    async def end_others(self, account_id: str, *, kept: str | None) -> None:
-        """Ends all sessions of a person but one; None: all."""
-        self._count("ended", await self._store.end_others(account_id, kept, self._clock()))
+    async def revoke_others(self, account_id: str, *, except_id: str | None) -> None:
+        """Revoke all sessions of an account except one; with None, all of them."""
+        self._count("revoked", await self._store.revoke_others(account_id, except_id, self._clock()))
 
     async def is_live(self, session_id: str) -> bool:
-        """Whether it has not ended, in whatever way."""
+        """Return whether the session is neither revoked nor expired, and its account and client are enabled."""
         return await self._store.is_live(session_id, self._clock())
 
-    async def of(self, account_id: str) -> Sequence[SessionSummary]:
-        """The live sessions of a person, the one used last first."""
+    async def list_for_account(self, account_id: str) -> Sequence[SessionSummary]:
+        """Return the live sessions of an account, the one used last first."""
         return await self._store.list(account_id, self._clock())
 
-    async def _why(
+    async def _explain_unrotated(
         self, token: RefreshToken, stored: StoredSession | None, client_id: str,
         scopes: Collection[str], audiences: Collection[str], now: float,
     ) -> Session:  # fmt: skip
-        """The session after all, when this is a retry of the last rotation; else the reason why not."""
+        """Return the session if this repeats the last rotation; else raise the reason why it was not rotated."""
         if stored is not None:
             tell_also(sub=stored.session.account_id, sid=stored.session.id)
-        verdict = Verdict.REFUSE if stored is None else self._decide(token, stored, client_id, now)
-        if stored is None or verdict is Verdict.REFUSE:
+        decision = RotationDecision.REFUSE if stored is None else self._decide(token, stored, client_id, now)
+        if stored is None or decision is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
-        if verdict is Verdict.REVOKE:
-            await self._store.revoke(token.handle, now, client_id=client_id)
+        if decision is RotationDecision.REVOKE:
+            await self._store.revoke_by_handle(token.handle, now, client_id=client_id)
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):
             raise InvalidScope("The scope is wider than the one that was granted.")
         if not set(stored.session.audiences).issuperset(audiences):
             raise InvalidTarget
-        if verdict is Verdict.ROTATE:
-            # The statement found nothing to rotate, and now there is: its person or client was enabled in between.
+        if decision is RotationDecision.ROTATE:
+            # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
         return stored.session
 
-    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> Verdict:
+    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> RotationDecision:
         return decide(
             token.generation,
             current=stored.generation,

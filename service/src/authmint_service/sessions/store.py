@@ -1,4 +1,4 @@
-"""Sessions in the database. Whoever rotates or ends one writes its row, so PostgreSQL puts them in an order."""
+"""Sessions in the database. Each rotation and each revocation writes the session's row, so PostgreSQL orders them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import asyncpg
 
 from authmint_service.database import Database, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import Limits, Session
+from authmint_service.sessions.session import Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSummary:
-    """A live session as the person it belongs to sees it. Times are seconds since the epoch."""
+    """A live session as its account sees it. Times are seconds since the epoch."""
 
     id: str
     client_id: str
@@ -21,29 +21,29 @@ class SessionSummary:
     last_used_at: float
     expires_at: float
     ip_address: str | None
-    """The address of whoever signed in, as this service saw it."""
+    """The IP address that the sign-in came from, as this service saw it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSession:
-    """A session's row, as the unhappy path needs it."""
+    """A session's row, read when a rotation changed nothing."""
 
     session: Session
     generation: int
     rotated_at: float
     grace: int
-    """Seconds in which the token before the current one still brings the current one."""
+    """Seconds in which the parent of the current token may be presented again."""
     is_live: bool
-    """Not revoked, not expired, and neither its person nor its client disabled."""
+    """Neither revoked nor expired, and both account and client are enabled."""
 
 
 class SessionStore:
-    """Starts, rotates, finds, lists and ends sessions; each method is one statement."""
+    """Starts, rotates, finds, lists and revokes sessions. Each method is one statement."""
 
-    def __init__(self, database: Database, limits: Limits) -> None:
-        self._database, self._limits = database, limits
+    def __init__(self, database: Database, lifetimes: SessionLifetimes) -> None:
+        self._database, self._lifetimes = database, lifetimes
 
-    # The locks on the person and the client make whoever disables one of them wait for this row, and then end it.
+    # The locks on account and client: a transaction that disables one of them waits for this row, and then revokes it.
     _START = """
         WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled AND credentials_version = $10 FOR SHARE),
              client AS (SELECT client_id, coalesce(session_idle_ttl, $8) * interval '1 second' AS idle,
@@ -60,15 +60,15 @@ class SessionStore:
     async def start(
         self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, ip_address: str | None
     ) -> bool:
-        """Whether the session now exists: not if its person or client was disabled meanwhile, or the password changed."""
+        """Insert the session. Return False if account or client was disabled meanwhile, or the password changed."""
         started = await self._database.fetch_value(
             self._START, token.handle, session.id, session.account_id, session.client_id, sorted(session.scopes),
-            list(session.audiences), to_datetime(now), self._limits.idle, self._limits.absolute,
+            list(session.audiences), to_datetime(now), self._lifetimes.idle, self._lifetimes.absolute,
             credentials_version, ip_address,
         )  # fmt: skip
         return started is not None
 
-    # One statement decides: of any number that come with one generation, one finds it, and the others find the next.
+    # One statement decides: of concurrent requests with one generation, one finds it, and the others find the next.
     ROTATE = """
         UPDATE sessions AS s
            SET generation = s.generation + 1, rotated_at = $4,
@@ -84,12 +84,12 @@ class SessionStore:
     async def rotate(
         self, token: RefreshToken, *, client_id: str, scopes: Collection[str], audiences: Collection[str], now: float
     ) -> Session | None:
-        """The session, now one generation on; None, and nothing changed, if `token` is not its current token.
+        """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
 
-        None as well if the session has ended, or has not all of `scopes` and `audiences`.
+        Return None as well if the session is not live, or lacks one of `scopes` and `audiences`.
         """
         row = await self._database.fetch_row(
-            self.ROTATE, token.handle, token.generation, client_id, to_datetime(now), self._limits.idle,
+            self.ROTATE, token.handle, token.generation, client_id, to_datetime(now), self._lifetimes.idle,
             list(scopes), list(audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
@@ -104,7 +104,7 @@ class SessionStore:
     """
 
     async def find(self, handle: bytes, now: float) -> StoredSession | None:
-        row = await self._database.fetch_row(self._FIND, handle, to_datetime(now), self._limits.grace)
+        row = await self._database.fetch_row(self._FIND, handle, to_datetime(now), self._lifetimes.grace)
         if row is None:
             return None
         return StoredSession(
@@ -118,18 +118,18 @@ class SessionStore:
         RETURNING id, account_id, client_id, scopes, audiences
     """
 
-    async def revoke(self, handle: bytes, now: float, *, client_id: str) -> Session | None:
-        """Ends the session if it is this client's: none of its refresh tokens brings anything once this returns.
+    async def revoke_by_handle(self, handle: bytes, now: float, *, client_id: str) -> Session | None:
+        """Revoke the session if it is this client's. Once this returns, none of its refresh tokens is valid.
 
-        The session; None if there was nothing to end.
+        Return the session; None if nothing was revoked.
         """
         row = await self._database.fetch_row(self._REVOKE, handle, to_datetime(now), client_id)
         return None if row is None else _session(row)
 
     _END = "UPDATE sessions SET revoked_at = $3 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL RETURNING id"
 
-    async def end(self, session_id: str, account_id: str, now: float) -> bool:
-        """Ends one session of a person. Whether there was one."""
+    async def revoke(self, session_id: str, account_id: str, now: float) -> bool:
+        """Revoke one session of an account. Return whether there was one to revoke."""
         return await self._database.fetch_value(self._END, session_id, account_id, to_datetime(now)) is not None
 
     _END_OTHERS = """
@@ -139,14 +139,14 @@ class SessionStore:
         SELECT count(*) FROM ended
     """
 
-    async def end_others(self, account_id: str, kept: str | None, now: float) -> int:
-        """Ends all sessions of a person but one; None: all. How many."""
-        return int(await self._database.fetch_value(self._END_OTHERS, account_id, kept, to_datetime(now)))
+    async def revoke_others(self, account_id: str, except_id: str | None, now: float) -> int:
+        """Revoke all sessions of an account except one; with None, all. Return how many."""
+        return int(await self._database.fetch_value(self._END_OTHERS, account_id, except_id, to_datetime(now)))
 
     _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('sessions') AND reltuples >= 0"
 
     async def estimate(self) -> float | None:
-        """How many rows there are, as PostgreSQL thought when it last looked; None if it never has. Counts nothing."""
+        """Return PostgreSQL's last estimate of the number of rows; None if there is none. This counts nothing."""
         rows: float | None = await self._database.fetch_value(self._ESTIMATE)
         return rows
 
@@ -157,7 +157,7 @@ class SessionStore:
     """
 
     async def is_live(self, session_id: str, now: float) -> bool:
-        """Whether its refresh token would bring anything."""
+        """Return whether the session can be refreshed."""
         return await self._database.fetch_value(self._IS_LIVE, session_id, to_datetime(now)) is True
 
     _LIST = """
@@ -170,7 +170,7 @@ class SessionStore:
     """
 
     async def list(self, account_id: str, now: float) -> Sequence[SessionSummary]:
-        """The live sessions of a person, the one used last first."""
+        """Return the live sessions of an account, the one used last first."""
         return [
             SessionSummary(
                 id=str(row["id"]), client_id=row["client_id"], client_name=row["name"], started_at=row["started_at"],
@@ -179,7 +179,7 @@ class SessionStore:
             for row in await self._database.fetch_all(self._LIST, account_id, to_datetime(now))
         ]  # fmt: skip
 
-    # What is over is found by walking the primary key: an index on the times would have to be written by every refresh.
+    # Old sessions are found by walking the primary key: every refresh would have to write an index on the times.
     _PRUNE = """
         WITH walked AS (SELECT handle, idle_expires_at, revoked_at FROM sessions WHERE handle > $1 ORDER BY handle LIMIT $3),
              deleted AS (DELETE FROM sessions
@@ -188,12 +188,12 @@ class SessionStore:
         SELECT (SELECT handle FROM walked ORDER BY handle DESC LIMIT 1) AS last, (SELECT count(*) FROM deleted) AS deleted
     """
 
-    async def prune(self, before: float, *, after: bytes, most: int) -> tuple[bytes | None, int]:
-        """Looks at `most` sessions with a handle `after` this one, and deletes those that were over `before` (seconds).
+    async def prune(self, before: float, *, after: bytes, limit: int) -> tuple[bytes | None, int]:
+        """Check the next `limit` sessions by handle, and delete those revoked or expired `before` this time (seconds).
 
-        The last handle it looked at, None at the end of the table; and how many were deleted.
+        Return the last handle that was checked, None at the end of the table; and how many were deleted.
         """
-        row = await self._database.fetch_row(self._PRUNE, after, to_datetime(before), most)
+        row = await self._database.fetch_row(self._PRUNE, after, to_datetime(before), limit)
         return (None, 0) if row is None else (row["last"], row["deleted"])
 
 

@@ -1,22 +1,27 @@
-"""The keys that sign tokens: they follow each other by time, encrypted in the database, open only in processes that sign."""
+"""The keys that sign tokens. They rotate by time.
+
+Private keys are encrypted in the database, and decrypted only in the memory of processes that sign. The commands `keys …`
+change keys. Each process loads them every few seconds into its `KeyRing`, which signs tokens and is the key set that verifies
+them.
+"""
 
 from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoch, rotate_emergency
 from authmint_service.signing_keys.imported import read_imported_key
 from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, SharedSecretKeyRing, public_jwks
 from authmint_service.signing_keys.rotation import KeyRotation
-from authmint_service.signing_keys.schedule import MAX_AGE, STALE, Policy, Schedule, State
+from authmint_service.signing_keys.schedule import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
 __all__ = [
+    "JWKS_STALE_SECONDS",
     "MAX_AGE",
-    "STALE",
     "EmergencyRotation",
     "KeyRing",
     "KeyRotation",
-    "Policy",
     "PublishedDocument",
     "RaiseEpoch",
     "RotatingKeyRing",
+    "RotationPolicy",
     "Schedule",
     "SharedSecretKeyRing",
     "SigningKeyStore",

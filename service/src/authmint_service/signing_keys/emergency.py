@@ -1,34 +1,35 @@
-"""The day a key leaks: another one signs at once, and nothing that was signed before is believed any longer."""
+"""What to do when a key has leaked: a new key signs at once, and no token that was signed before is accepted."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.jose import SigningKey
-from authmint_service.signing_keys.schedule import Policy
+from authmint_service.signing_keys.schedule import RotationPolicy
 from authmint_service.signing_keys.store import SigningKeyStore
 
 RaiseEpoch = Callable[[float], Awaitable[None]]
-"""Tells all who follow the list of ended sessions that no token issued before this time (seconds) is good."""
+"""Puts on the revocation list that every token issued up to this time (seconds since the epoch) is revoked."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmergencyRotation:
-    """The key that signs now, and those that were revoked for it."""
+    """The new active key, and the keys that were revoked."""
 
     kid: str
     revoked: Sequence[str]
 
 
 async def rotate_emergency(
-    store: SigningKeyStore, policy: Policy, now: float, raise_not_before: RaiseEpoch
+    store: SigningKeyStore, policy: RotationPolicy, now: float, raise_epoch: RaiseEpoch
 ) -> EmergencyRotation:
-    """Whoever had one key may have had all of them, the announced one too. May be repeated when it fails half-way.
+    """Replace all keys by a new one, and revoke all tokens that were signed before. May be repeated if it fails half-way.
 
-    Raises DatabaseUnavailable. `now`: seconds, by the database's clock.
+    An attacker who had one key may have had all of them, the announced one too. Raise DatabaseUnavailable. `now`: seconds since
+    the epoch, by the database's clock.
     """
     key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
     revoked = await store.replace_all(key, policy, now)
-    # Afterwards: tokens that are issued between the two are signed with the new key and still refused, which costs a refresh.
-    await raise_not_before(now)
+    # The epoch comes last: a token issued in between is signed with the new key and still refused, which costs one refresh.
+    await raise_epoch(now)
     return EmergencyRotation(key.kid, revoked)

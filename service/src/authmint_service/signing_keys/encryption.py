@@ -1,4 +1,4 @@
-"""Private keys at rest: AES-256-GCM (NIST SP 800-38D), bound to the `kid` and the algorithm of the row they stand in."""
+"""Encryption of private keys at rest: AES-256-GCM (NIST SP 800-38D), bound to the `kid` and the algorithm of their row."""
 
 import secrets
 from collections.abc import Mapping
@@ -10,17 +10,17 @@ NONCE_BYTES = 12
 
 
 class KeyDecryptionError(Exception):
-    """A stored key cannot be decrypted. The message names the key and says what is missing."""
+    """A stored key cannot be decrypted. The message names the key and the reason."""
 
 
 def encrypt(secret: bytes, pem: bytes, *, kid: str, algorithm: str) -> bytes:
-    """Nonce and ciphertext of a private key."""
+    """Encrypt a private key. Return nonce and ciphertext."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     return nonce + AESGCM(secret).encrypt(nonce, pem, _context(kid, algorithm))
 
 
 def decrypt(secrets_by_id: Mapping[int, bytes], key_id: int, encrypted: bytes, *, kid: str, algorithm: str) -> bytes:
-    """The private key as PEM. Raises KeyDecryptionError."""
+    """Return the private key as PEM. Raise KeyDecryptionError."""
     if key_id not in secrets_by_id:
         raise KeyDecryptionError(
             f"Signing key {kid} needs the encryption key {key_id}, which AUTHMINT_KEY_ENCRYPTION_KEYS lacks."
@@ -36,5 +36,5 @@ def decrypt(secrets_by_id: Mapping[int, bytes], key_id: int, encrypted: bytes, *
 
 
 def _context(kid: str, algorithm: str) -> bytes:
-    # Authenticated with the key, so that a row cannot be made to pass for another.
+    # Authenticated with the key, so that a ciphertext cannot be moved to another row.
     return f"signing-key/v1 {kid} {algorithm}".encode()

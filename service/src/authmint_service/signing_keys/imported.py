@@ -1,14 +1,14 @@
-"""Keys brought from outside: PEM (PKCS #8, SEC 1, PKCS #1) or a private JWK, and what is asked of them before they may sign."""
+"""Keys from outside, as PEM (PKCS #8, SEC 1, PKCS #1) or a private JWK, and the checks that they must pass."""
 
 from authmint.jose import SigningKey, decode_base64url, read_json_object
 from authmint_service.errors import InvalidValue
 
-LARGEST = 65_536
+MAX_BYTES = 65_536
 RSA_BITS = range(2048, 4097)
 MIN_EXPONENT = 65_537
 
-# Private keys that everybody has, by thumbprint.
-EXAMPLES = {
+# Published private keys, by thumbprint (RFC 7638).
+EXAMPLE_KEYS = {
     "IsUn6_e04MaShXFIISMp4kG62LWzMIPy_MvSA5pJgX8": "RFC 7515, appendix A.2",
     "oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U": "RFC 7515, appendix A.3",
     "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s": "RFC 7517, appendix A",
@@ -19,8 +19,8 @@ EXAMPLES = {
 
 
 def read_imported_key(content: bytes, algorithm: str | None) -> SigningKey:
-    """The key in a file. Without `algorithm` it gets the one of its curve, or RS256. Raises Invalid, saying why."""
-    if len(content) > LARGEST:
+    """Return the key in a file. `algorithm`: None for that of its curve, or RS256. Raise InvalidValue with the reason."""
+    if len(content) > MAX_BYTES:
         raise InvalidValue("The key is refused: no key is this long.")
     try:
         key = _read(content, algorithm)
@@ -28,8 +28,8 @@ def read_imported_key(content: bytes, algorithm: str | None) -> SigningKey:
         reason = str(error) if str(error).endswith(".") else "It is neither unencrypted PEM nor a private JWK."
         raise InvalidValue(f"The key is refused. {reason}") from error
     _check_strength(key.public_jwk())
-    if key.kid in EXAMPLES:
-        raise InvalidValue(f"The key is refused: it is the example of {EXAMPLES[key.kid]}, and everybody has it.")
+    if key.kid in EXAMPLE_KEYS:
+        raise InvalidValue(f"The key is refused: it is the example of {EXAMPLE_KEYS[key.kid]}, and it is public.")
     return key
 
 
@@ -39,7 +39,7 @@ def _read(content: bytes, algorithm: str | None) -> SigningKey:
     members = read_json_object(content)
     named = members.get("alg", algorithm)
     if algorithm is not None and named != algorithm:
-        raise ValueError(f"The JWK says that it is for {named}.")
+        raise ValueError(f"The JWK is for {named}.")
     return SigningKey.from_jwk(members if named is None else members | {"alg": named})
 
 

@@ -1,7 +1,7 @@
-"""The keys in the memory of one process: who signs, and what is published, at this moment.
+"""The key ring: the keys in the memory of one process, which of them signs, and which are published at this time.
 
-Replaced as a whole on the event loop's thread; readers never wait. The ring keeps serving while the database is away, and
-goes on from state to state by the clock.
+A ring is replaced as a whole on the event loop's thread, so readers never wait. It keeps working while the database is
+unavailable: keys change their states by the clock.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ NONE_USABLE = "No signing key can be used at the moment. Try again later."
 
 @dataclass(frozen=True, slots=True)
 class PublishedDocument:
-    """A document for everybody, as it goes over the network, and the tag that changes with it (RFC 9110, section 8.8.3)."""
+    """A public JSON document as bytes, and the entity tag that changes with it (RFC 9110, section 8.8.3)."""
 
     content: bytes
     tag: str
@@ -35,19 +35,49 @@ class PublishedDocument:
 
 
 class KeyRing(Protocol):
-    """What signs the service's tokens (TemporarilyUnavailable while there is nothing), and verifies them: a key set."""
+    """Signs the service's tokens, verifies them (it is a key set), and publishes the public keys."""
 
     @property
-    def signer(self) -> TokenSigner: ...
-    def find(self, kid: str | None) -> VerifyingKey | None: ...
-    async def fetch(self, kid: str) -> VerifyingKey: ...
+    def signer(self) -> TokenSigner:
+        """The signer of the active key. Raise TemporarilyUnavailable while there is none."""
+
+    @property
+    def keys(self) -> Sequence[StoredKey]:
+        """The stored keys, the newest first; none for a shared secret."""
+
+    @property
+    def publishes_keys(self) -> bool:
+        """Whether there is a JWK set and a key history to publish."""
+
+    @property
+    def jwks(self) -> PublishedDocument:
+        """The public keys as a JWK set (RFC 7517, section 5). Raise TemporarilyUnavailable while there are none."""
+
+    @property
+    def history(self) -> PublishedDocument:
+        """The `kid`, algorithm and times of every key, without the keys themselves."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the ring cannot sign, as a sentence for operators; None if it can."""
+
+    def states(self) -> Mapping[str, int]:
+        """Return the number of keys in each state, and of those that are unusable; empty for a shared secret."""
+
+    def find(self, kid: str | None) -> VerifyingKey | None:
+        """Return the published key with this `kid`, or None."""
+
+    async def fetch(self, kid: str) -> VerifyingKey:
+        """Return the key for a `kid` that `find` does not know. Raise InvalidToken, IssuerUnavailable."""
 
 
 class RotatingKeyRing:
-    """Empty until `replace`. It is itself the key set of our own resource server, `/account/v1`."""
+    """The ring of the keys in the database. It is empty until `replace` is called."""
+
+    publishes_keys = True
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the epoch, as the database has them."""
+        """`clock`: seconds since the epoch, by the database's clock."""
         self._clock = clock
         self.keys: Sequence[StoredKey] = ()
         self._signer: TokenSigner | None = None
@@ -58,41 +88,37 @@ class RotatingKeyRing:
 
     @property
     def signer(self) -> TokenSigner:
-        """The active key's. No other key ever stands in for it."""
-        self._settle_if_due()
+        """The signer of the active key. No other key ever replaces it."""
+        self._apply_schedule_if_due()
         if self._signer is None:
             raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
         return self._signer
 
     @property
     def jwks(self) -> PublishedDocument:
-        """The public keys as a JWK set (RFC 7517, section 5)."""
-        self._settle_if_due()
+        self._apply_schedule_if_due()
         if self._jwks is None:
             raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
         return self._jwks
 
     @property
     def history(self) -> PublishedDocument:
-        """What became of which key: times and names, and nothing of the keys themselves."""
         return self._history
 
     @property
     def problem(self) -> str | None:
-        """A sentence for people; None when the ring can sign."""
-        self._settle_if_due()
+        self._apply_schedule_if_due()
         if self._signer is not None:
             return None
         return "No signing key can be used: the log says why." if self.keys else "The signing keys are not loaded yet."
 
     def states(self) -> Mapping[str, int]:
-        """How many keys there are in each state, those that cannot be used apart."""
         now = self._clock()
         found = Counter(key.schedule.state(now).value for key in self.keys if key.problem is None)
         return {**dict.fromkeys(State, 0), **found, "unusable": sum(key.problem is not None for key in self.keys)}
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        self._settle_if_due()
+        self._apply_schedule_if_due()
         return None if kid is None else self._verifying.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
@@ -101,12 +127,12 @@ class RotatingKeyRing:
         raise InvalidToken("unknown_key")
 
     def replace(self, keys: Sequence[StoredKey]) -> None:
-        """Other keys instead of these."""
+        """Replace all keys of the ring by `keys`, the newest first."""
         self.keys = keys
-        self._history = PublishedDocument.of({"keys": [_told(key) for key in keys]})
+        self._history = PublishedDocument.of({"keys": [_history_entry(key) for key in keys]})
         self._apply_schedule()
 
-    def _settle_if_due(self) -> None:
+    def _apply_schedule_if_due(self) -> None:
         if self._clock() >= self._changes_at:
             self._apply_schedule()
 
@@ -124,12 +150,20 @@ class RotatingKeyRing:
 
 
 class SharedSecretKeyRing:
-    """HS256: one secret for everything, and nothing to publish."""
+    """The ring of one shared secret (HS256). It never changes and publishes nothing."""
+
+    publishes_keys = False
+    problem = None
 
     def __init__(self, secret: bytes) -> None:
-        """Raises ValueError for less than 32 bytes."""
+        """Raise ValueError for less than 32 bytes."""
         signer = SharedSecretSigner(secret)
         self.signer, self._key = TokenSigner(signer), signer.verifying_key
+        self.keys: Sequence[StoredKey] = ()
+        self.jwks = self.history = PublishedDocument.of({"keys": []})
+
+    def states(self) -> Mapping[str, int]:
+        return {}
 
     def find(self, _: str | None) -> VerifyingKey | None:
         return self._key
@@ -139,12 +173,12 @@ class SharedSecretKeyRing:
 
 
 def public_jwks(keys: Sequence[StoredKey], now: float) -> list[dict[str, str]]:
-    """The public halves of those that are published."""
+    """Return the public JWKs of the keys that are published at `now`, seconds since the epoch."""
     published = [key.signer for key in keys if key.signer is not None and key.schedule.state(now) in PUBLISHED]
     return [jwk for signer in published if (jwk := signer.public_jwk())]
 
 
-def _told(key: StoredKey) -> dict[str, Any]:
+def _history_entry(key: StoredKey) -> dict[str, Any]:
     schedule = key.schedule
     times = {
         "published_at": schedule.published_at,
@@ -153,5 +187,5 @@ def _told(key: StoredKey) -> dict[str, Any]:
         "withdrawn_at": schedule.withdrawn_at,
         "revoked_at": schedule.revoked_at,
     }
-    # As in OpenID Federation's historical keys: whole seconds, and what has no date is left out.
+    # As in OpenID Federation's historical keys: whole seconds, and a time without a value is left out.
     return {"kid": key.kid, "alg": key.algorithm, **{name: int(time) for name, time in times.items() if time is not None}}

@@ -1,32 +1,34 @@
-"""Keeps a process's key ring in step with the database, and lets keys follow each other."""
+"""Keeps the key ring of a process up to date with the database, and makes the next key when it is due."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from authmint_service.signing_keys.ring import RotatingKeyRing
-from authmint_service.signing_keys.schedule import Policy, State, due
+from authmint_service.signing_keys.schedule import RotationPolicy, State, next_active_from
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
 log = structlog.get_logger("authmint_service.signing_keys")
 
 
 class KeyRotation:
-    """Loads the keys; makes the first one, and each next one when it is time."""
+    """Loads the keys. Makes the first key, and each next one when it is due."""
 
     def __init__(
-        self, store: SigningKeyStore, ring: RotatingKeyRing, policy: Policy, *, ask_time: Callable[[], Awaitable[float]]
+        self, store: SigningKeyStore, ring: RotatingKeyRing, policy: RotationPolicy, *, ask_time: Callable[[], Awaitable[float]]
     ) -> None:
-        """`ask_time`: what the database has, seconds since the epoch."""
+        """`ask_time`: returns the database's time, seconds since the epoch."""
         self._store, self._ring, self._policy, self._ask_time = store, ring, policy, ask_time
-        self._told: frozenset[str] = frozenset()
+        self._logged: frozenset[str] = frozenset()
 
-    async def look(self) -> None:
-        """Once. Raises DatabaseUnavailable, SchemaOutdated."""
+    async def check(self) -> None:
+        """Load the keys once, and make or erase keys if it is time. Raise DatabaseUnavailable, SchemaOutdated."""
         now = await self._ask_time()
-        # First what is there: a database that takes no writes still has keys that sign.
+        # Load before writing: a read-only database still has keys that sign.
         keys = await self._load()
-        if due(keys, self._policy, now) is not None and (kid := await self._store.rotate_if_due(self._policy, now)):
+        if next_active_from(keys, self._policy, now) is not None and (
+            kid := await self._store.rotate_if_due(self._policy, now)
+        ):
             log.info("signing_key.created", kid=kid, alg=self._policy.algorithm)
             keys = await self._load()
         if any(key.signer is not None and key.schedule.state(now) is State.WITHDRAWN for key in keys):
@@ -34,12 +36,12 @@ class KeyRotation:
 
     async def _load(self) -> Sequence[StoredKey]:
         keys = await self._store.load()
-        self._tell(keys)
+        self._log_problems(keys)
         self._ring.replace(keys)
         return keys
 
-    def _tell(self, keys: Sequence[StoredKey]) -> None:
+    def _log_problems(self, keys: Sequence[StoredKey]) -> None:
         problems = {key.kid: key.problem for key in keys if key.problem is not None}
-        for kid in problems.keys() - self._told:
+        for kid in problems.keys() - self._logged:
             log.error("signing_key.unusable", kid=kid, reason=problems[kid])
-        self._told = frozenset(problems)
+        self._logged = frozenset(problems)

@@ -1,4 +1,4 @@
-"""When a key is what. States follow from times alone, so a key changes its state in all processes at once, without a write.
+"""The states of a key. They follow from times alone, so a key changes its state in all processes at once, without a write.
 
 published_at        active_from            retired_at          withdrawn_at
      |     next          |       active         |       retired       |   withdrawn
@@ -11,19 +11,19 @@ from enum import StrEnum
 from typing import Protocol, TypeVar
 
 MAX_AGE = 300
-"""Seconds that others may keep the published keys."""
-STALE = 60
-"""Seconds for which a cache may answer with older ones while it asks again (RFC 5861)."""
-ANNOUNCED = 2 * MAX_AGE + 60
-"""Seconds between a key's publication and its first signature. Other processes publish it some seconds after the first."""
-SINCE = 1.0
-"""Seconds ago that a key which signs at once has begun: processes estimate the database's time to some milliseconds."""
+"""Seconds for which clients may cache the published keys."""
+JWKS_STALE_SECONDS = 60
+"""Seconds for which a cache may serve stale keys while it fetches new ones (RFC 5861)."""
+ANNOUNCE_SECONDS = 2 * MAX_AGE + 60
+"""Seconds between a key's publication and its first signature. Other processes publish it a few seconds after the first."""
+BACKDATE_SECONDS = 1.0
+"""Seconds by which a key that signs at once is backdated: processes know the database's time to some milliseconds only."""
 MAX_LEEWAY = 300
-"""Seconds for which a resource server may believe an expired token, at most."""
+"""Seconds for which a resource server may accept an expired token, at most."""
 
 
 class State(StrEnum):
-    """What a key is at one moment."""
+    """The state of a key at one time."""
 
     NEXT = "next"
     ACTIVE = "active"
@@ -37,12 +37,12 @@ PUBLISHED = frozenset({State.NEXT, State.ACTIVE, State.RETIRED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The times of one key, in seconds since the epoch by the database's clock."""
+    """The times of one key, in seconds since the epoch, by the database's clock."""
 
     published_at: float
     active_from: float
     retired_at: float | None = None
-    """None: no other key follows yet."""
+    """None: no later key is known."""
     withdrawn_at: float | None = None
     revoked_at: float | None = None
 
@@ -56,14 +56,14 @@ class Schedule:
         return State.RETIRED if self.withdrawn_at is None or now < self.withdrawn_at else State.WITHDRAWN
 
     def changes_after(self, now: float) -> float:
-        """When the next state begins; infinity when none is foreseen."""
+        """Return when the next state begins; infinity if none is planned."""
         times = (self.active_from, self.retired_at, self.withdrawn_at)
         return min((time for time in times if time is not None and time > now), default=float("inf"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """How keys follow each other. Durations are seconds."""
+class RotationPolicy:
+    """How keys rotate. Durations are seconds."""
 
     algorithm: str
     period: float
@@ -72,13 +72,13 @@ class Policy:
     rsa_bits: int
 
     @property
-    def kept(self) -> int:
-        """How long a retired key stays published: its last token's life, the leeway, and what caches add."""
-        return self.token_lifetime + MAX_LEEWAY + MAX_AGE + STALE
+    def retention_seconds(self) -> int:
+        """How long a retired key stays published: the life of its last token, the leeway, and the time in caches."""
+        return self.token_lifetime + MAX_LEEWAY + MAX_AGE + JWKS_STALE_SECONDS
 
 
 class Scheduled(Protocol):
-    """A key, as far as its turn is concerned."""
+    """A key, as far as rotation is concerned."""
 
     @property
     def algorithm(self) -> str: ...
@@ -89,29 +89,29 @@ class Scheduled(Protocol):
 S = TypeVar("S", bound=Scheduled)
 
 
-def in_line(keys: Iterable[S]) -> list[S]:
-    """The key after which none comes yet: one, or none at all."""
+def open_keys(keys: Iterable[S]) -> list[S]:
+    """Return the open keys: neither retired nor revoked, and with no later key planned. At most one."""
     return [key for key in keys if key.schedule.retired_at is None and key.schedule.revoked_at is None]
 
 
-def due(keys: Iterable[Scheduled], policy: Policy, now: float) -> float | None:
-    """From when a new key shall sign, if one is to be made now; None if not.
+def next_active_from(keys: Iterable[Scheduled], policy: RotationPolicy, now: float) -> float | None:
+    """Return from when a new key signs if one is due now; else None. Seconds since the epoch.
 
-    | the last key in line                           | a new one signs from              |
-    |------------------------------------------------|-----------------------------------|
-    | there is none                                  | at once: nobody has seen any      |
-    | is announced, and does not sign yet            | none is made                      |
-    | is for another algorithm                       | as soon as it was announced       |
-    | signs, and its period ends before a notice     | the end of the period, or as soon as announced |
-    | signs                                          | none is made                      |
+    | the open key                                   | a new key signs from                            |
+    |------------------------------------------------|-------------------------------------------------|
+    | there is none                                  | now: no key has been published                  |
+    | is announced, not active yet                   | none is made                                    |
+    | is for another algorithm                       | the end of the announcement                     |
+    | is active, its period ends within ANNOUNCE_SECONDS | the end of the period, or of the announcement |
+    | is active                                      | none is made                                    |
     """
-    line = in_line(keys)
-    if not line:
-        return now - SINCE
-    last = line[0]
+    found = open_keys(keys)
+    if not found:
+        return now - BACKDATE_SECONDS
+    last = found[0]
     if now < last.schedule.active_from:
         return None
     ends_at = last.schedule.active_from + policy.period
     if last.algorithm != policy.algorithm:
-        return now + ANNOUNCED
-    return max(now + ANNOUNCED, ends_at) if now >= ends_at - ANNOUNCED else None
+        return now + ANNOUNCE_SECONDS
+    return max(now + ANNOUNCE_SECONDS, ends_at) if now >= ends_at - ANNOUNCE_SECONDS else None

@@ -1,4 +1,4 @@
-"""Who signs: the contract of whatever holds a private key, and what makes tokens with it."""
+"""Signers, each of which holds one private key, and the `TokenSigner` that makes tokens with one."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -9,28 +9,28 @@ from authmint.jose import JWSWriter, SharedSecretKey, SigningKey
 
 
 class Signer(Protocol):
-    """Holds one private key. A KMS or an HSM can be one: only the bytes to sign go there, and the key never comes here."""
+    """Holds one private key. A KMS or an HSM can be a signer: it receives the bytes to sign, and the key never leaves it."""
 
     @property
     def algorithm(self) -> str:
-        """The one algorithm (RFC 7518) that it signs with."""
+        """The algorithm (RFC 7518) that it signs with."""
 
     @property
     def kid(self) -> str:
         """The thumbprint of its public key (RFC 7638); any name for a shared secret."""
 
     def public_jwk(self) -> dict[str, str] | None:
-        """What is published: the public key with `kid`, `alg` and `use`; None for a shared secret."""
+        """Return the public key with `kid`, `alg` and `use`; None for a shared secret."""
 
     async def sign(self, signing_input: bytes) -> bytes:
-        """The signature in the form of JWS: for ECDSA both numbers at full length, not DER (RFC 7518, section 3.4).
+        """Return the signature in JWS form: for ECDSA both numbers at full length, not DER (RFC 7518, section 3.4).
 
-        Raises TemporarilyUnavailable when the key cannot be reached.
+        Raise TemporarilyUnavailable if the key cannot be reached.
         """
 
 
 class LocalSigner:
-    """A key in this process's memory."""
+    """A signer whose key is in the memory of this process."""
 
     def __init__(self, key: SigningKey) -> None:
         self._key, self.algorithm, self.kid = key, key.algorithm, key.kid
@@ -39,17 +39,17 @@ class LocalSigner:
         return self._key.public_jwk()
 
     async def sign(self, signing_input: bytes) -> bytes:
-        # Some 40 µs for an elliptic curve, 300 for RSA: a thread would cost more.
+        # About 40 µs for an elliptic curve, 300 µs for RSA: a thread would cost more.
         return self._key.sign(signing_input)
 
 
 class SharedSecretSigner:
-    """HS256: the same secret signs and verifies, so nothing of it is published."""
+    """A signer for HS256. The same secret signs and verifies, so nothing is published."""
 
     kid = "shared-secret"
 
     def __init__(self, secret: bytes) -> None:
-        """Raises ValueError for less than 32 bytes."""
+        """Raise ValueError for less than 32 bytes."""
         self.verifying_key = SharedSecretKey(secret, kid=self.kid)
         self.algorithm = self.verifying_key.algorithm
 
@@ -61,7 +61,7 @@ class SharedSecretSigner:
 
 
 class TokenSigner:
-    """Makes compact JWSs with one signer."""
+    """Makes compact JWSs (RFC 7515, section 7.1) with one signer."""
 
     def __init__(self, signer: Signer) -> None:
         self.kid = signer.kid
@@ -69,6 +69,6 @@ class TokenSigner:
         self._writer = JWSWriter(algorithm=signer.algorithm, kid=signer.kid, to_json=orjson.dumps)
 
     async def sign(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
-        """The token. Raises TemporarilyUnavailable."""
+        """Return the signed token. Raise TemporarilyUnavailable."""
         signing_input = self._writer.signing_input(claims, typ=typ)
         return self._writer.compact(signing_input, await self._signer.sign(signing_input))

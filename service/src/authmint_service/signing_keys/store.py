@@ -1,4 +1,4 @@
-"""Signing keys in the database. Who changes them holds the one row of `signing_key_lock`, so changes come one after another."""
+"""Signing keys in the database. Each change locks the one row of `signing_key_lock`, so changes happen one after another."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,13 +13,22 @@ from authmint_service.database import Connection, Database, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
-from authmint_service.signing_keys.schedule import ANNOUNCED, PUBLISHED, SINCE, Policy, Schedule, State, due, in_line
+from authmint_service.signing_keys.schedule import (
+    ANNOUNCE_SECONDS,
+    BACKDATE_SECONDS,
+    PUBLISHED,
+    RotationPolicy,
+    Schedule,
+    State,
+    next_active_from,
+    open_keys,
+)
 from authmint_service.signing_keys.signer import LocalSigner, Signer
 
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key's row: its history for ever, the key itself for as long as it is published and can be read."""
+    """A key's row. Its times stay for ever; `signer` is there while the key is published and can be decrypted."""
 
     kid: str
     algorithm: str
@@ -31,11 +40,11 @@ class StoredKey:
 
 
 class SigningKeyStore:
-    """Loads signing keys, and lets one follow the other."""
+    """Loads, adds, revokes and encrypts signing keys."""
 
     def __init__(self, database: Database, secrets: SecretKeys) -> None:
         self._database, self._secrets = database, secrets
-        self._opened: dict[tuple[str, str, int, bytes], Signer] = {}
+        self._signers: dict[tuple[str, str, int, bytes], Signer] = {}
 
     _LOAD = """
         SELECT kid, algorithm, encrypted_key, encryption_key_id,
@@ -46,35 +55,37 @@ class SigningKeyStore:
     """
 
     async def load(self) -> tuple[StoredKey, ...]:
-        """The keys, the newest first. One that cannot be read says so, and the others are there. Raises DatabaseUnavailable."""
+        """Return the keys, the newest first; one that cannot be decrypted has a `problem`. Raise DatabaseUnavailable."""
         return self._read(await self._database.fetch_all(self._LOAD))
 
-    async def rotate_if_due(self, policy: Policy, now: float) -> str | None:
-        """Makes the next key if it is time: its `kid`, or None. Any number of processes may call this at once: one makes it.
+    async def rotate_if_due(self, policy: RotationPolicy, now: float) -> str | None:
+        """Make the next key if it is due. Return its `kid`, or None. Many processes may call this at once: one makes the key.
 
-        `now`: seconds, by the database's clock.
+        `now`: seconds since the epoch, by the database's clock.
         """
-        # Outside the transaction, and off the event loop: an RSA key takes a while.
+        # Made before the transaction, and in a thread: an RSA key takes seconds.
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
-        async with self._turn() as (connection, keys):
-            active_from = due(keys, policy, now)
+        async with self._locked() as (connection, keys):
+            active_from = next_active_from(keys, policy, now)
             if active_from is None:
                 return None
             await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy)
         return key.kid
 
-    async def announce(self, key: SigningKey, policy: Policy, now: float) -> Schedule:
-        """Puts `key` next in line; the first of all signs at once. Raises Invalid, AlreadyExists."""
-        async with self._turn() as (connection, keys):
+    async def announce(self, key: SigningKey, policy: RotationPolicy, now: float) -> Schedule:
+        """Add `key` as the next key; the first key of all signs at once. Raise InvalidValue, AlreadyExists."""
+        async with self._locked() as (connection, keys):
             if key.kid in {known.kid for known in keys}:
-                raise AlreadyExists(f"The key {key.kid} is there already, or was.")
+                raise AlreadyExists(f"The key {key.kid} is known already.")
             _check_none_is_next(keys, now)
-            schedule = Schedule(published_at=now, active_from=now + ANNOUNCED if in_line(keys) else now - SINCE)
+            schedule = Schedule(
+                published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS
+            )
             await self._append(connection, key, schedule, policy)
         return schedule
 
-    async def announce_new(self, policy: Policy, now: float) -> tuple[str, Schedule]:
-        """A new key, next in line. Raises Invalid when one is already."""
+    async def announce_new(self, policy: RotationPolicy, now: float) -> tuple[str, Schedule]:
+        """Make a key and add it as the next one. Raise InvalidValue if there is a next key already."""
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
         return key.kid, await self.announce(key, policy, now)
 
@@ -84,11 +95,11 @@ class SigningKeyStore:
         RETURNING kid
     """
 
-    async def replace_all(self, key: SigningKey, policy: Policy, now: float) -> Sequence[str]:
-        """`key` signs from now on, and whatever else is published is revoked: the kids of those."""
-        async with self._turn() as (connection, _):
+    async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float) -> Sequence[str]:
+        """Add `key` as the active key and revoke all other published keys. Return the `kid`s of those."""
+        async with self._locked() as (connection, _):
             revoked = [str(row["kid"]) for row in await connection.fetch(self._REVOKE_ALL, to_datetime(now))]
-            await self._append(connection, key, Schedule(published_at=now, active_from=now - SINCE), policy)
+            await self._append(connection, key, Schedule(published_at=now, active_from=now - BACKDATE_SECONDS), policy)
         return revoked
 
     _REVOKE = "UPDATE signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
@@ -98,27 +109,27 @@ class SigningKeyStore:
     """
 
     async def revoke(self, kid: str, now: float) -> None:
-        """Takes a next or a retired key out at once, and deletes its private half. Raises Invalid."""
-        async with self._turn() as (connection, keys):
+        """Revoke a next or a retired key at once, and delete its private half. Raise InvalidValue."""
+        async with self._locked() as (connection, keys):
             found = next((key for key in keys if key.kid == kid), None)
             if found is None:
                 raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
             state = found.schedule.state(now)
             if state is State.ACTIVE:
-                raise InvalidValue("This key signs, and none is ready to follow. Run: authmint-service keys rotate --emergency")
+                raise InvalidValue("This key is active and has no successor. Run: authmint-service keys rotate --emergency")
             if state not in PUBLISHED:
                 raise InvalidValue(f"The key {kid} is {state} already.")
             await connection.execute(self._REVOKE, kid, to_datetime(now))
             if state is State.NEXT:
-                # The key that signs was to stop when this one begins.
+                # The active key was planned to retire when this one becomes active.
                 await connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
 
     _REENCRYPT = "UPDATE signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
 
     async def reencrypt(self) -> tuple[int, Sequence[str]]:
-        """Encrypts every key with the current encryption key: how many there were, and what stood in the way of others."""
+        """Encrypt every key with the current encryption key. Return how many were encrypted, and the problems of the others."""
         current, count, problems = self._secrets.current_id, 0, []
-        async with self._turn() as (connection, _):
+        async with self._locked() as (connection, _):
             for row in await connection.fetch(self._LOAD):
                 if row["encrypted_key"] is None or row["encryption_key_id"] == current:
                     continue
@@ -138,14 +149,14 @@ class SigningKeyStore:
     """
 
     async def erase(self, now: float) -> None:
-        """Deletes the private halves of withdrawn keys: nothing that they could sign would be believed."""
+        """Delete the private halves of withdrawn keys: no token that they could sign would be accepted."""
         await self._database.execute(self._ERASE, to_datetime(now))
 
     _LOCK = "SELECT only_row FROM signing_key_lock FOR UPDATE"
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
-        """A transaction that no other process that changes keys is in, and the keys as they are in it."""
+    async def _locked(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
+        """Begin a transaction that holds the lock for changes of keys. Yield its connection and the keys."""
         async with self._database.transaction() as connection:
             await connection.fetchval(self._LOCK)
             yield connection, self._read(await connection.fetch(self._LOAD))
@@ -159,19 +170,20 @@ class SigningKeyStore:
         VALUES ($1, $2, $3, $4, $5, $6)
     """
 
-    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: Policy) -> None:
-        begins = schedule.active_from
-        await connection.execute(self._RETIRE, to_datetime(begins), to_datetime(begins + policy.kept))
+    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: RotationPolicy) -> None:
+        active_from = schedule.active_from
+        withdrawn_at = active_from + policy.retention_seconds
+        await connection.execute(self._RETIRE, to_datetime(active_from), to_datetime(withdrawn_at))
         secret_id = self._secrets.current_id
         encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
-        times = to_datetime(schedule.published_at), to_datetime(begins)
+        times = to_datetime(schedule.published_at), to_datetime(active_from)
         await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times)
 
     def _read(self, rows: Sequence[asyncpg.Record]) -> tuple[StoredKey, ...]:
         keys = tuple(map(self._read_row, rows))
-        # What is no longer there is not kept in memory either.
-        held = {key.kid for key in keys if key.signer is not None}
-        self._opened = {name: signer for name, signer in self._opened.items() if name[0] in held}
+        # A key that was erased in the database leaves the memory too.
+        present = {key.kid for key in keys if key.signer is not None}
+        self._signers = {name: signer for name, signer in self._signers.items() if name[0] in present}
         return keys
 
     def _read_row(self, row: asyncpg.Record) -> StoredKey:
@@ -181,20 +193,20 @@ class SigningKeyStore:
         if row["encrypted_key"] is None:
             return key
         try:
-            return replace(key, signer=self._open(row))
+            return replace(key, signer=self._signer(row))
         except KeyDecryptionError as error:
             return replace(key, problem=str(error))
 
-    def _open(self, row: asyncpg.Record) -> Signer:
+    def _signer(self, row: asyncpg.Record) -> Signer:
         name = row["kid"], row["algorithm"], row["encryption_key_id"], bytes(row["encrypted_key"])
-        # Loaded every few seconds, and opened once: reading an RSA key takes milliseconds.
-        if name not in self._opened:
+        # Loaded every few seconds, decrypted once: reading an RSA key takes milliseconds.
+        if name not in self._signers:
             pem = self._decrypt(row)
             try:
-                self._opened[name] = LocalSigner(SigningKey.from_pem(pem, row["algorithm"]))
+                self._signers[name] = LocalSigner(SigningKey.from_pem(pem, row["algorithm"]))
             except ValueError as error:
                 raise KeyDecryptionError(f"Signing key {row['kid']} does not fit its algorithm.") from error
-        return self._opened[name]
+        return self._signers[name]
 
     def _decrypt(self, row: asyncpg.Record) -> bytes:
         kid, algorithm = row["kid"], row["algorithm"]

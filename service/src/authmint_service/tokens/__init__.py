@@ -1,4 +1,4 @@
-"""The mint: the only place where access tokens are made; and what reads them again."""
+"""Access tokens: the issuer, the only place where they are made; their reader; and the signed revocation list."""
 
 from authmint_service.tokens.authorization import Authorization, TokenResponse
 from authmint_service.tokens.issuer import TokenIssuer

@@ -1,4 +1,4 @@
-"""What a grant decided, and what the client gets for it."""
+"""What a grant has authorized, and the response of the token endpoint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from authmint.scopes import format_scope
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """Who may do what, where, through which client: all that an access token will say."""
+    """Subject, client, scopes and audiences: what the access token will contain."""
 
     subject: str
     subject_profile: SubjectProfile
@@ -22,7 +22,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenResponse:
-    """The answer of the token endpoint (RFC 6749, section 5.1). `token_id` is for the log."""
+    """The response of the token endpoint (RFC 6749, section 5.1). `token_id` is for the log."""
 
     access_token: str
     expires_in: int
@@ -31,7 +31,7 @@ class TokenResponse:
     token_id: str
 
     def to_json(self) -> dict[str, Any]:
-        """`scope` is always there: a client need not remember what it asked for."""
+        """Return the members of the response. `scope` is always there, so a client need not store what it requested."""
         members: dict[str, Any] = {
             "access_token": self.access_token,
             "token_type": "Bearer",

@@ -1,4 +1,4 @@
-"""Strikes access tokens (RFC 9068)."""
+"""Issues access tokens (RFC 9068)."""
 
 import secrets
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens.authorization import Authorization, TokenResponse
 
 JITTER = 0.04
-"""The share by which lifetimes differ, so that clients that signed in together do not all come back together."""
+"""The fraction by which lifetimes vary, so that clients that signed in together do not all refresh together."""
 ID_BYTES = 16
 
 
 class TokenIssuer:
-    """Makes an access token of an authorization, with the key that is active at the moment."""
+    """Makes an access token of an authorization, and signs it with the active key."""
 
     def __init__(self, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
-        """`lifetime`: seconds, at most; `clock`: seconds since the epoch."""
+        """`lifetime`: of an access token, seconds at most; `clock`: seconds since the epoch."""
         self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
 
     async def issue(self, authorization: Authorization) -> TokenResponse:
-        """Raises TemporarilyUnavailable while there is no key."""
+        """Return the tokens for an authorization. Raise TemporarilyUnavailable while there is no key."""
         issued_at = int(self._clock())
-        # The system is asked once: for the id, and a byte that says how much shorter than the longest this one lives.
+        # One call for random bytes: the id, and one byte that shortens the lifetime.
         random = secrets.token_bytes(ID_BYTES + 1)
         lifetime = self._lifetime - int(self._lifetime * JITTER * random[-1] / 255)
         claims = AccessTokenClaims(

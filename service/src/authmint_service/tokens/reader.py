@@ -1,4 +1,4 @@
-"""Reads access tokens of our own, for whichever audience they are: for those who ask this service about them."""
+"""Verifies access tokens that this service has issued, for any audience: for revocation and introspection."""
 
 from collections.abc import Callable
 
@@ -10,20 +10,20 @@ from authmint.key_sets import KeySet
 from authmint.token_cache import CachedToken, TokenCache
 
 MAX_LIFETIME, LEEWAY = 86_400, 30
-MOST_REMEMBERED = 10_000
-"""Tokens. A gateway asks about the same one again and again, and the signature is most of the cost."""
+MAX_CACHED = 10_000
+"""Tokens. A gateway introspects the same token again and again, and the signature is most of the cost."""
 
 
 class AccessTokenReader:
-    """Verifies signature, issuer and times."""
+    """Verifies signature, issuer and times of access tokens. Verified tokens are cached until they expire."""
 
     def __init__(self, keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
         """`clock`: seconds since the epoch."""
         self._keys, self._issuer, self._clock = keys, issuer, clock
-        self._parser, self._known = Parser(), TokenCache(MOST_REMEMBERED)
+        self._parser, self._known = Parser(), TokenCache(MAX_CACHED)
 
     def read(self, token: str) -> Principal:
-        """Whose token this is, if it is good at this moment. Raises InvalidToken."""
+        """Return the principal of a token that is valid now. Raise InvalidToken."""
         now = self._clock()
         return self._known.find(token, now) or self._verify(token, now)
 
@@ -34,7 +34,7 @@ class AccessTokenReader:
             raise InvalidToken("unknown_key")
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
-        # Another of our processes may have issued it by a clock that is ahead. Its end is its end all the same.
+        # Another process may have issued the token by a clock that is ahead, so `iat` has a leeway. `exp` has none.
         expected = Expectations(issuer=self._issuer, audience=claims.audience[0], leeway=LEEWAY, max_lifetime=MAX_LIFETIME)
         verify_claims(claims, expected, now)
         if claims.expires_at <= now:

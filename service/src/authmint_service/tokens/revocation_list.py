@@ -1,4 +1,4 @@
-"""The signed list of what was revoked while its access tokens may still be alive, for services that verify by themselves."""
+"""The signed list of what was revoked while its access tokens may not have expired, for services that verify tokens locally."""
 
 import asyncio
 import hashlib
@@ -10,20 +10,21 @@ from typing import Any
 
 from authmint.revocation_list import Revoked
 from authmint_service.errors import DatabaseUnavailable
-from authmint_service.revocations import Revocations, RevocationStore
+from authmint_service.revocations import RevocationStore, RevokedEntries
 from authmint_service.signing_keys import KeyRing
 
 TYPE = "revocation-list+jwt"
 FRESH_SECONDS = 0.5
-"""The database is asked no more often than this, however many ask."""
-SIGNED_AGAIN_SECONDS = 60.0
+"""The minimum time between two queries, however many requests there are."""
+RESIGN_SECONDS = 60.0
+"""The maximum age of a signature while the entries stay the same."""
 MAX_LEEWAY = 300
-"""As long as a resource server may stretch a token's life."""
+"""Seconds for which a resource server may accept an expired token, at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class RevocationList:
-    """A signed list, the tag that changes when what is on it does, and what a follower makes of it."""
+class SignedRevocationList:
+    """A signed list, the entity tag that changes with its entries, and the parsed entries."""
 
     text: str
     tag: str
@@ -31,58 +32,60 @@ class RevocationList:
 
 
 class RevocationListPublisher:
-    """Keeps the current list in memory."""
+    """Makes the current list, and keeps it in memory."""
 
     def __init__(
         self, store: RevocationStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]
     ) -> None:
         """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
         self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
-        self._matters = lifetime + MAX_LEEWAY
-        self._list: RevocationList | None = None
-        self._asked_at = self._signed_at = float("-inf")
-        self._asking = asyncio.Lock()
+        self._relevant_seconds = lifetime + MAX_LEEWAY
+        self._list: SignedRevocationList | None = None
+        self._queried_at = self._signed_at = float("-inf")
+        self._lock = asyncio.Lock()
         self._failed_at = float("-inf")
 
-    async def current(self) -> RevocationList:
-        """The list, half a second old at most. Raises DatabaseUnavailable, TemporarilyUnavailable."""
-        if self._list is not None and time.monotonic() - self._asked_at < FRESH_SECONDS:
+    async def current(self) -> SignedRevocationList:
+        """Return a list that is at most FRESH_SECONDS old. Raise DatabaseUnavailable, TemporarilyUnavailable."""
+        if self._list is not None and time.monotonic() - self._queried_at < FRESH_SECONDS:
             return self._list
-        async with self._asking:
+        async with self._lock:
             started = time.monotonic()
             if started - self._failed_at < FRESH_SECONDS:
-                # Those who have waited here shall not wait for the same database one after another.
+                # Requests that waited for the lock must not wait for the same database one after another.
                 raise DatabaseUnavailable("it did not answer a moment ago")
-            if self._list is None or started - self._asked_at >= FRESH_SECONDS:
-                self._list = await self._ask_or_note_failure(started)
-                # From the beginning of the question: what ended while it was under way may be missing.
-                self._asked_at = started
+            if self._list is None or started - self._queried_at >= FRESH_SECONDS:
+                self._list = await self._query_or_note_failure(started)
+                # The time when the query began: what was revoked while it ran may be missing.
+                self._queried_at = started
             return self._list
 
-    async def _ask_or_note_failure(self, started: float) -> RevocationList:
+    async def _query_or_note_failure(self, started: float) -> SignedRevocationList:
         try:
-            return await self._ask(started)
+            return await self._query(started)
         except DatabaseUnavailable:
             self._failed_at = time.monotonic()
             raise
 
-    async def _ask(self, started: float) -> RevocationList:
+    async def _query(self, started: float) -> SignedRevocationList:
         now = self._clock()
-        members = self._members(await self._store.since(now - self._matters))
+        members = self._members(await self._store.find_since(now - self._relevant_seconds))
         tag = f'"{hashlib.sha256(json.dumps(members).encode()).hexdigest()[:32]}"'
-        if self._list is not None and self._list.tag == tag and started - self._signed_at < SIGNED_AGAIN_SECONDS:
+        if self._list is not None and self._list.tag == tag and started - self._signed_at < RESIGN_SECONDS:
             return self._list
         self._signed_at = started
         text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
-        return RevocationList(text, tag, Revoked.of(members))
+        return SignedRevocationList(text, tag, Revoked.of(members))
 
-    def _members(self, revoked: Revocations) -> dict[str, Any]:
-        """`sids`: when the last access token of each session has expired. The others: the last second of issue that is refused.
+    def _members(self, revoked: RevokedEntries) -> dict[str, Any]:
+        """Return the members of the list, with times in whole seconds, like those in access tokens.
 
-        All in whole seconds, as the times in access tokens are.
+        `sids`: when the last access token of each session has expired. The others: the last `iat` that is revoked.
         """
         members: dict[str, Any] = {
-            "sids": {session: int(ended) + self._matters for session, ended in sorted(revoked.sessions.items())}
+            "sids": {
+                session: int(revoked_at) + self._relevant_seconds for session, revoked_at in sorted(revoked.sessions.items())
+            }
         }
         for name, times in (("users", revoked.users), ("clients", revoked.clients)):
             if times:

@@ -86,7 +86,7 @@ class SessionEndpoints:
             return problem_response(404, "not_found", "You have no session with this id, or it has ended already.")
 
         async def end_others(who: person) -> Response:
-            await self._sessions.end_others(who.sub, kept=await self._live_session_of(who))
+            await self._sessions.revoke_others(who.sub, except_id=await self._live_session_of(who))
             log.info("sessions.revoked", sub=who.sub)
             return Response(status_code=204)
 
@@ -113,18 +113,18 @@ class SessionEndpoints:
 
         async def list_sessions(account_id: UUID, who: administrator) -> list[SessionOfSomebody]:
             record_principal(who)
-            return [SessionOfSomebody.of(session) for session in await self._sessions.of(str(account_id))]
+            return [SessionOfSomebody.of(session) for session in await self._sessions.list_for_account(str(account_id))]
 
         async def end_session(account_id: UUID, session_id: UUID, who: administrator) -> Response:
             record_principal(who)
-            if await self._sessions.end(str(session_id), account_id=str(account_id)):
+            if await self._sessions.revoke(str(session_id), account_id=str(account_id)):
                 log.info("session.revoked", sub=str(account_id), sid=str(session_id), by=f"administrator {who.client_id}")
                 return Response(status_code=204)
             return problem_response(404, "not_found", "This person has no session with this id, or it has ended already.")
 
         async def end_all(account_id: UUID, who: administrator) -> Response:
             record_principal(who)
-            await self._sessions.end_others(str(account_id), kept=None)
+            await self._sessions.revoke_others(str(account_id), except_id=None)
             log.info("sessions.revoked", sub=str(account_id), by=f"administrator {who.client_id}")
             return Response(status_code=204)
 
@@ -161,10 +161,13 @@ class SessionEndpoints:
 
     async def _list(self, who: Principal) -> list[SessionOfMine]:
         current = await self._live_session_of(who)
-        return [SessionOfMine.of(session, current=session.id == current) for session in await self._sessions.of(who.sub)]
+        return [
+            SessionOfMine.of(session, current=session.id == current)
+            for session in await self._sessions.list_for_account(who.sub)
+        ]
 
     async def _end(self, session_id: str, who: Principal, *, by: str) -> bool:
-        ended = await self._sessions.end(session_id, account_id=who.sub)
+        ended = await self._sessions.revoke(session_id, account_id=who.sub)
         if ended:
             log.info("session.revoked", sub=who.sub, sid=session_id, by=by)
         return ended

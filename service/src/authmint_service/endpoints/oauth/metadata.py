@@ -3,7 +3,7 @@
 Each is made once and answered from memory, with a tag; whoever has the current one gets 304.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,23 +13,20 @@ from starlette.responses import JSONResponse, Response
 
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.endpoints.oauth.openapi import ERROR, response
-from authmint_service.signing_keys import MAX_AGE, STALE, PublishedDocument, RotatingKeyRing
+from authmint_service.signing_keys import JWKS_STALE_SECONDS, MAX_AGE, KeyRing, PublishedDocument
 
 WITH_SECRET = ["client_secret_basic", "client_secret_post"]
-CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={STALE}"}
+CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={JWKS_STALE_SECONDS}"}
 # Any page may verify tokens or look for endpoints: these two documents are public, and no credentials come with the request.
 FOR_EVERY_PAGE = CACHED | {"Access-Control-Allow-Origin": "*"}
 
 NO_KEY: dict[int | str, dict[str, Any]] = {503: response("No key yet; try again after `Retry-After` seconds.", ERROR)}
 
-Answer = Callable[[Request], Awaitable[Response]]
-
 
 class MetadataEndpoints:
     """Answers under `/.well-known/`. Everything in it comes from the settings, nothing from the request."""
 
-    def __init__(self, issuer: str, grants: Collection[str], ring: RotatingKeyRing | None) -> None:
-        """`ring`: None when nothing of the keys is published."""
+    def __init__(self, issuer: str, grants: Collection[str], ring: KeyRing) -> None:
         self._ring = ring
         self._path = urlsplit(issuer).path.rstrip("/")
         base = issuer.rstrip("/")
@@ -45,7 +42,7 @@ class MetadataEndpoints:
             "revocation_endpoint_auth_methods_supported": [*WITH_SECRET, "none"],
             "introspection_endpoint_auth_methods_supported": WITH_SECRET,
         }
-        if ring is not None:
+        if ring.publishes_keys:
             members |= {"jwks_uri": f"{base}/.well-known/jwks.json", "key_history_uri": f"{base}/key-history"}
         self._metadata = PublishedDocument.of(members)
 
@@ -58,10 +55,10 @@ class MetadataEndpoints:
         if self._path:
             # RFC 8414, section 3: the well-known part stands before the issuer's path.
             router.add_api_route(well_known + self._path, self.metadata, include_in_schema=False)
-        if self._ring is not None:
+        if self._ring.publishes_keys:
             for path, answer, summary in (
-                ("/.well-known/jwks.json", self._jwks(self._ring), "The public keys"),
-                ("/key-history", self._history(self._ring), "Which key was retired or revoked, and when"),
+                ("/.well-known/jwks.json", self.jwks, "The public keys"),
+                ("/key-history", self.history, "Which key was retired or revoked, and when"),
             ):
                 router.add_api_route(path, answer, summary=summary, response_model=dict[str, Any], responses=NO_KEY)
         return router
@@ -69,19 +66,11 @@ class MetadataEndpoints:
     async def metadata(self, request: Request) -> Response:
         return _answer(request, lambda: self._metadata, FOR_EVERY_PAGE)
 
-    @staticmethod
-    def _jwks(ring: RotatingKeyRing) -> Answer:
-        async def jwks(request: Request) -> Response:
-            return _answer(request, lambda: ring.jwks, FOR_EVERY_PAGE)
+    async def jwks(self, request: Request) -> Response:
+        return _answer(request, lambda: self._ring.jwks, FOR_EVERY_PAGE)
 
-        return jwks
-
-    @staticmethod
-    def _history(ring: RotatingKeyRing) -> Answer:
-        async def history(request: Request) -> Response:
-            return _answer(request, lambda: ring.history, CACHED)
-
-        return history
+    async def history(self, request: Request) -> Response:
+        return _answer(request, lambda: self._ring.history, CACHED)
 
 
 def _answer(request: Request, find: Callable[[], PublishedDocument], headers: dict[str, str]) -> Response:

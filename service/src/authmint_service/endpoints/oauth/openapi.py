@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from authmint_service.grants import GRANT_CLASSES, GRANT_TYPES
+
 _TEXT = {"type": "string"}
 
 _CLIENT = {
@@ -13,10 +15,16 @@ _FORM = {
     "type": "object",
     "required": ["grant_type"],
     "properties": {
-        "grant_type": {"type": "string", "enum": ["password", "refresh_token", "client_credentials"]},
-        "username": {**_TEXT, "description": "For `password`."},
-        "password": {**_TEXT, "format": "password", "description": "For `password`."},
-        "refresh_token": {**_TEXT, "description": "For `refresh_token`, unless the client keeps it in a cookie."},
+        "grant_type": {"type": "string", "enum": list(GRANT_TYPES)},
+        **{
+            parameter.name: {
+                **_TEXT,
+                **({"format": "password"} if parameter.secret else {}),
+                "description": f"For `{grant.name}`. {parameter.description}",
+            }
+            for grant in GRANT_CLASSES
+            for parameter in grant.parameters
+        },
         "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
         "resource": {**_TEXT, "description": "The audience the token is for (RFC 8707). Without it, the client's default."},
         **_CLIENT,

@@ -21,8 +21,10 @@ from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.oauth.openapi import TOKEN_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
+from authmint_service.endpoints.requests import request_source
 from authmint_service.grants import Grant, GrantRequest
 from authmint_service.logs import tell_also, tell_outcome
+from authmint_service.request_source import RequestSource
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens import Authorization, TokenIssuer, TokenResponse
 
@@ -65,10 +67,10 @@ class TokenEndpoint:
         if grant is None:
             raise UnsupportedGrantType
         # 4. Check that the client may use it.
-        if grant_type not in client.grants:
+        if grant_type not in client.grants or (grant.confidential_only and not client.confidential):
             raise UnauthorizedClient
         # 5. Scope and audience policy.
-        wanted = _policy(client, parameters, None if request.client is None else request.client.host)
+        wanted = _policy(client, parameters, request_source(request))
         # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
@@ -85,7 +87,7 @@ class TokenEndpoint:
         return response
 
 
-def _policy(client: Client, parameters: Mapping[str, str], peer: str | None) -> GrantRequest:
+def _policy(client: Client, parameters: Mapping[str, str], source: RequestSource) -> GrantRequest:
     requested = parse_scope(parameters.get("scope", ""))
     scopes = requested & client.scopes if requested else client.scopes
     if requested and not scopes:
@@ -101,7 +103,7 @@ def _policy(client: Client, parameters: Mapping[str, str], peer: str | None) -> 
         scopes=scopes,
         requested_audiences=audiences,
         audiences=audiences or client.default_audiences,
-        peer=peer,
+        source=source,
     )
 
 

@@ -74,7 +74,7 @@ class TokenStatusEndpoints:
             await self._end_by_access_token(token, client)
 
     async def _end_by_refresh_token(self, token: str, client: Client) -> bool:
-        session = await self._sessions.revoke(token, client_id=client.client_id)
+        session = await self._sessions.revoke_by_token(token, client_id=client.client_id)
         if session is not None:
             log.info("session.revoked", sub=session.account_id, sid=session.id, by="revocation")
         return session is not None
@@ -84,7 +84,7 @@ class TokenStatusEndpoints:
         principal = self._own(token, client)
         if principal is None or principal.session_id is None:
             return
-        if await self._sessions.end(principal.session_id, account_id=principal.sub):
+        if await self._sessions.revoke(principal.session_id, account_id=principal.sub):
             log.info("session.revoked", sub=principal.sub, sid=principal.session_id, by="revocation")
 
     def _own(self, token: str, client: Client) -> Principal | None:
