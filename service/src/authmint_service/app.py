@@ -181,7 +181,11 @@ class Application:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock, self._metrics.count_session_event)
+        return Sessions(self._session_store, sealer, self._clock, self._count_session_event)
+
+    def _count_session_event(self, event: str, count: int) -> None:
+        # The metrics need the routes, so they are made after the sessions.
+        self._metrics.count_session_event(event, count)
 
     def _readiness(self) -> Readiness:
         ring = self._ring

@@ -22,9 +22,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint_service.database import Connection, Database
-from authmint_service.request_log import current_record
 from authmint_service.metrics import METHODS
 from authmint_service.passwords.hasher import PasswordHasher, Verdict
+from authmint_service.request_log import current_record
 
 EXPORT_SECONDS = 3
 _VERB = re.compile(r"\b(INSERT)\s+INTO\s+(\w+)|(?<!FOR )\b(UPDATE)\s+(\w+)|\b(DELETE)\s+FROM\s+(\w+)")

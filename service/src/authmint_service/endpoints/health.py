@@ -20,7 +20,9 @@ class HealthEndpoints:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not yet, or not now; `message` of a check says what to do."}}
+        not_ready: dict[int | str, dict[str, Any]] = {
+            503: {"description": "Not yet, or not now; `message` of a check says what to do."}
+        }
         for path, answer, question, others in (
             ("/livez", self.live, "Does the process run?", {}),
             ("/readyz", self.ready, "Can it serve?", not_ready),

@@ -7,7 +7,7 @@ MAX_BUFFERED_BYTES = 64 * 1024
 
 
 class CoalescingTransport:
-    """The part of a transport that a response needs. What is written in one turn of the event loop is sent together in the next."""
+    """The part of a transport that a response needs. It sends what was written in one turn of the event loop together."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport, self._loop = transport, loop

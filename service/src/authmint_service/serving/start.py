@@ -61,7 +61,7 @@ async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
         except (DatabaseUnavailable, SchemaOutdated):
             return
     unreadable = [key for key in keys if key.problem is not None]
-    # One damaged row stops nothing as long as another key can be used. An encryption key that is missing from the settings does.
+    # A damaged row stops nothing as long as another key can be used. A missing encryption key is an error of the settings.
     for key in unreadable:
         lacks_its_key = key.encryption_key_id not in settings.encryption_keys
         if lacks_its_key or not any(other.signer for other in keys):

@@ -1,8 +1,8 @@
 """The parent of several processes that serve. They share a port, a database and the memory of the metrics.
 
 The parent forks them after everything was imported and before any thread or event loop exists: a process starts within
-milliseconds, and shares the memory of what was imported. One that dies is replaced. SIGTERM and SIGINT stop all; SIGHUP reads the
-settings again and replaces one process after another, each as soon as its successor is ready. No process outlives the parent.
+milliseconds, and shares the memory of what was imported. One that dies is replaced. SIGTERM and SIGINT stop all. SIGHUP reads
+the settings again and replaces one process after another, each when its successor is ready. No process outlives the parent.
 """
 
 import ctypes

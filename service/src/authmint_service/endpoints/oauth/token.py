@@ -75,9 +75,7 @@ class TokenEndpoint:
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
         tokens = await self._mint.issue(authorization)
-        record.set_outcome(
-            Outcome.TOKEN_ISSUED, sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id
-        )
+        record.set_outcome(Outcome.TOKEN_ISSUED, sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
         # 8. Answer.
         return self._answer(tokens, client)
 
