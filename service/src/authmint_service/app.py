@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from authmint import ResourceServer
-from authmint_service import migrations
+from authmint_service import migrations, tasks
 from authmint_service.accounts import AccountStore
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.clients import ClientCache, ClientStore
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from authmint_service.tracing import Tracing
 
 FIRST_ATTEMPT_SECONDS = 10.0
-KEY_POLL_SECONDS = 3.0
-"""How soon a process sees what another process, or a command, has changed of the keys."""
 
 log = structlog.get_logger(__name__)
 
@@ -229,7 +227,7 @@ class Application:
     async def _serving(self, dsn: str) -> AsyncIterator[None]:
         async with self._database.open(dsn):
             runner = self._task_runner(dsn)
-            tasks = (
+            background = (
                 asyncio.create_task(runner.run(), name=runner.name),
                 asyncio.create_task(self._sampler.run(), name="sample metrics"),
                 asyncio.create_task(prune_forever(self._session_store, self._clock), name="prune sessions"),
@@ -241,7 +239,7 @@ class Application:
                 self._metrics.mark_ready()
                 yield
             finally:
-                for task in tasks:
+                for task in background:
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
@@ -251,9 +249,9 @@ class Application:
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
         if not isinstance(self._ring, RotatingKeyRing):
-            return TaskRunner(Task("check the clock", KEY_POLL_SECONDS, self._time.compare), prepare=prepare)
+            return TaskRunner(Task("check the clock", tasks.POLL_SECONDS, self._time.compare), prepare=prepare)
         keys = KeyRotation(self._keys, self._ring, self._policy, ask_time=self._time.compare)
-        return TaskRunner(Task("check clock and signing keys", KEY_POLL_SECONDS, keys.check), prepare=prepare)
+        return TaskRunner(Task("check clock and signing keys", tasks.POLL_SECONDS, keys.check), prepare=prepare)
 
     def _make_sampler(self) -> Sampler:
         database, hasher = self._database, self._hasher

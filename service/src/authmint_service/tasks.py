@@ -10,6 +10,8 @@ from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.logs import error_locations
 
 RETRY_SECONDS = 1.0
+POLL_SECONDS = 3.0
+"""How soon a process sees what another process, or a command, has changed in the database."""
 
 log = structlog.get_logger(__name__)
 
