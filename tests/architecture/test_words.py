@@ -1,4 +1,4 @@
-"""One vocabulary: the field's. Names and texts of this repository are read, and words that must not come back are refused.
+"""One vocabulary: the field's. Words that must not come back are refused in names and in texts.
 
 CONTRIBUTING.md has the glossary. Names are those that our Python defines; what a library calls its own things is its own affair.
 """
@@ -14,16 +14,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 OLD_NAME = "mint" + "mark"
 
-BANNED_PARTS = frozenset(
-    "roof door doors room rooms house figures tell tells told whoever somebody nobody stranger careful believe believed strike "
-    "struck mint minted sealer upkeep verdict reception admits fates heard hearing answered crowd".split()
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+BANNED_PARTS = words(
+    "roof door doors room rooms house figures tell tells told whoever somebody nobody stranger careful believe believed strike"
+    " struck mint minted sealer upkeep verdict reception admits fates heard hearing answered crowd"
 )
-BANNED_NAMES = frozenset("look moment wanted where machine is_machine machines".split())
-BANNED_BOUNDS = frozenset("LONGEST MOST LARGEST WIDEST SHORTEST SMALLEST".split())
-BANNED_MODULES = frozenset(("user", "users"))
-BANNED_PROSE = frozenset(
-    "roof room rooms door doors whoever somebody figures sealer careful believe believes believed strike strikes struck mint "
-    "minted stranger upkeep".split()
+BANNED_NAMES = words("look moment wanted where machine is_machine machines")
+BANNED_BOUNDS = words("LONGEST MOST LARGEST WIDEST SHORTEST SMALLEST")
+BANNED_MODULES = words("user users")
+BANNED_PROSE = words(
+    "roof room rooms door doors whoever somebody figures sealer careful believe believes believed strike strikes struck mint"
+    " minted stranger upkeep"
 )
 MAY_SEAL = ("/audit/", "/events/", "/tokens/", "authmint/revocation_list.py", "test_words.py")
 """Parts of the paths of files that may speak of a seal: it is the audit's word."""
@@ -67,9 +72,8 @@ def is_banned(name: str) -> bool:
 def prose(source: str) -> Iterator[tuple[int, str]]:
     """Each comment, docstring, message and log event, with its line."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and not _is_pattern(token.string)):
-            yield token.start[0], token.string
-        elif token.type == getattr(tokenize, "FSTRING_MIDDLE", -1):
+        is_text = token.type == tokenize.STRING and not _is_pattern(token.string)
+        if is_text or token.type in (tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.COMMENT)):
             yield token.start[0], token.string
 
 
@@ -91,9 +95,9 @@ def test_no_docstring_comment_or_message_has_such_a_word() -> None:
     found = []
     for path in python_files():
         for line, text in prose(path.read_text()):
-            words = BANNED_PROSE.intersection(_PROSE.findall(text.lower()))
-            if words:
-                found.append(f"{path.relative_to(ROOT)}:{line}: {', '.join(sorted(words))}")
+            banned = BANNED_PROSE.intersection(_PROSE.findall(text.lower()))
+            if banned:
+                found.append(f"{path.relative_to(ROOT)}:{line}: {', '.join(sorted(banned))}")
     assert found == []
 
 
@@ -131,6 +135,8 @@ def test_these_rules_find_what_they_are_for() -> None:
     tree = ast.parse("class KeyDoor:\n  def tell_it(self, crowd_size): self._LONGEST_WAIT = 1; where = 2\nimport x as mint\n")
     names = {name for name in defined_names(tree) if is_banned(name)}
     assert {"KeyDoor", "tell_it", "crowd_size", "_LONGEST_WAIT", "where", "mint"} == names
-    assert not any(map(is_banned, ("outdoors", "roomy", "MAX_WAIT", "wherever", "machine_readable", "mostly", "house_number"[:3])))
+    assert not any(
+        map(is_banned, ("outdoors", "roomy", "MAX_WAIT", "wherever", "machine_readable", "mostly", "house_number"[:3]))
+    )
     spoken = list(prose('"""Whoever asks."""\nx = r"door"\n# a room\n'))
     assert [(1, '"""Whoever asks."""'), (3, "# a room")] == spoken

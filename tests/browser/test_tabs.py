@@ -56,7 +56,7 @@ def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: in
 
     states = browser.do("notes")["states"][before:]
     issued = log_lines(service, "token.issued")[issued_before:]
-    refreshes = [line["grant"] for line in issued].count("refresh_token")
+    refreshes = [line["grant_type"] for line in issued].count("refresh_token")
     figures = {
         "tabs": len(tabs), "lifetimes": lifetimes, "reloads": reloads, "refreshes": refreshes,
         "sign_outs": states.count("signed-out"), "seed": seed,

@@ -170,7 +170,7 @@ def test_an_old_server_serves_on_a_newer_schema_and_says_so(cluster: Cluster, tm
         for port in found.ports:
             status, content, _ = fetch(f"http://127.0.0.1:{port}/readyz")
             assert (200, "ready") == (status, json.loads(content)["status"])
-            assert "newer schema" in json.loads(content)["warning"]
+            assert "newer schema" in json.loads(content)["checks"]["schema"]["message"]
     env = environment(AUTHMINT_DATABASE_URL=dsn)
     old = subprocess.run([SERVE[0], "migrate"], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (0, "The database schema is at revision 9999.\n") == (old.returncode, old.stdout)

@@ -24,7 +24,7 @@ DRAIN_SECONDS = 1
 
 
 class Balancer:
-    """What stands before servers: it asks `/readyz`, keeps its connections, and tries another server when one refuses.
+    """A load balancer that probes `/readyz`, keeps its connections, and tries another server when one refuses to connect.
 
     It never sends a request twice.
     """
@@ -33,24 +33,24 @@ class Balancer:
         self._ports, self._ready = ports, set(ports)
         self.refused = 0
 
-    async def look(self) -> None:
-        """At all servers, again and again."""
+    async def probe(self) -> None:
+        """Probe all servers until cancelled."""
         probes = {port: Connection(port, seconds=2) for port in self._ports}
         try:
             while True:
-                for port, probe in probes.items():
+                for port, connection in probes.items():
                     try:
-                        is_ready = (await probe.ask("GET", "/readyz")).status == 200
+                        is_ready = (await connection.ask("GET", "/readyz")).status == 200
                     except (NotSent, Lost):
                         is_ready = False
                     (self._ready.add if is_ready else self._ready.discard)(port)
                 await asyncio.sleep(0.1)
         finally:
-            for probe in probes.values():
-                probe.close()
+            for connection in probes.values():
+                connection.close()
 
     async def ask(self, connections: dict[int, Connection], turn: int, form: dict[str, str]) -> Answer:
-        """Raises Lost, or NotSent when two servers refuse."""
+        """Send a request to a ready server. Raises Lost, or NotSent when two servers refuse."""
         ports = sorted(self._ready) or list(self._ports)
         first = ports[turn % len(ports)]
         try:
@@ -64,7 +64,7 @@ class Balancer:
 async def refresh(
     balancer: Balancer, ports: Sequence[int], family: MetricFamily, counts: Counter[str], done: asyncio.Event
 ) -> None:
-    """One person who refreshes until `done`, and must always get the next token."""
+    """Refresh one session until `done`; each refresh must return the next token."""
     connections = {port: Connection(port) for port in ports}
     turn = hash(family.first.handle)
     while not done.is_set():
@@ -87,7 +87,7 @@ async def refresh(
 
 
 async def restart(servers: Sequence[Server], times: int) -> None:
-    """One server after the other; the next when the one before is back."""
+    """Restart one server after the other, each when the one before is ready again."""
     for _ in range(times):
         for server in servers:
             assert 0 == await asyncio.to_thread(server.running.stop, signal.SIGTERM), server.said
@@ -98,17 +98,17 @@ async def restart(servers: Sequence[Server], times: int) -> None:
 async def roll(found: Site, cluster: Cluster, *, times: int, at_once: int) -> None:
     families = (await people(found, cluster.dsn(), 3 * at_once))[:at_once]
     balancer, counts, done = Balancer(found.ports), Counter[str](), asyncio.Event()
-    looking = asyncio.create_task(balancer.look())
+    probing = asyncio.create_task(balancer.probe())
     load = asyncio.gather(*(refresh(balancer, found.ports, family, counts, done) for family in families))
     try:
         await restart(found.servers, times)
     finally:
         done.set()
         await load
-        looking.cancel()
+        probing.cancel()
     operations = await check_all(cluster.dsn(), families)
-    figures = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
-    sys.stdout.write(json.dumps(figures | {"operations": operations, "violations": 0}) + "\n")
+    numbers = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
+    sys.stdout.write(json.dumps(numbers | {"operations": operations, "violations": 0}) + "\n")
     assert {"200"} == set(counts)
 
 
@@ -137,13 +137,13 @@ async def drain(found: Site) -> None:
     assert 304 == (await held).status
     answers = [await other.ask("GET", path) for path in ("/readyz", "/livez")]
     assert [(503, "close"), (200, "close")] == [(answer.status, answer.headers["connection"]) for answer in answers]
-    assert "The process was told to stop." == answers[0].members["reason"]
-    # The answer to the long poll was under way before; its connection is served once more, and then it is closed as well.
+    assert "stopping" == answers[0].members["checks"]["process"]["status"]
+    # The long poll was in progress before the signal; its connection is served once more, and then closed as well.
     assert "close" == (await poll.ask("GET", "/livez")).headers["connection"]
     assert 0 == await asyncio.to_thread(server.running.stop, signal.SIGTERM)
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_stopping_server_serves_on_announces_it_and_holds_no_response_back(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DRAIN_SECONDS="3") as found:
         asyncio.run(drain(found))

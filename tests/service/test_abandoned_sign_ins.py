@@ -1,4 +1,4 @@
-"""Clients that sign in and are gone before the answer: the hash goes on, and so does its permit (T-16)."""
+"""Clients that disconnect before the response to their sign-in: the hash goes on, and keeps its slot (T-16)."""
 
 import asyncio
 import json
@@ -18,21 +18,21 @@ from fastapi import FastAPI
 from authmint_service.serving.limited_http import LimitedHTTPProtocol
 from tests.service.conftest import PASSWORD, Service, StartService
 from tests.service.counting_hasher import HashMeter
-from tests.service.test_metrics import figure, metrics
+from tests.service.test_metrics import metrics, sample
 
 pytestmark = pytest.mark.anyio
 
-PERMITS, QUEUE = 2, 16
+SLOTS, QUEUE = 2, 16
 CLIENTS = 16
-LONGEST_SECONDS = 0.1
-"""That a client waits. A full queue takes longer."""
+MAX_WAIT_SECONDS = 0.1
+"""The most that a client waits. A full queue takes longer."""
 PAUSE_SECONDS = 0.25
-"""Of whoever was refused in time: the hashes, which stand back, would not come to their turn otherwise."""
+"""After a response 503: the hashes have a low priority, and would not be computed otherwise."""
 
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[int]:
-    """The port at which the application is served until the end of the block, by what production is served by."""
+    """Serve the application with the protocol of production until the end of the block. Yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
             uvicorn.Config(app, http=LimitedHTTPProtocol, lifespan="off", log_config=None, access_log=False)
@@ -46,24 +46,24 @@ async def listening(app: FastAPI) -> AsyncIterator[int]:
 
 
 @dataclass
-class Crowd:
-    """Clients that send a whole sign-in, wait for a moment, and go: half of them with a FIN, half with a RST."""
+class ImpatientClients:
+    """Clients that send a whole sign-in, wait a little, and disconnect: half of them with a FIN, half with a RST."""
 
     port: int
     request: bytes
     statuses: Counter[str] = field(default_factory=Counter)
-    """Of the answers that came in time; `gone`: of those who did not wait for theirs."""
-    is_over: bool = False
+    """Of the responses that came in time; `disconnected`: those that did not."""
+    is_stopped: bool = False
 
-    async def come_and_go(self) -> None:
-        while not self.is_over:
+    async def run(self) -> None:
+        while not self.is_stopped:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
             writer.write(self.request)
             try:
-                async with asyncio.timeout(random.uniform(0, LONGEST_SECONDS)):
+                async with asyncio.timeout(random.uniform(0, MAX_WAIT_SECONDS)):
                     status = (await reader.readexactly(len("HTTP/1.1 200")))[-3:].decode()
             except TimeoutError:
-                status = "gone"
+                status = "disconnected"
             self.statuses[status] += 1
             if status == "503":
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -72,55 +72,57 @@ class Crowd:
             writer.close()
 
 
-async def give_up(service: Service, meter: HashMeter, count: int) -> None:
-    """Until `count` hashes were computed for somebody who had gone."""
+async def abandon(service: Service, meter: HashMeter, count: int) -> None:
+    """Run until `count` hashes were computed for clients that had disconnected."""
     user, client = await service.add_user(), await service.add_client()
     form = {"grant_type": "password", "client_id": client.client_id, "username": user.username, "password": PASSWORD}
     body = urlencode(form)
     head = f"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}"
-    most_in_flight = most_waiting = signed_in = 0.0
+    max_running = max_queued = signed_in = 0.0
     async with listening(service.app) as port:
-        crowd = Crowd(port, f"{head}\r\n\r\n{body}".encode())
-        clients = [asyncio.create_task(crowd.come_and_go()) for _ in range(CLIENTS)]
-        while signed_in - crowd.statuses["200"] < count:
+        load = ImpatientClients(port, f"{head}\r\n\r\n{body}".encode())
+        clients = [asyncio.create_task(load.run()) for _ in range(CLIENTS)]
+        while signed_in - load.statuses["200"] < count:
             await asyncio.sleep(0.05)
-            told = await metrics(service)
-            most_in_flight = max(most_in_flight, figure(told, "authmint_password_hashes_running"))
-            most_waiting = max(most_waiting, figure(told, "authmint_password_hashes_queued"))
-            signed_in = figure(told, 'authmint_http_requests_total{method="POST",route="/token",status="200"}')
-        crowd.is_over = True
+            text = await metrics(service)
+            max_running = max(max_running, sample(text, "authmint_password_hashes_running"))
+            max_queued = max(max_queued, sample(text, "authmint_password_hashes_queued"))
+            signed_in = sample(text, 'authmint_http_requests_total{method="POST",route="/token",status="200"}')
+        load.is_stopped = True
         await asyncio.gather(*clients)
-    # The server has waited for whoever was left in the queue: they are signed in as well, as nobody knows that they have gone.
-    told = await metrics(service)
-    refused = figure(told, "authmint_password_hashes_refused_total")
-    figures = {
-        "given_up": crowd.statuses["gone"], "answered": {k: v for k, v in crowd.statuses.items() if k != "gone"},
-        "hashes": len(meter.costs), "hashes_for_nobody": len(meter.costs) - crowd.statuses["200"], "refused": round(refused),
-        "permits": PERMITS, "most_hashes_at_once": meter.most, "most_in_flight": round(most_in_flight),
-        "queue": QUEUE, "most_waiting": round(most_waiting),
+    # The server has computed the rest of the queue as well, as it does not know that those clients have disconnected.
+    text = await metrics(service)
+    refused = sample(text, "authmint_password_hashes_refused_total")
+    numbers = {
+        "abandoned": load.statuses["disconnected"],
+        "served": {status: count for status, count in load.statuses.items() if status != "disconnected"},
+        "hashes": len(meter.costs), "hashes_without_a_client": len(meter.costs) - load.statuses["200"],
+        "refused": round(refused),
+        "slots": SLOTS, "max_hashes_at_once": meter.most, "max_running": round(max_running),
+        "queue": QUEUE, "max_queued": round(max_queued),
     }  # fmt: skip
-    sys.stdout.write(json.dumps(figures) + "\n")
-    assert PERMITS == meter.most == most_in_flight
-    assert 0 < most_waiting <= QUEUE
-    assert {"200", "503", "gone"} >= set(crowd.statuses)
+    sys.stdout.write(json.dumps(numbers) + "\n")
+    assert SLOTS == meter.most == max_running
+    assert 0 < max_queued <= QUEUE
+    assert {"200", "503", "disconnected"} >= set(load.statuses)
     assert refused > 0
-    # One hash for each that was let in, to its end, and every place is free again.
-    assert len(meter.costs) == figure(told, 'authmint_http_requests_total{method="POST",route="/token",status="200"}')
-    answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(PERMITS + QUEUE)))
+    # One whole hash for each sign-in that was accepted, and every slot is free again.
+    assert len(meter.costs) == sample(text, 'authmint_http_requests_total{method="POST",route="/token",status="200"}')
+    answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(SLOTS + QUEUE)))
     assert {200} == {answer.status_code for answer in answers}
 
 
-async def test_clients_that_give_up_their_sign_in_bring_no_more_hashes_at_a_time_than_there_are_permits(
+async def test_abandoned_sign_ins_never_compute_more_hashes_at_a_time_than_there_are_slots(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = await start_service(password_hash_workers=PERMITS, password_hash_queue=QUEUE, log_level="WARNING")
-    await give_up(service, HashMeter(monkeypatch), 120)
+    service = await start_service(password_hash_workers=SLOTS, password_hash_queue=QUEUE, log_level="WARNING")
+    await abandon(service, HashMeter(monkeypatch), 120)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-async def test_ten_thousand_who_give_up_their_sign_in_bring_no_more_hashes_at_a_time_than_there_are_permits(
+async def test_ten_thousand_abandoned_sign_ins_never_compute_more_hashes_at_a_time_than_there_are_slots(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = await start_service(password_hash_workers=PERMITS, password_hash_queue=QUEUE, log_level="WARNING")
-    await give_up(service, HashMeter(monkeypatch), 10_000)
+    service = await start_service(password_hash_workers=SLOTS, password_hash_queue=QUEUE, log_level="WARNING")
+    await abandon(service, HashMeter(monkeypatch), 10_000)

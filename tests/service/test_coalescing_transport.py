@@ -1,4 +1,4 @@
-"""Head and body of an answer leave in one piece, and nothing that was written is lost or late."""
+"""Head and body of a response are sent together, and nothing that was written is lost or late."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Wire(asyncio.Transport):
-    """What was written, piece by piece."""
+    """Records what is written, piece by piece."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,40 +35,40 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-async def writes(wire: Wire) -> CoalescingTransport:
+async def transport(wire: Wire) -> CoalescingTransport:
     return CoalescingTransport(wire, asyncio.get_running_loop())
 
 
-async def test_what_is_written_in_one_turn_of_the_loop_is_one_piece(wire: Wire, writes: CoalescingTransport) -> None:
+async def test_all_writes_of_one_turn_of_the_loop_are_sent_together(wire: Wire, transport: CoalescingTransport) -> None:
     for number in range(3):
-        writes.write(b"head ")
-        writes.write(b"body")
+        transport.write(b"head ")
+        transport.write(b"body")
         assert number == len(wire.pieces)
         await asyncio.sleep(0)
     assert [b"head body"] * 3 == wire.pieces
 
 
-async def test_what_was_written_before_the_end_is_sent_before_it(wire: Wire, writes: CoalescingTransport) -> None:
-    writes.write(b"the last")
-    assert not writes.is_closing()
-    writes.close()
-    assert writes.is_closing()
+async def test_a_write_before_the_close_is_sent_before_it(wire: Wire, transport: CoalescingTransport) -> None:
+    transport.write(b"the last")
+    assert not transport.is_closing()
+    transport.close()
+    assert transport.is_closing()
     await asyncio.sleep(0)
     assert [b"the last"] == wire.pieces
 
 
-async def test_nothing_is_sent_to_whoever_has_gone_meanwhile(wire: Wire, writes: CoalescingTransport) -> None:
-    writes.write(b"too late")
+async def test_nothing_is_sent_to_a_client_that_has_disconnected(wire: Wire, transport: CoalescingTransport) -> None:
+    transport.write(b"too late")
     wire.close()
     await asyncio.sleep(0)
-    writes.close()
+    transport.close()
     assert [] == wire.pieces
 
 
-async def test_much_is_not_held_back(wire: Wire, writes: CoalescingTransport) -> None:
+async def test_no_more_than_the_maximum_is_buffered(wire: Wire, transport: CoalescingTransport) -> None:
     sent = [bytes([number]) * (MAX_BUFFERED_BYTES // 2) for number in range(5)]
-    for piece, most in zip(sent, itertools.repeat(MAX_BUFFERED_BYTES), strict=False):
-        writes.write(piece)
-        assert sum(map(len, sent[: sent.index(piece) + 1])) - sum(map(len, wire.pieces)) <= most
+    for piece, maximum in zip(sent, itertools.repeat(MAX_BUFFERED_BYTES), strict=False):
+        transport.write(piece)
+        assert sum(map(len, sent[: sent.index(piece) + 1])) - sum(map(len, wire.pieces)) <= maximum
     await asyncio.sleep(0)
     assert b"".join(sent) == b"".join(wire.pieces)

@@ -8,7 +8,7 @@ import pytest
 from authmint_service.cpus import usable_cores
 from authmint_service.settings import Settings, load_settings
 from tests.service.conftest import SECRET_KEYS, Service
-from tests.service.test_metrics import figure, metrics
+from tests.service.test_metrics import metrics, sample
 
 
 def load(**changes: object) -> Settings:
@@ -36,12 +36,12 @@ def test_a_process_that_is_bound_to_one_core_hashes_one_password_at_a_time() -> 
         os.sched_setaffinity(0, before)
 
 
-def test_processes_share_the_cores_unless_they_are_told_how_many_each_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_share_the_cores_unless_a_setting_says_how_many_each_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authmint_service.settings.usable_cores", lambda: 6)
     assert [6, 3, 2, 1] == [load(workers=workers).password_hash_slots for workers in (1, 2, 4, 8)]
     assert [5, 5] == [load(workers=workers, password_hash_workers=5).password_hash_slots for workers in (1, 4)]
 
 
 @pytest.mark.anyio
-async def test_a_service_that_is_told_nothing_has_a_permit_for_each_core(service: Service) -> None:
-    assert usable_cores() == figure(await metrics(service), "authmint_password_hash_slots")
+async def test_a_service_without_a_setting_has_a_slot_for_each_core(service: Service) -> None:
+    assert usable_cores() == sample(await metrics(service), "authmint_password_hash_slots")

@@ -1,4 +1,4 @@
-"""What `deploy/` brings: a manifest that Kubernetes would take, and a dashboard of figures that there are."""
+"""The files of `deploy/`: a manifest that Kubernetes accepts, and a dashboard of metrics that exist."""
 
 import json
 import re
@@ -25,7 +25,7 @@ DASHBOARD = json.loads((ROOT / "deploy" / "grafana-dashboard.json").read_text())
 PANELS = DASHBOARD["panels"]
 PROCESS_MIB, HASH_MIB = 120, 19
 
-Samples = dict[str, set[str]]
+Labels = dict[str, set[str]]
 
 
 def pod(kind: str, name: str) -> Any:
@@ -37,7 +37,7 @@ CONFIGURED = OBJECTS["ConfigMap", "authmint"]["data"]
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in OBJECTS])
-def test_kubernetes_own_schema_takes_each_object_of_the_manifest_and_nothing_that_is_not_in_it(kind: str) -> None:
+def test_kubernetes_own_schema_accepts_each_object_of_the_manifest_and_no_unknown_field(kind: str) -> None:
     for (found, _), one in OBJECTS.items():
         if found == kind:
             kubernetes_validate.validate(one, "1.37", strict=True)
@@ -49,7 +49,7 @@ def test_the_manifest_has_what_keeps_a_service_available_and_holds_no_secret() -
     kinds = {kind for kind, _ in OBJECTS}
     assert {"Deployment", "Service", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Job"} <= kinds
     assert "Secret" not in kinds
-    assert "password" not in MANIFEST.lower()
+    assert "password" not in MANIFEST.replace("AUTHMINT_PASSWORD_HASH_WORKERS", "").lower()
     labels = OBJECTS["Deployment", "authmint"]["spec"]["template"]["metadata"]["labels"]
     for kind, path in (
         ("Deployment", "selector.matchLabels"), ("Service", "selector"), ("PodDisruptionBudget", "selector.matchLabels"),
@@ -58,14 +58,14 @@ def test_the_manifest_has_what_keeps_a_service_available_and_holds_no_secret() -
         for step in path.split("."):
             selector = selector[step]
         assert selector.items() <= labels.items()
-    # A migration's pod is none that a request may go to.
+    # The Service must not send requests to the pod of a migration.
     assert not labels.items() <= OBJECTS["Job", "authmint-migrate"]["spec"]["template"]["metadata"]["labels"].items()
     target = OBJECTS["HorizontalPodAutoscaler", "authmint"]["spec"]["scaleTargetRef"]
     assert ("apps/v1", "Deployment", "authmint") == (target["apiVersion"], target["kind"], target["name"])
 
 
 @pytest.mark.parametrize(("kind", "name"), [("Deployment", "authmint"), ("Job", "authmint-migrate")])
-def test_no_container_may_more_than_it_needs_and_no_image_names_a_registry(kind: str, name: str) -> None:
+def test_containers_have_no_more_rights_than_they_need_and_images_name_no_registry(kind: str, name: str) -> None:
     spec = pod(kind, name)
     assert spec["automountServiceAccountToken"] is False
     assert (True, 10001) == (spec["securityContext"]["runAsNonRoot"], spec["securityContext"]["runAsUser"])
@@ -76,22 +76,22 @@ def test_no_container_may_more_than_it_needs_and_no_image_names_a_registry(kind:
         assert re.fullmatch(r"authmint-service:[\d.]+", container["image"])
 
 
-def test_probes_ask_what_they_are_for_and_a_pod_has_time_to_drain() -> None:
-    asked = {name: CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
-    assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == asked
-    assert {"http"} == {CONTAINER[f"{name}Probe"]["httpGet"]["port"] for name in asked}
+def test_each_probe_uses_its_own_route_and_a_pod_has_time_to_drain() -> None:
+    paths = {name: CONTAINER[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "liveness", "readiness")}
+    assert {"startup": "/livez", "liveness": "/livez", "readiness": "/readyz"} == paths
+    assert {"http"} == {CONTAINER[f"{name}Probe"]["httpGet"]["port"] for name in paths}
     assert CONFIGURED["AUTHMINT_PORT"] == str(CONTAINER["ports"][0]["containerPort"])
-    pause, drain = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"], int(CONFIGURED["AUTHMINT_DRAIN_SECONDS"])
-    assert pod("Deployment", "authmint")["terminationGracePeriodSeconds"] > pause + drain + STOP_SECONDS
+    pause, draining = CONTAINER["lifecycle"]["preStop"]["sleep"]["seconds"], int(CONFIGURED["AUTHMINT_DRAIN_SECONDS"])
+    assert pod("Deployment", "authmint")["terminationGracePeriodSeconds"] > pause + draining + STOP_SECONDS
 
 
-def test_the_memory_that_is_asked_for_is_that_of_the_processes_and_their_hashes() -> None:
-    permits, processes = int(CONFIGURED["AUTHMINT_PASSWORD_HASH_WORKERS"]), int(CONFIGURED["AUTHMINT_WORKERS"])
-    asked, most = (int(CONTAINER["resources"][side]["memory"].removesuffix("Mi")) for side in ("requests", "limits"))
-    assert processes * (PROCESS_MIB + permits * HASH_MIB) <= asked <= most
+def test_the_requested_memory_is_that_of_the_processes_and_their_hashes() -> None:
+    slots, processes = int(CONFIGURED["AUTHMINT_PASSWORD_HASH_WORKERS"]), int(CONFIGURED["AUTHMINT_WORKERS"])
+    requested, limit = (int(CONTAINER["resources"][side]["memory"].removesuffix("Mi")) for side in ("requests", "limits"))
+    assert processes * (PROCESS_MIB + slots * HASH_MIB) <= requested <= limit
 
 
-def test_what_the_pods_are_told_is_a_complete_setting_for_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pods_have_complete_settings_for_production(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, env = pod("Deployment", "authmint"), dict(CONFIGURED)
     (volume,) = spec["volumes"]
     mounted = {f"{CONTAINER['volumeMounts'][0]['mountPath']}/{item['path']}": item["key"] for item in volume["secret"]["items"]}
@@ -107,13 +107,13 @@ def test_what_the_pods_are_told_is_a_complete_setting_for_production(tmp_path: P
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(_env_file=None)
-    assert (False, 6, "0.0.0.0") == (settings.is_development, settings.drain, settings.host)
+    assert (False, 6, "0.0.0.0") == (settings.is_development, settings.shutdown_seconds, settings.host)
     pods = OBJECTS["HorizontalPodAutoscaler", "authmint"]["spec"]["maxReplicas"] + 1
-    # PostgreSQL takes 100 by itself, and keeps a few for whoever repairs it.
-    assert pods * settings.processes * settings.database_pool_size <= 97
+    # PostgreSQL allows 100 by default, and reserves a few for administrators.
+    assert pods * settings.max_processes * settings.database_pool_size <= 97
 
 
-async def test_every_figure_of_the_dashboard_is_told_with_the_labels_it_is_asked_by_and_every_figure_is_explained(
+async def test_every_metric_of_the_dashboard_is_reported_with_its_labels_and_every_metric_is_documented(
     service: Service, secret: str, dsn: str
 ) -> None:
     user, client = await service.add_user(), await service.add_client()
@@ -121,28 +121,28 @@ async def test_every_figure_of_the_dashboard_is_told_with_the_labels_it_is_asked
     connection = await asyncpg.connect(dsn)
     await connection.execute("ANALYZE sessions")
     await connection.close()
-    told: Samples = {}
+    reported: Labels = {}
     families = list(text_string_to_metric_families((await service.http.get("/metrics")).text))
     for sample in (sample for family in families for sample in family.samples):
-        told.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
+        reported.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     expressions = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
     assert len(expressions) > 20
     for expression in expressions:
         names = re.findall(r"([a-zA-Z_:][\w:]*)\{", expression)
         assert names, expression
         assert set(re.findall(r"\bauthmint_\w+", expression)) == set(names), expression
-        asked = {label.strip() for by in re.findall(r"by \(([^)]*)\)", expression) for label in by.split(",")}
-        asked |= set(re.findall(r"[{,](\w+)=", expression))
+        labels = {label.strip() for by in re.findall(r"by \(([^)]*)\)", expression) for label in by.split(",")}
+        labels |= set(re.findall(r"[{,](\w+)=", expression))
         for name in names:
-            assert name in told, name
-            assert asked <= told[name], expression
-    explained = (ROOT / "docs" / "operations.md").read_text()
+            assert name in reported, name
+            assert labels <= reported[name], expression
+    documented = (ROOT / "docs" / "operations.md").read_text()
     for family in families:
         name = family.name + ("_total" if family.type == "counter" else "")
-        assert f"`{name}`" in explained, name
+        assert f"`{name}`" in documented, name
 
 
-def test_the_dashboard_can_be_imported_its_panels_have_room_and_its_source_is_chosen() -> None:
+def test_the_dashboard_can_be_imported_its_panels_do_not_overlap_and_its_source_is_a_variable() -> None:
     assert len(PANELS) == len({panel["id"] for panel in PANELS})
     for one, other in combinations((panel["gridPos"] for panel in PANELS), 2):
         apart = (

@@ -140,7 +140,7 @@ async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) 
 
     import httpx2
 
-    transport = httpx2.ASGITransport(app=RequestMiddleware(broken, secure=False, figures=Metrics(routes=(), grants=(), rows=1)))
+    transport = httpx2.ASGITransport(app=RequestMiddleware(broken, secure=False, metrics=Metrics(routes=(), grants=(), rows=1)))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         answer = await http.get("/x")
     assert (500, "server_error") == (answer.status_code, answer.json()["error"])

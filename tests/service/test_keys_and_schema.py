@@ -99,7 +99,7 @@ async def test_a_service_that_starts_before_the_schema_exists_becomes_ready_afte
         assert 200 == (await early.http.get("/livez")).status_code
         not_ready = await early.http.get("/readyz")
         assert 503 == not_ready.status_code
-        assert "authmint-service migrate" in not_ready.json()["reason"]
+        assert "authmint-service migrate" in not_ready.json()["checks"]["schema"]["message"]
         assert 503 == (await early.token(grant_type="password")).status_code
         await migrations.migrate(dsn)
         async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Marked secrets in every field of every route, also where it fails: no log, answer, figure or row of a table has one."""
+"""Marked secrets in every field of every route, errors included: no log, response, metric or row of a table has one."""
 
 import base64
 import json
@@ -24,7 +24,7 @@ CONTENT_TYPES = (
 
 
 class Canaries:
-    """Makes marks, each another, which all begin in the same random way."""
+    """Makes distinct marks that all begin with the same random text."""
 
     def __init__(self) -> None:
         self.beginning, self._made = f"canary{secrets.token_hex(8)}x", 0
@@ -34,15 +34,15 @@ class Canaries:
         return f"{self.beginning}{self._made}"
 
 
-def fields_of(schema: dict[str, Any], door: Endpoint) -> list[str]:
-    """The names of the form of a route, from its OpenAPI document."""
-    operation = schema["paths"].get(door.path, {}).get(door.method.lower(), {})
+def fields_of(schema: dict[str, Any], endpoint: Endpoint) -> list[str]:
+    """Return the field names of the form of a route, from its OpenAPI document."""
+    operation = schema["paths"].get(endpoint.path, {}).get(endpoint.method.lower(), {})
     content = operation.get("requestBody", {}).get("content", {})
     return [name for form in content.values() for name in form["schema"]["properties"]]
 
 
 def bodies(canary: Canaries, fields: list[str]) -> Iterator[str]:
-    """A mark as each field alone, as all of them, beside a known grant, as a name, and as no form at all."""
+    """Yield bodies with a mark as each field alone, as all of them, beside a known grant, as a name, and in no form."""
     names = [*fields, "unknown"]
     yield from (f"{name}={canary()}" for name in names)
     yield "&".join(f"{name}={canary()}" for name in names)
@@ -56,7 +56,7 @@ def bodies(canary: Canaries, fields: list[str]) -> Iterator[str]:
 
 
 def headers_with(canary: Canaries) -> Iterator[dict[str, str]]:
-    """A mark in each header that anyone here might read, and in one that nobody knows."""
+    """Yield headers with a mark in each field that the service might read, and in an unknown one."""
     yield {"Authorization": f"Bearer {canary()}"}
     yield {"Authorization": f"Bearer amrt_{canary()}.{canary()}.{canary()}"}
     yield {"Authorization": canary()}
@@ -67,26 +67,28 @@ def headers_with(canary: Canaries) -> Iterator[dict[str, str]]:
     yield {"Traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01", "Tracestate": canary(), "Baggage": canary()}
 
 
-async def ask_everything(
+async def request_everything(
     service: Service, canary: Canaries, fields: dict[Endpoint, list[str]], sign_in: Callable[[], Awaitable[str]]
 ) -> list[httpx2.Response]:
-    """All of the above at all routes, without a token and with one that is good until somebody signs out with it."""
+    """Send all of the above to all routes, without a token and with one that is good until one of the requests revokes it."""
     answers = []
-    for door, names in fields.items():
+    for endpoint, names in fields.items():
         bearer = await sign_in()
-        path = door.filled(account_id=canary(), session_id=canary())
+        path = endpoint.filled(account_id=canary(), session_id=canary())
         for number, headers in enumerate([{}, {"Authorization": f"Bearer {bearer}"}, *headers_with(canary)]):
-            answers.append(await service.http.request(door.method, f"{path}?access_token={canary()}", headers=headers))
-            if number < 2 and door.method in {"POST", "PUT"}:
+            answers.append(await service.http.request(endpoint.method, f"{path}?access_token={canary()}", headers=headers))
+            if number < 2 and endpoint.method in {"POST", "PUT"}:
                 for body in bodies(canary, names):
                     for content_type in CONTENT_TYPES:
                         sent = headers | {"Content-Type": content_type}
-                        answers.append(await service.http.request(door.method, door.filled(), content=body, headers=sent))
+                        answers.append(
+                            await service.http.request(endpoint.method, endpoint.filled(), content=body, headers=sent)
+                        )
     return answers
 
 
 async def dump(service: Service) -> str:
-    """Every row of every table as text; bytes are hexadecimal there."""
+    """Return every row of every table as text; bytes are hexadecimal there."""
     tables = await service.database.fetch_all("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
     assert len(tables) > 3
     rows = [row for (name,) in tables for row in await service.database.fetch_all(f"SELECT t::text FROM {name} t")]
@@ -94,7 +96,7 @@ async def dump(service: Service) -> str:
 
 
 def forms_of(value: str) -> set[str]:
-    """How a secret might be written: as it is, or as bytes in hexadecimal."""
+    """Return how a secret might be written: as it is, or as bytes in hexadecimal."""
     return {value, value.encode().hex()}
 
 
@@ -103,20 +105,20 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
 ) -> None:
     service, canary = await start_service(cors_origins="https://app.example", password_hash_queue=1000), Canaries()
     schema = (await service.http.get("/openapi.json")).json()
-    fields = {door: fields_of(schema, door) for door in doors_of(service.app)}
+    fields = {endpoint: fields_of(schema, endpoint) for endpoint in doors_of(service.app)}
     assert {"/token", "/revoke", "/introspect", "/account/v1/password"} == {
-        door.path for door, names in fields.items() if names
+        endpoint.path for endpoint, names in fields.items() if names
     }
     user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
     signed_in = (await service.sign_in(spa, user)).json()
-    machine = (await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)).json()
+    as_service = (await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)).json()
     refreshed = (await service.refresh(spa, signed_in["refresh_token"])).json()
 
     async def sign_in() -> str:
         return str((await service.sign_in(spa, user)).json()["access_token"])
 
-    answers = await ask_everything(service, canary, fields, sign_in)
-    # What is well-formed and wrong: the parts behind the forms see the marks as well.
+    answers = await request_everything(service, canary, fields, sign_in)
+    # Well-formed and wrong: the code behind the forms gets the marks as well.
     for form in (
         {"grant_type": "password", "client_id": spa.client_id, "username": canary(), "password": canary()},
         {"grant_type": "password", "client_id": spa.client_id, "username": user.username, "password": canary()},
@@ -132,34 +134,34 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     answers.append(await service.http.get("/account/v1", headers=altered))
     assert 500 in {answer.status_code for answer in answers}
     assert 422 in {answer.status_code for answer in answers}
-    figures = (await service.http.get("/metrics")).text
-    said = capfd.readouterr()
-    said_to_clients = "\n".join(f"{answer.headers} {answer.text}" for answer in answers)
-    kept = await dump(service)
-    tokens = [signed_in["access_token"], machine["access_token"], signed_in["refresh_token"], refreshed["refresh_token"]]
+    metrics = (await service.http.get("/metrics")).text
+    output = capfd.readouterr()
+    responses = "\n".join(f"{answer.headers} {answer.text}" for answer in answers)
+    rows = await dump(service)
+    tokens = [signed_in["access_token"], as_service["access_token"], signed_in["refresh_token"], refreshed["refresh_token"]]
     for mark in [canary.beginning, PASSWORD, secret, *tokens]:
         for form_of_it in forms_of(mark):
-            for place, text in {"answers": said_to_clients, "figures": figures, "database": kept}.items():
+            for place, text in {"responses": responses, "metrics": metrics, "database": rows}.items():
                 assert form_of_it not in text, (place, form_of_it)
-    # The id in a path is no secret, and the log says which path was asked for.
-    logged = re.sub(r'"path":"[^"]*"', "", said.out + said.err)
-    assert {"token.issued", "token.refused", "request.refused", "error.unexpected", "request.failed"} <= events_of(said.err)
+    # The id in a path is no secret, and the log has the path of a request.
+    logged = re.sub(r'"path":"[^"]*"', "", output.out + output.err)
+    assert {"token.issued", "token.refused", "request.refused", "error.unexpected", "request.failed"} <= events_of(output.err)
     for mark in [canary.beginning, PASSWORD, secret, user.password_hash, *tokens]:
         assert mark not in logged, mark
-    # Nor what a token could be told by: its signature, or the seal of a refresh token.
+    # Nor the part that proves a token: its signature, or the MAC of a refresh token.
     for token in tokens:
         part = token.split(".")[-1] if "." in token else decode_base64url(token[4:-6])[-32:].hex()
-        assert part not in kept + logged + figures + said_to_clients
+        assert part not in rows + logged + metrics + responses
 
 
 async def failing(
     service: Service, client_id: str, canary: Canaries, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> httpx2.Response:
-    """The answer to a sign-in in which a part fails with a text that holds what was sent, as libraries like to."""
+    """Return the response to a sign-in in which a part fails with an error text that holds the password, as libraries do."""
     password = canary()
 
     async def fail(*_: object) -> None:
-        raise kind(f"cannot look for {password!r}") from ValueError(password)
+        raise kind(f"cannot find {password!r}") from ValueError(password)
 
     with monkeypatch.context() as patch:
         patch.setattr(AccountStore, "find_by_name", fail)
@@ -167,7 +169,7 @@ async def failing(
 
 
 async def failing_in_the_database(service: Service, client_id: str, canary: Canaries) -> httpx2.Response:
-    """The answer to a sign-in while there is no table of users: the database then repeats what it was asked."""
+    """Return the response to a sign-in while a table is missing: the database then repeats the statement in its error."""
     await service.database.execute("ALTER TABLE users RENAME TO hidden_users")
     try:
         return await service.token(grant_type="password", client_id=client_id, username=canary(), password=canary())
@@ -180,7 +182,7 @@ def events_of(log: str) -> set[str]:
 
 
 BEGINNING = 10
-"""Characters of a secret that are too many for a log; `amcs_` and `amrt_` are four of them."""
+"""Characters of a secret that are too many for a log; the prefixes `amcs_` and `amrt_` are five of them."""
 
 
 async def test_of_a_secret_without_a_dot_not_even_the_beginning_is_logged(
@@ -188,18 +190,18 @@ async def test_of_a_secret_without_a_dot_not_even_the_beginning_is_logged(
 ) -> None:
     user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
     refresh_token = (await service.sign_in(spa, user)).json()["refresh_token"]
-    machine = {"client_id": robot.client_id, "client_secret": secret}
+    credentials = {"client_id": robot.client_id, "client_secret": secret}
     bare = secrets.token_urlsafe(32)
     for token in (refresh_token, secret, bare):
         assert "." not in token
         await service.http.get("/account/v1", headers={"Authorization": f"Bearer {token}"})
         await service.http.get("/account/v1", headers={"Authorization": token})
-        await service.http.post("/revoke", data=machine | {"token": token})
-        await service.http.post("/introspect", data=machine | {"token": token})
+        await service.http.post("/revoke", data=credentials | {"token": token})
+        await service.http.post("/introspect", data=credentials | {"token": token})
         await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=token)
         await service.refresh(spa, token)
         await service.sign_in(spa, user, token)
-    said = capfd.readouterr()
-    assert {"token.issued", "token.refused", "request.refused"} <= events_of(said.err)
+    output = capfd.readouterr()
+    assert {"token.issued", "token.refused", "request.refused"} <= events_of(output.err)
     for token in (refresh_token, secret, bare, PASSWORD):
-        assert token[:BEGINNING] not in said.out + said.err
+        assert token[:BEGINNING] not in output.out + output.err

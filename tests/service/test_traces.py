@@ -1,4 +1,4 @@
-"""Traces as a collector gets them: what was done and how it belongs together, and not with which values."""
+"""Traces as a collector receives them: they show what was done and what belongs together, and no values."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector(HTTPServer):
-    """Takes OTLP over HTTP on loopback, and keeps it."""
+    """Receives OTLP over HTTP on loopback, and stores it."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Export)
@@ -69,45 +69,45 @@ def attributes(span: Span) -> dict[str, str]:
     return {one.key: one.value.string_value or str(one.value.int_value) for one in span.attributes}
 
 
-async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and_hold_no_values(
+async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_without_values(
     start_service: StartService, collector: Collector, secret: str
 ) -> None:
     service = await start_service(otlp_endpoint=collector.endpoint)
     user, client = await service.add_user("canary-name"), await service.add_client()
-    machine = await service.add_client(secret)
+    robot = await service.add_client(secret)
     service.http.headers["traceparent"] = f"00-{TRACE}-{PARENT}-01"
     tokens = (await service.sign_in(client, user)).json()
     service.http.headers.pop("traceparent")
     refreshed = (await service.refresh(client, tokens["refresh_token"])).json()
-    await service.token(grant_type="client_credentials", client_id=machine.client_id, client_secret=secret)
+    await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     await service.sign_in(client, user, "canary-password")
     await service.http.get("/canary-path?canary-query", headers={"User-Agent": "canary-agent"})
     await service.http.get(
         "/account/v1/sessions/canary-session", headers={"Authorization": f"Bearer {refreshed['access_token']}"}
     )
     await service.http.get("/account/v1", headers={"Authorization": f"Bearer {refreshed['access_token']}"})
-    # What is not sent yet is sent at the end.
+    # The rest of the spans is sent at the end.
     await service.stop()
     spans = {span.name: span for span in collector.spans}
-    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(spans)
+    assert {"POST /token", "password.verify", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(spans)
     own = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     (request,) = (span for span in own if span.kind == Span.SPAN_KIND_SERVER)
     assert PARENT == request.parent_span_id.hex()
-    assert {"verify password", "INSERT sessions"} <= {span.name for span in own if span.parent_span_id == request.span_id}
+    assert {"password.verify", "INSERT sessions"} <= {span.name for span in own if span.parent_span_id == request.span_id}
     known = attributes(request)
     assert ("POST", "/token", "200") == tuple(
         known[name] for name in ("http.request.method", "http.route", "http.response.status_code")
     )
     everything = b"".join(collector.received)
     assert b"authmint-service" in everything
-    for told_to_nobody in (
-        "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, machine.client_id, tokens["refresh_token"],
+    for value in (
+        "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, robot.client_id, tokens["refresh_token"],
         tokens["access_token"], refreshed["refresh_token"],
     ):  # fmt: skip
-        assert told_to_nobody.encode() not in everything
+        assert value.encode() not in everything
 
 
-async def test_a_trace_is_found_in_the_log_and_an_error_by_its_kind(
+async def test_the_log_has_the_trace_id_and_a_span_the_type_of_its_error(
     start_service: StartService, collector: Collector, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none", otlp_endpoint=collector.endpoint)
@@ -120,7 +120,7 @@ async def test_a_trace_is_found_in_the_log_and_an_error_by_its_kind(
     assert b"canary" not in b"".join(collector.received)
 
 
-async def test_a_collector_that_is_away_disturbs_nobody(start_service: StartService) -> None:
+async def test_an_unavailable_collector_fails_no_request(start_service: StartService) -> None:
     service = await start_service(otlp_endpoint="http://127.0.0.1:1")
     user, client = await service.add_user(), await service.add_client()
     assert 200 == (await service.sign_in(client, user)).status_code
@@ -135,7 +135,7 @@ IMPORTED = (
 )
 
 
-def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sentence() -> None:
+def test_opentelemetry_is_imported_only_if_configured_and_a_message_says_when_it_is_missing() -> None:
     for before, after in (
         ("more = {}", f"assert not {IMPORTED}"),
         ("more = {'otlp_endpoint': 'http://127.0.0.1:1'}", f"assert {IMPORTED}"),
@@ -150,5 +150,5 @@ def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sent
     assert "install authmint-service[opentelemetry]" in done.stderr
 
 
-async def test_what_fastapi_would_tell_of_requests_by_itself_is_off(start_service: StartService) -> None:
+async def test_the_telemetry_of_fastapi_is_off(start_service: StartService) -> None:
     assert not (await start_service()).app._native_telemetry.enabled()

@@ -14,7 +14,7 @@ from authmint.principal import Principal
 from authmint.revocation_list import Revocations
 from authmint.token_cache import CachedToken, TokenCache
 
-log = logging.getLogger("authmint.tokens")
+log = logging.getLogger("authmint.token_verifier")
 
 _TOKEN_CACHED = Event("token_cached")
 

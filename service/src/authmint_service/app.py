@@ -1,7 +1,7 @@
-"""The roof: the one place where settings, stores, grants and endpoints are put together.
+"""The composition root: the one place where settings, stores, grants and endpoints are put together.
 
 Everything is made here and opened in the lifespan. Nothing waits for the database: without it the service starts, says at
-`/readyz` that it is not ready, and comes up when the database does.
+`/readyz` that it is not ready, and becomes ready when the database is available.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from authmint import ResourceServer
-from authmint_service import migrations
+from authmint_service import migrations, tasks
 from authmint_service.accounts import AccountStore
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.clients import ClientCache, ClientStore
@@ -28,7 +28,7 @@ from authmint_service.endpoints.account.sessions import SessionEndpoints
 from authmint_service.endpoints.cross_origin import CrossOriginMiddleware
 from authmint_service.endpoints.docs import DocsEndpoints
 from authmint_service.endpoints.health import HealthEndpoints
-from authmint_service.endpoints.metrics import METRICS, FigureCollector, KeyCollector, MetricsEndpoint
+from authmint_service.endpoints.metrics import METRICS, CounterCollector, KeyCollector, MetricsEndpoint
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.metadata import MetadataEndpoints
 from authmint_service.endpoints.oauth.refresh_cookie import INSECURE_COOKIES_NOTE, RefreshCookies
@@ -55,7 +55,7 @@ from authmint_service.signing_keys import (
     SharedSecretKeyRing,
     SigningKeyStore,
 )
-from authmint_service.tasks import Task
+from authmint_service.tasks import Task, TaskRunner
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 FIRST_ATTEMPT_SECONDS = 10.0
 
-log = structlog.get_logger("authmint_service.app")
+log = structlog.get_logger(__name__)
 
 
 def create_app(
@@ -72,21 +72,21 @@ def create_app(
     dsn: str | None = None,
     clock: Callable[[], float] = time.time,
     database_time: Callable[[], Awaitable[float]] | None = None,
-    figures: Metrics | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The token service. Raises SettingsError.
 
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
-    `database_time`: instead of the database's own, for tests in which time passes quickly; `figures`: of an application before
-    this one, to count on in. They are at `app.state.figures`.
+    `database_time`: instead of the database's own, for tests in which time passes quickly; `metrics`: of an application before
+    this one, to count on in. They are at `app.state.metrics`.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    return Application(settings, dsn, clock, database_time).app(figures)
+    return Application(settings, dsn, clock, database_time).app(metrics)
 
 
 class Application:
-    """The parts of one service, in the order of the floors they stand on."""
+    """The parts of one service, in the order of their layers."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Application:
         self._hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
-    def app(self, figures: Metrics | None) -> FastAPI:
+    def app(self, metrics: Metrics | None) -> FastAPI:
         app = self._bare_app()
         app.state.draining = self._draining
         sessions = self._sessions()
@@ -152,18 +152,18 @@ class Application:
         ]
         if self._settings.docs:
             routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
-        self._figures = figures or Metrics(
-            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
+        self._metrics = metrics or Metrics(
+            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.max_processes
         )
         self._sampler = self._make_sampler()
         keys = KeyCollector(self._ring, self._policy, self._time)
-        metrics = MetricsEndpoint(
-            FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
+        metrics_endpoint = MetricsEndpoint(
+            CounterCollector(self._metrics.counters), keys, sample=self._sampler.sample, estimate=self._session_store.estimate
         )
-        routers.append(metrics.routes())
+        routers.append(metrics_endpoint.routes())
         for router in routers:
             app.include_router(router)
-        app.state.figures = self._figures
+        app.state.metrics = self._metrics
         install_error_handlers(app, routers)
         self._add_middleware(app, direct)
         return app
@@ -186,7 +186,11 @@ class Application:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, codec, self._clock, lambda event, number: self._figures.session(event, number))
+        return Sessions(self._session_store, codec, self._clock, self._count_session_event)
+
+    def _count_session_event(self, event: str, count: int) -> None:
+        # The metrics need the routes, so they are made after the sessions.
+        self._metrics.count_session_event(event, count)
 
     def _readiness(self) -> Readiness:
         return Readiness(self._database, self._draining, lambda: self._ring.problem, self._time)
@@ -206,7 +210,7 @@ class Application:
         app.add_middleware(CrossOriginMiddleware, listed=listed, cookie_origins=cookie_origins)
         if self._tracing is not None:
             app.add_middleware(self._tracing.requests)
-        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", figures=self._figures)
+        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", metrics=self._metrics)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -225,29 +229,29 @@ class Application:
     @asynccontextmanager
     async def _serving(self, dsn: str) -> AsyncIterator[None]:
         async with self._database.open(dsn):
-            upkeep = self._upkeep(dsn)
-            tasks = (
-                asyncio.create_task(upkeep.run(), name="looks after clock and keys"),
-                asyncio.create_task(self._sampler.run(), name="samples figures"),
-                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prunes sessions"),
+            runner = self._task_runner(dsn)
+            background = (
+                asyncio.create_task(runner.run(), name=runner.name),
+                asyncio.create_task(self._sampler.run(), name="sample metrics"),
+                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prune sessions"),
             )
             try:
-                # A moment of patience, so that what can be ready is ready from the first request on.
+                # Wait a little, so that what can be ready is ready from the first request on.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
-                self._figures.mark_ready()
+                    await asyncio.wait_for(runner.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                self._metrics.mark_ready()
                 yield
             finally:
-                for task in tasks:
+                for task in background:
                     task.cancel()
                     with suppress(asyncio.CancelledError):
                         await task
 
-    def _upkeep(self, dsn: str) -> Task:
-        # In production a migration is somebody's decision: `authmint-service migrate`.
+    def _task_runner(self, dsn: str) -> TaskRunner:
+        # In production the operator decides when to migrate: `authmint-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
-        return Task(self._check_keys_and_clock, prepare=prepare)
+        return TaskRunner(Task("check clock and signing keys", tasks.POLL_SECONDS, self._check_keys_and_clock), prepare=prepare)
 
     def _key_ring(self) -> tuple[KeyRing, Callable[[], Awaitable[object]]]:
         """Return the key ring, and the check that keeps the ring and the clock up to date."""
@@ -260,7 +264,7 @@ class Application:
     def _make_sampler(self) -> Sampler:
         database, hasher = self._database, self._hasher
         return Sampler(
-            self._figures,
+            self._metrics,
             gauges={
                 "authmint_password_hash_slots": lambda: hasher.permits,
                 "authmint_password_hashes_running": lambda: hasher.in_flight,
@@ -278,7 +282,7 @@ class Application:
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
-    """Nothing of it is imported where nobody wants it."""
+    """Import OpenTelemetry only when an endpoint is configured."""
     if settings.otlp_endpoint is None:
         return None
     try:

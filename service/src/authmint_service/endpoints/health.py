@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from authmint_service.readiness import AWAY, CheckResult, Readiness
+from authmint_service.readiness import UNREACHABLE, CheckResult, Readiness
 
 SECONDS = 1.5
 NO_STORE = {"Cache-Control": "no-store"}
@@ -20,7 +20,9 @@ class HealthEndpoints:
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
-        not_ready: dict[int | str, dict[str, Any]] = {503: {"description": "Not yet, or not now; `reason` says what to do."}}
+        not_ready: dict[int | str, dict[str, Any]] = {
+            503: {"description": "Not yet, or not now; `message` of a check says what to do."}
+        }
         for path, answer, question, others in (
             ("/livez", self.live, "Does the process run?", {}),
             ("/readyz", self.ready, "Can it serve?", not_ready),
@@ -35,19 +37,17 @@ class HealthEndpoints:
     async def ready(self) -> JSONResponse:
         try:
             async with asyncio.timeout(SECONDS):
-                findings = await self._readiness.look()
+                results = await self._readiness.check()
         except TimeoutError:
-            findings = {"pool": AWAY}
-        parts = {part: _told(finding) for part, finding in findings.items()}
-        advice = [finding.advice for finding in findings.values() if not finding.blocks_serving and finding.advice]
-        warned = {"warning": advice[0]} if advice else {}
-        missing = [finding.advice for finding in findings.values() if finding.blocks_serving]
-        if not missing:
-            return JSONResponse({"status": "ready", **warned, **parts}, headers=NO_STORE)
-        content = {"status": "not ready", "reason": missing[0], **warned, **parts}
+            results = {"database": UNREACHABLE}
+        is_ready = not any(result.blocks_serving for result in results.values())
+        checks = {name: _members(result) for name, result in results.items()}
+        content = {"status": "ready" if is_ready else "not_ready", "checks": checks}
+        if is_ready:
+            return JSONResponse(content, headers=NO_STORE)
         return JSONResponse(content, 503, {**NO_STORE, "Retry-After": "1"})
 
 
-def _told(finding: CheckResult) -> dict[str, Any]:
-    members = {"is": finding.word, "version": finding.version, "advice": finding.advice}
+def _members(result: CheckResult) -> dict[str, Any]:
+    members = {"status": result.status, "message": result.message, "version": result.version}
     return {name: value for name, value in members.items() if value is not None}

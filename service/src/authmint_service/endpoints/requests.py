@@ -3,25 +3,23 @@
 import json
 import secrets
 import time
-from contextvars import ContextVar
 
 import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint import Event, Principal
-from authmint_service.logs import outcome, tell_also, tell_of, tell_outcome, where
+from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
+from authmint_service.request_log import Outcome, RequestRecord, current_record
 from authmint_service.request_source import RequestSource
 
-log = structlog.get_logger("authmint_service.requests")
-
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
+log = structlog.get_logger(__name__)
 
 
 def request_id() -> str:
-    """The id of the request that is being answered."""
-    return _request_id.get()
+    """Return the id of the current request, "" outside of one."""
+    return current_record().fields.get("request_id", "")
 
 
 def request_source(request: Request) -> RequestSource:
@@ -30,23 +28,24 @@ def request_source(request: Request) -> RequestSource:
     return RequestSource(request_id=request_id(), ip_address=ip_address, user_agent=request.headers.get("user-agent"))
 
 
-def record_principal(who: Principal) -> None:
-    """Who was let in, for the line of this request."""
-    tell_also(sub=who.sub, client_id=who.client_id, sid=who.session_id, jti=who.claims["jti"])
+def record_principal(principal: Principal) -> None:
+    """Record whose access token was accepted."""
+    claims = principal.claims
+    current_record().add(sub=principal.sub, client_id=principal.client_id, sid=principal.session_id, jti=claims["jti"])
 
 
 def record_verification_event(event: Event) -> None:
-    """Why an access token was not believed, for the line of this request. An observer of the `ResourceServer`."""
+    """Record why an access token was refused. This is the observer of the `ResourceServer`."""
     if event.name == "token_refused":
-        tell_outcome("token.refused", reason=event.reason)
+        current_record().set_outcome(Outcome.TOKEN_REFUSED, reason=event.reason)
 
 
 class RequestMiddleware:
     """The outermost middleware. Plain ASGI, so that streaming, cancellation and context variables stay as they are."""
 
-    def __init__(self, app: ASGIApp, *, secure: bool, figures: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, secure: bool, metrics: Metrics) -> None:
         """`secure`: the issuer is https, so browsers shall never come without."""
-        self._app, self._figures = app, figures
+        self._app, self._metrics = app, metrics
         self._headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
@@ -62,9 +61,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         name = secrets.token_hex(8)
-        _request_id.set(name)
-        facts: dict[str, object] = {"request_id": name, "peer": (scope.get("client") or ("", 0))[0]}
-        tell_of(facts)
+        record = RequestRecord(request_id=name, ip_address=(scope.get("client") or ("", 0))[0])
+        record.bind()
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -77,14 +75,25 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            log.error("error.unexpected", error_locations=where(error))  # noqa: TRY400 - the text of an error may hold a secret
+            log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
             if status:
                 raise
             await _last_resort(send_with_headers)
         finally:
             took = time.perf_counter() - started
-            self._figures.request(scope, status, took, facts)
-            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
+            self._count(record, scope, status, took)
+            log.info(
+                record.outcome.value,
+                method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1),
+            )  # fmt: skip
+
+    def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:
+        self._metrics.observe_request(scope, status, seconds)
+        fields = record.fields
+        if record.outcome is Outcome.TOKEN_ISSUED:
+            self._metrics.count_token(fields.get("grant_type"))
+        elif "error" in fields:
+            self._metrics.count_oauth_error(fields["error"], fields.get("grant_type"))
 
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])

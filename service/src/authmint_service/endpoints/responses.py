@@ -16,9 +16,10 @@ from starlette.routing import Match, Route
 
 from authmint_service.endpoints.requests import request_id
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
-from authmint_service.logs import tell_also, where
+from authmint_service.logs import error_locations
+from authmint_service.request_log import current_record
 
-log = structlog.get_logger("authmint_service.answers")
+log = structlog.get_logger(__name__)
 
 
 class Refusal(BaseModel):
@@ -69,7 +70,7 @@ async def _refused(_: Request, refused: Exception) -> JSONResponse:
     assert isinstance(refused, HTTPException)
     phrase = HTTPStatus(refused.status_code).phrase
     error = getattr(refused, "error", None) or phrase.lower().replace(" ", "_")
-    tell_also(error=error)
+    current_record().add(error=error)
     return problem_response(refused.status_code, error, refused.detail or phrase, dict(refused.headers or {}))
 
 
@@ -89,8 +90,8 @@ async def _invalid(_: Request, __: Exception) -> JSONResponse:
 
 
 async def _unavailable(_: Request, error: Exception) -> JSONResponse:
-    log.warning("request.failed", reason=str(error), error_locations=where(error))
-    tell_also(error="temporarily_unavailable")
+    log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
+    current_record().add(error="temporarily_unavailable")
     headers = {"Retry-After": str(DatabaseUnavailable.retry_after)}
     return problem_response(
         503, "temporarily_unavailable", "The service is not available at the moment. Try again later.", headers

@@ -12,7 +12,7 @@ BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 3600.0
 RETENTION_SECONDS = 86_400.0
 """A session that is revoked or has expired stays for a day, so that operators can see what happened."""
 
-log = structlog.get_logger("authmint_service.sessions")
+log = structlog.get_logger(__name__)
 
 
 async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS) -> int:

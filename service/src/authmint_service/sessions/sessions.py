@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
-from authmint_service.logs import tell_also
+from authmint_service.request_log import current_record
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.session import Session
@@ -122,7 +122,7 @@ class Sessions:
     ) -> Session:  # fmt: skip
         """Return the session if this repeats the last rotation; else raise the reason why it was not rotated."""
         if stored is not None:
-            tell_also(sub=stored.session.account_id, sid=stored.session.id)
+            current_record().add(sub=stored.session.account_id, sid=stored.session.id)
         decision = RotationDecision.REFUSE if stored is None else self._decide(token, stored, client_id, now)
         if stored is None or decision is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")

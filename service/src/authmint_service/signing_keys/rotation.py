@@ -8,7 +8,7 @@ from authmint_service.signing_keys.ring import RotatingKeyRing
 from authmint_service.signing_keys.schedule import RotationPolicy, State, next_active_from
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
-log = structlog.get_logger("authmint_service.signing_keys")
+log = structlog.get_logger(__name__)
 
 
 class KeyRotation:

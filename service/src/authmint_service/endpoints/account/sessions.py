@@ -21,7 +21,7 @@ from authmint_service.errors import InvalidValue
 from authmint_service.passwords import PasswordChange, WrongPassword
 from authmint_service.sessions import Sessions, SessionSummary
 
-log = structlog.get_logger("authmint_service.sessions")
+log = structlog.get_logger(__name__)
 
 
 ADMIN_SCOPE = "sessions:admin"
@@ -87,7 +87,7 @@ class SessionEndpoints:
 
         async def end_others(who: person) -> Response:
             await self._sessions.revoke_others(who.sub, except_id=await self._live_session_of(who))
-            log.info("sessions.revoked", sub=who.sub)
+            log.info("sessions.revoked", sub=who.sub, extent="others")
             return Response(status_code=204)
 
         async def change_password(request: Request, who: person) -> Response:
@@ -118,14 +118,14 @@ class SessionEndpoints:
         async def end_session(account_id: UUID, session_id: UUID, who: administrator) -> Response:
             record_principal(who)
             if await self._sessions.revoke(str(session_id), account_id=str(account_id)):
-                log.info("session.revoked", sub=str(account_id), sid=str(session_id), by=f"administrator {who.client_id}")
+                log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=f"administrator {who.client_id}")
                 return Response(status_code=204)
             return problem_response(404, "not_found", "This person has no session with this id, or it has ended already.")
 
         async def end_all(account_id: UUID, who: administrator) -> Response:
             record_principal(who)
             await self._sessions.revoke_others(str(account_id), except_id=None)
-            log.info("sessions.revoked", sub=str(account_id), by=f"administrator {who.client_id}")
+            log.info("sessions.revoked", sub=str(account_id), extent="all", actor=f"administrator {who.client_id}")
             return Response(status_code=204)
 
         theirs = "/admin/v1/accounts/{account_id}/sessions"
@@ -169,7 +169,7 @@ class SessionEndpoints:
     async def _end(self, session_id: str, who: Principal, *, by: str) -> bool:
         ended = await self._sessions.revoke(session_id, account_id=who.sub)
         if ended:
-            log.info("session.revoked", sub=who.sub, sid=session_id, by=by)
+            log.info("session.revoked", sub=who.sub, sid=session_id, actor=by)
         return ended
 
     async def _live_session_of(self, who: Principal) -> str:

@@ -10,10 +10,11 @@ from starlette.responses import JSONResponse, Response
 from authmint.errors import InvalidClient, OAuthError, TemporarilyUnavailable
 from authmint_service.endpoints.oauth.client_authentication import uses_basic
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
-from authmint_service.logs import tell_also, tell_outcome, where
+from authmint_service.logs import error_locations
+from authmint_service.request_log import Outcome, current_record
 from authmint_service.sessions.sessions import RefreshTokenReused
 
-log = structlog.get_logger("authmint_service.token")
+log = structlog.get_logger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -32,7 +33,7 @@ async def respond(request: Request, work: Awaitable[Response]) -> Response:
     except OAuthError as error:
         return _refusal(error, challenge=uses_basic(request))
     except (DatabaseUnavailable, SchemaOutdated) as error:
-        log.warning("request.failed", reason=str(error), error_locations=where(error))
+        log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
         return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
 
 
@@ -47,7 +48,7 @@ def _refusal(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):
         log.warning("refresh_token.reused", sub=error.session.account_id, sid=error.session.id)
-        tell_also(error=error.error)
+        current_record().add(error=error.error)
     else:
-        tell_outcome("request.refused", error=error.error, reason=error.description)
+        current_record().set_outcome(Outcome.REQUEST_REFUSED, error=error.error, reason=error.description)
     return FastJSONResponse({"error": error.error, "error_description": error.description}, status, headers)

@@ -23,7 +23,7 @@ from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
 from authmint_service.endpoints.requests import request_source
 from authmint_service.grants import Grant, GrantRequest
-from authmint_service.logs import tell_also, tell_outcome
+from authmint_service.request_log import Outcome, current_record
 from authmint_service.request_source import RequestSource
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens import Authorization, TokenIssuer, TokenResponse
@@ -55,9 +55,11 @@ class TokenEndpoint:
         _ = self._ring.signer
         # 1. Parse.
         parameters: Mapping[str, str] = await read_form(request)
+        record = current_record()
+        record.add(grant_type=_known(parameters, self._grants))
         # 2. Authenticate the client. The refresh token of some comes in a cookie, from their own pages alone.
         client = await self._clients.authenticate(read_credentials(request, parameters))
-        tell_also(client_id=client.client_id, grant=_known(parameters, self._grants))
+        record.add(client_id=client.client_id)
         parameters = self._cookies.complete(parameters, request, client)
         # 3. Find the grant.
         grant_type = parameters.get("grant_type")
@@ -75,7 +77,7 @@ class TokenEndpoint:
         authorization = _limit(await grant.authorize(wanted), client)
         # 7. Issue.
         tokens = await self._mint.issue(authorization)
-        tell_outcome("token.issued", sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
+        record.set_outcome(Outcome.TOKEN_ISSUED, sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
         # 8. Answer.
         return self._answer(tokens, client)
 

@@ -17,11 +17,11 @@ from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.oauth.openapi import INTROSPECT_OPERATION, REVOKE_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
-from authmint_service.logs import tell_also
+from authmint_service.request_log import current_record
 from authmint_service.sessions import Sessions, has_refresh_token_prefix
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher
 
-log = structlog.get_logger("authmint_service.token")
+log = structlog.get_logger(__name__)
 
 DEAD = {"active": False}
 
@@ -76,7 +76,7 @@ class TokenStatusEndpoints:
     async def _end_by_refresh_token(self, token: str, client: Client) -> bool:
         session = await self._sessions.revoke_by_token(token, client_id=client.client_id)
         if session is not None:
-            log.info("session.revoked", sub=session.account_id, sid=session.id, by="revocation")
+            log.info("session.revoked", sub=session.account_id, sid=session.id, actor="client")
         return session is not None
 
     async def _end_by_access_token(self, token: str, client: Client) -> None:
@@ -85,7 +85,7 @@ class TokenStatusEndpoints:
         if principal is None or principal.session_id is None:
             return
         if await self._sessions.revoke(principal.session_id, account_id=principal.sub):
-            log.info("session.revoked", sub=principal.sub, sid=principal.session_id, by="revocation")
+            log.info("session.revoked", sub=principal.sub, sid=principal.session_id, actor="client")
 
     def _own(self, token: str, client: Client) -> Principal | None:
         try:
@@ -130,7 +130,7 @@ class TokenStatusEndpoints:
         """The authenticated client, and what it sent."""
         parameters = await read_form(request)
         client = await self._clients.authenticate(read_credentials(request, parameters))
-        tell_also(client_id=client.client_id)
+        current_record().add(client_id=client.client_id)
         return client, parameters
 
 
