@@ -1,4 +1,4 @@
-"""When a key is what, and when the next one is made: times alone decide."""
+"""The states of a key by its times, and when the next key is made."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_l
 
 
 @pytest.mark.parametrize(
-    ("keys", "what", "active_from"),
+    ("keys", "rotation", "active_from"),
     [
         ([], policy(), NOW - BACKDATE_SECONDS),
         ([Key("ES256", schedule(active_from=NOW - DAY))], policy(), None),
@@ -60,5 +60,5 @@ def test_a_key_is_announced_for_twice_the_age_that_others_may_keep_the_keys_at_l
     ids=["none", "young", "a second before the notice", "its notice", "long overdue", "another algorithm", "announced",
          "revoked", "a change under way"],
 )  # fmt: skip
-def test_the_next_key_is_made_when_it_is_time(keys: list[Key], what: RotationPolicy, active_from: float | None) -> None:
-    assert active_from == next_active_from(keys, what, NOW)
+def test_the_next_key_is_made_when_it_is_time(keys: list[Key], rotation: RotationPolicy, active_from: float | None) -> None:
+    assert active_from == next_active_from(keys, rotation, NOW)

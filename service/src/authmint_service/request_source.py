@@ -1,4 +1,4 @@
-"""Who does something and where the request comes from: values that are passed down as arguments, never kept in a context."""
+"""The source of a request and the actor of a change. Both are passed down as arguments, never by a context variable."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,11 +9,11 @@ class RequestSource:
     """Where a request comes from. Nothing in it is trusted: it is recorded, and no permission depends on it."""
 
     request_id: str
-    """The id in the logs and in the header `X-Request-ID`."""
+    """The id of the request, as the logs have it."""
     ip_address: str | None
     """The address of the client as this service sees it; None if the transport has none."""
     user_agent: str | None
-    """The header `User-Agent`, as it was sent."""
+    """The software of the client, as the client names it."""
     device: str | None = None
     """The id of a known device."""
 

@@ -1,4 +1,4 @@
-"""What every grant gets and what it says about itself."""
+"""The request that a grant receives, and the protocol of a grant."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

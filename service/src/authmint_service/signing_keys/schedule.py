@@ -97,13 +97,13 @@ def open_keys(keys: Iterable[S]) -> list[S]:
 def next_active_from(keys: Iterable[Scheduled], policy: RotationPolicy, now: float) -> float | None:
     """Return from when a new key signs if one is due now; else None. Seconds since the epoch.
 
-    | the open key                                   | a new key signs from                            |
-    |------------------------------------------------|-------------------------------------------------|
-    | there is none                                  | now: no key has been published                  |
-    | is announced, not active yet                   | none is made                                    |
-    | is for another algorithm                       | the end of the announcement                     |
+    | the open key                                       | a new key signs from                          |
+    |----------------------------------------------------|-----------------------------------------------|
+    | there is none                                      | now: no key has been published                |
+    | is announced, not active yet                       | none is made                                  |
+    | is for another algorithm                           | the end of the announcement                   |
     | is active, its period ends within ANNOUNCE_SECONDS | the end of the period, or of the announcement |
-    | is active                                      | none is made                                    |
+    | is active                                          | none is made                                  |
     """
     found = open_keys(keys)
     if not found:

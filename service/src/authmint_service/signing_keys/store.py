@@ -63,7 +63,7 @@ class SigningKeyStore:
 
         `now`: seconds since the epoch, by the database's clock.
         """
-        # Made before the transaction, and in a thread: an RSA key takes seconds.
+        # Made before the transaction and in a thread: an RSA key can take a second.
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
         async with self._locked() as (connection, keys):
             active_from = next_active_from(keys, policy, now)

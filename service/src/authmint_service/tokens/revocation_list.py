@@ -53,7 +53,7 @@ class RevocationListPublisher:
             started = time.monotonic()
             if started - self._failed_at < FRESH_SECONDS:
                 # Requests that waited for the lock must not wait for the same database one after another.
-                raise DatabaseUnavailable("it did not answer a moment ago")
+                raise DatabaseUnavailable("it did not respond to the last query")
             if self._list is None or started - self._queried_at >= FRESH_SECONDS:
                 self._list = await self._query_or_note_failure(started)
                 # The time when the query began: what was revoked while it ran may be missing.
