@@ -1,4 +1,4 @@
-"""The driver: asks a server over some connections as fast as it answers, or at a pace, on a core of its own."""
+"""The driver: sends requests to a server over some connections, as fast as it responds or at a pace, on a core of its own."""
 
 import asyncio
 import os
@@ -9,35 +9,35 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import cast
 
-Ask = Callable[[bytes | None], bytes | None]
-"""The next request of one connection, made of the last answer (None at first); None when there is nothing more to ask."""
+NextRequest = Callable[[bytes | None], bytes | None]
+"""Returns the next request of one connection, given the last response (None at first); None when there are no more."""
 
 
 @dataclass
 class Load:
-    """What came back."""
+    """The responses of one run."""
 
-    answers: int = 0
+    responses: int = 0
     refused: int = 0
-    """Of these, with another status than 200."""
+    """Those with another status than 200."""
     milliseconds: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
-        return self.answers / self.seconds
+        """Responses a second."""
+        return self.responses / self.seconds
 
-    def slowest_of_hundred(self) -> float:
-        """The 99th percentile, milliseconds."""
+    def p99(self) -> float:
+        """Return the 99th percentile in milliseconds."""
         return sorted(self.milliseconds)[int(len(self.milliseconds) * 0.99)]
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time."""
+    """Sends one request at a time."""
 
-    def __init__(self, ask: Ask, load: Load, *, tolerant: bool, pause: float) -> None:
-        self._ask, self._load, self._tolerant, self._pause = ask, load, tolerant, pause
+    def __init__(self, next_request: NextRequest, load: Load, *, tolerant: bool, pause: float) -> None:
+        self._next_request, self._load, self._tolerant, self._pause = next_request, load, tolerant, pause
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._received, self._sent_at = b"", 0.0
 
@@ -55,7 +55,7 @@ class _Connection(asyncio.Protocol):
             self._received = received
             return
         self._received = b""
-        self._load.answers += 1
+        self._load.responses += 1
         self._load.milliseconds.append((time.perf_counter() - self._sent_at) * 1000)
         if received[9:12] != b"200":
             self._load.refused += 1
@@ -71,8 +71,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(exc or ConnectionError("the server has closed the connection"))
 
-    def _send(self, answer: bytes | None) -> None:
-        request = self._ask(answer)
+    def _send(self, response: bytes | None) -> None:
+        request = self._next_request(response)
         if request is None:
             self._end(None)
             self._transport.close()
@@ -85,43 +85,43 @@ class _Connection(asyncio.Protocol):
             self.ended.set_exception(error) if error else self.ended.set_result(None)
 
 
-async def drive(addresses: Sequence[int], asks: Sequence[Ask], *, tolerant: bool = False, pause: float = 0.0) -> Load:
-    """Runs each of `asks` over a connection of its own to 127.0.0.1, at the ports in turn, until all have ended.
+async def drive(ports: Sequence[int], requests: Sequence[NextRequest], *, tolerant: bool = False, pause: float = 0.0) -> Load:
+    """Run each of `requests` over a connection of its own to 127.0.0.1, at the ports in turn, until all have ended.
 
-    `tolerant`: another status than 200 is counted; otherwise it is an error. `pause`: seconds from one request of a connection
-    to its next, at least.
+    `tolerant`: another status than 200 is counted; otherwise it is an error. `pause`: the least seconds from one request of a
+    connection to its next.
     """
     load, loop, connections = Load(), asyncio.get_running_loop(), []
-    for number, ask in enumerate(asks):
-        connection = _Connection(ask, load, tolerant=tolerant, pause=pause)
-        port = addresses[number % len(addresses)]
+    for number, next_request in enumerate(requests):
+        connection = _Connection(next_request, load, tolerant=tolerant, pause=pause)
+        port = ports[number % len(ports)]
         await loop.create_connection(lambda connection=connection: connection, "127.0.0.1", port)  # type: ignore[misc]
         connections.append(connection)
     started = time.perf_counter()
     for number, connection in enumerate(connections):
-        # Those that pause begin one after another, so that they do not come all at once for ever.
+        # With a pause they begin one after another, so that they do not send all at once again and again.
         connection.start(pause * number / len(connections))
     await asyncio.gather(*(connection.ended for connection in connections))
     load.seconds = time.perf_counter() - started
     return load
 
 
-def each(requests: Sequence[bytes]) -> Ask:
-    """Each of these requests once."""
-    left = iter(requests)
-    return lambda _: next(left, None)
+def each(requests: Sequence[bytes]) -> NextRequest:
+    """Send each of these requests once."""
+    remaining = iter(requests)
+    return lambda _: next(remaining, None)
 
 
-def again(requests: Sequence[bytes], seconds: float) -> Ask:
-    """The same requests over and over, for so long."""
+def repeat(requests: Sequence[bytes], seconds: float) -> NextRequest:
+    """Send the same requests again and again, for `seconds`."""
     ends, number = time.perf_counter() + seconds, 0
 
-    def ask(_: bytes | None) -> bytes | None:
+    def next_request(_: bytes | None) -> bytes | None:
         nonlocal number
         number += 1
         return requests[number % len(requests)] if time.perf_counter() < ends else None
 
-    return ask
+    return next_request
 
 
 def _length(received: bytes, end: int) -> int:
@@ -132,16 +132,16 @@ def _length(received: bytes, end: int) -> int:
 
 @cache
 def cores() -> tuple[int, int]:
-    """One for the server, one for what asks it. Asked first before this process has chosen one."""
+    """Return one for the server and one for the driver. To be called before this process is bound to one."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
-        raise SystemExit("This benchmark needs two cores: one for the server and one for what asks it.")
+        raise SystemExit("This benchmark needs two cores: one for the server and one for the driver.")
     return usable[0], usable[1]
 
 
 @contextmanager
-def on(*chosen: int) -> Iterator[None]:
-    """This process, and what it starts inside the block, on these cores."""
+def pinned_to(*chosen: int) -> Iterator[None]:
+    """Bind this process, and what it starts inside the block, to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, chosen)
     try:

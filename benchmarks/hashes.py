@@ -1,4 +1,4 @@
-"""The ceiling of a sign-in: what the pool of hashes does for so many seconds when nothing else is asked of the process."""
+"""The baseline of a sign-in: what the pool of hashes computes when the process does nothing else."""
 
 import asyncio
 import sys
@@ -6,11 +6,12 @@ import time
 
 from authmint_service.passwords import PasswordHasher
 
-WAITING = 4
+QUEUED = 4
 
 
-async def verified_a_second(seconds: float) -> float:
-    hasher, count = PasswordHasher(workers=1, queue=WAITING), 0
+async def hashes_a_second(seconds: float) -> float:
+    """Return how many passwords are verified a second, measured for `seconds`."""
+    hasher, count = PasswordHasher(workers=1, queue=QUEUED), 0
     known = await hasher.hash("seven green parrots in a boat")
     started = time.perf_counter()
 
@@ -20,10 +21,10 @@ async def verified_a_second(seconds: float) -> float:
             await hasher.verify("seven green parrots in a boat", known)
             count += 1
 
-    await asyncio.gather(*(verify() for _ in range(WAITING)))
+    await asyncio.gather(*(verify() for _ in range(QUEUED)))
     hasher.close()
     return count / (time.perf_counter() - started)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{asyncio.run(verified_a_second(float(sys.argv[1])))}\n")
+    sys.stdout.write(f"{asyncio.run(hashes_a_second(float(sys.argv[1])))}\n")

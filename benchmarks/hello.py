@@ -1,4 +1,4 @@
-"""The ceiling: what FastAPI does for a route that asks for nothing and answers with a small dict."""
+"""The baseline: what FastAPI does for a route that reads nothing and returns a small dict."""
 
 from fastapi import FastAPI
 

@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from authmint.jose import SharedSecretKey, Signer, SigningKey
-from benchmarks.driver import cores, drive, each, on
+from benchmarks.driver import cores, drive, each, pinned_to
 from benchmarks.ways import AUDIENCE, ISSUER, SCOPE
 from tests.e2e.conftest import ROOT, free_ports, running
 
@@ -29,7 +29,7 @@ WAYS = (
 
 
 def token_of(signer: Signer, number: int = 0) -> str:
-    """A good token, unlike any other."""
+    """Return a valid token, distinct from all others."""
     now = int(time.time())
     claims = {
         "iss": ISSUER, "sub": str(number), "aud": AUDIENCE, "iat": now, "exp": now + 3600, "jti": str(number), "client_id": "c",
@@ -39,7 +39,7 @@ def token_of(signer: Signer, number: int = 0) -> str:
 
 
 def requests_a_second() -> dict[str, list[float]]:
-    """Of each way, slice by slice: the slices of one round stand at the same place."""
+    """Return the rates of each way, slice by slice: the slices of one round have the same index."""
     key, secret = SigningKey.generate(), secrets.token_urlsafe(32)
     published = [token_of(Signer(key), number) for number in range(TOKENS)]
     shared = [token_of(Signer(SharedSecretKey(secret.encode())), number) for number in range(TOKENS)]
@@ -47,20 +47,20 @@ def requests_a_second() -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         jwks = Path(folder) / "jwks.json"
         jwks.write_text(json.dumps({"keys": [key.public_jwk()]}))
-        with _published(folder) as port, _server(jwks, f"http://127.0.0.1:{port}/jwks.json", secret) as asked:
-            return uvloop.run(_measure(asked, requests))
+        with _published(folder) as port, _server(jwks, f"http://127.0.0.1:{port}/jwks.json", secret) as server_port:
+            return uvloop.run(_measure(server_port, requests))
 
 
 async def _measure(port: int, requests: dict[str, list[bytes]]) -> dict[str, list[float]]:
     rates: dict[str, list[float]] = {way: [] for way in requests}
-    place = 0
+    offset = 0
     await drive([port], [each(requests["dependency"])])
     for _ in range(ROUNDS):
         for way in requests:
-            chosen = [requests[way][(place + number) % TOKENS] for number in range(SLICE)]
+            chosen = [requests[way][(offset + number) % TOKENS] for number in range(SLICE)]
             load = await drive([port], [each(chosen[first::CONNECTIONS]) for first in range(CONNECTIONS)])
             rates[way].append(load.rate)
-        place += SLICE
+        offset += SLICE
     return rates
 
 
@@ -70,8 +70,8 @@ def _request(way: str, token: str) -> bytes:
 
 @contextmanager
 def _server(jwks: Path, url: str, secret: str) -> Iterator[int]:
-    """The port of a server on one core, while this process is on another."""
-    serving, asking = cores()
+    """Yield the port of a server on one core, while this process is on another."""
+    server_core, driver_core = cores()
     (port,) = free_ports(1)
     command = [
         sys.executable, "-m", "uvicorn", "benchmarks.ways:create", "--factory", "--port", str(port), "--loop", "uvloop",
@@ -79,16 +79,16 @@ def _server(jwks: Path, url: str, secret: str) -> Iterator[int]:
     ]  # fmt: skip
     environment = os.environ | {"BENCHMARK_JWKS": str(jwks), "BENCHMARK_JWKS_URL": url, "BENCHMARK_SECRET": secret}
     with ExitStack() as stack:
-        with on(serving):
+        with pinned_to(server_core):
             started = stack.enter_context(running(*command, cwd=ROOT, env=environment, output=jwks.with_name("server")))
         started.wait_for(f"http://127.0.0.1:{port}/open")
-        stack.enter_context(on(asking))
+        stack.enter_context(pinned_to(driver_core))
         yield port
 
 
 @contextmanager
 def _published(folder: str) -> Iterator[int]:
-    """Serves a folder, for those who fetch their keys."""
+    """Serve a folder over HTTP, for verifiers that fetch their keys."""
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ceiling of a refresh: PostgreSQL's own benchmark with the very statement, each client rotating a session of its own."""
+"""The baseline of a refresh: PostgreSQL's own benchmark with the same statement, where each client rotates one session."""
 
 import re
 import subprocess
@@ -10,10 +10,10 @@ from authmint_service.embedded_postgres.programs import find_programs
 from authmint_service.sessions import SessionStore
 
 IDLE_TTL = 14 * 86_400
-CLIENT = "hasty"
+CLIENT = "pgbench"
 """Its sessions are used for nothing else."""
 VALUES = {1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(IDLE_TTL), 6: "'{}'", 7: "'{}'"}
-# The first transaction of a client looks up which session is its own; all others are the statement and nothing else.
+# The first transaction of a client finds its session; all others are the statement and nothing else.
 SCRIPT = """\
 \\if :generation = -1
 SELECT handle, generation FROM sessions WHERE client_id = '{client}' ORDER BY handle OFFSET :client_id LIMIT 1 \\gset
@@ -25,7 +25,7 @@ SELECT handle, generation FROM sessions WHERE client_id = '{client}' ORDER BY ha
 
 
 def rotations_a_second(port: int, data: Path, *, clients: int, seconds: int) -> float:
-    """At the server on `port`, whose programs are looked for as those of `data` are. Each client needs a session of CLIENT."""
+    """Measure at the server on `port` with the programs of the data folder `data`. Each client needs a session of CLIENT."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "rotate.sql"
         script.write_text(SCRIPT.format(client=CLIENT, statement=_statement()))

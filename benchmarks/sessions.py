@@ -1,4 +1,4 @@
-"""What a large table of sessions costs a refresh: `make bench-sessions`. Over HTTP, one server each, ratios in one run."""
+"""`make bench-sessions`: what a large table of sessions costs a refresh. Over HTTP, one server each, ratios in one run."""
 
 import argparse
 import asyncio
@@ -27,7 +27,7 @@ Row = tuple[str, float, str]
 
 @dataclass
 class Side:
-    """A server, its table, and the tokens that are used in turn."""
+    """A server, its table, and the tokens that it refreshes in turn."""
 
     found: Site
     count: int
@@ -38,10 +38,10 @@ class Side:
         step = self.count // sample
         self.tokens = [self.found.codec.encode(first_token_of(number * step)) for number in range(sample)]
 
-    async def refresh(self, requests: int, place: int) -> None:
-        """So many refreshes, each of another session, over several connections at once."""
+    async def refresh(self, requests: int, offset: int) -> None:
+        """Send `requests` refreshes, each of another session, over several connections at once."""
         connections = [Connection(self.found.ports[0]) for _ in range(CONNECTIONS)]
-        numbers = [(place + number) % len(self.tokens) for number in range(requests)]
+        numbers = [(offset + number) % len(self.tokens) for number in range(requests)]
         await asyncio.gather(*(self._worker(one, numbers[share::CONNECTIONS]) for share, one in enumerate(connections)))
         for connection in connections:
             connection.close()
@@ -50,13 +50,13 @@ class Side:
         for number in numbers:
             form = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": self.tokens[number]}
             started = time.perf_counter()
-            answer = await connection.ask("POST", "/token", form)
+            response = await connection.ask("POST", "/token", form)
             self.milliseconds.append((time.perf_counter() - started) * 1000)
-            assert answer.status == 200, answer
-            self.tokens[number] = answer.members["refresh_token"]
+            assert response.status == 200, response
+            self.tokens[number] = response.members["refresh_token"]
 
     def take(self) -> tuple[float, float]:
-        """The median and the 99th percentile since the last time, milliseconds."""
+        """Return the median and the 99th percentile since the last call, in milliseconds."""
         measured, self.milliseconds = self.milliseconds, []
         return statistics.median(measured), statistics.quantiles(measured, n=100)[98]
 
@@ -69,32 +69,32 @@ async def measure(small: Side, large: Side, dsn: str) -> list[Row]:
         for side in (small, large):
             await side.refresh(SLICE, number * SLICE)
     (few_median, few), (many_median, many) = small.take(), large.take()
-    deleted, purging_median, purging = await _beside_purging(large, dsn)
+    deleted, pruning_median, pruning = await _beside_pruning(large, dsn)
     return [
         (f"refresh p99 with {large.count:,} live sessions / with {small.count:,}", many / few, "<= 1.5"),
         ("the same, median", many_median / few_median, ""),
-        (f"refresh p99 while sessions are purged ({deleted:,}) / without", purging / many, "<= 2"),
-        ("the same, median", purging_median / many_median, ""),
+        (f"refresh p99 while sessions are pruned ({deleted:,}) / without", pruning / many, "<= 2"),
+        ("the same, median", pruning_median / many_median, ""),
         (f"refresh p99 with {large.count:,} live sessions (ms)", many, ""),
     ]
 
 
-async def _beside_purging(large: Side, dsn: str) -> tuple[int, float, float]:
-    """At the pace of the service, for as long as it takes to measure: what is left is left."""
-    over, database = await _count_over(dsn), Database(size=1)
+async def _beside_pruning(large: Side, dsn: str) -> tuple[int, float, float]:
+    """Measure beside pruning at the pace of the service. Return how many sessions it deleted, the median and the p99."""
+    before, database = await _count_prunable(dsn), Database(size=1)
     async with database.open(dsn):
-        purging = asyncio.create_task(prune(SessionStore(database, LIMITS), time.time()))
+        pruning = asyncio.create_task(prune(SessionStore(database, LIMITS), time.time()))
         for number in range(ROUNDS):
             await large.refresh(SLICE, number * SLICE)
         median, p99 = large.take()
-        purging.cancel()
+        pruning.cancel()
         with suppress(asyncio.CancelledError):
-            await purging
-    return over - await _count_over(dsn), median, p99
+            await pruning
+    return before - await _count_prunable(dsn), median, p99
 
 
-async def _count_over(dsn: str) -> int:
-    """Sessions that wait for being purged."""
+async def _count_prunable(dsn: str) -> int:
+    """Return how many sessions have expired long enough to be pruned."""
     connection = await asyncpg.connect(dsn)
     try:
         count: int = await connection.fetchval(

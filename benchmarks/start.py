@@ -1,4 +1,4 @@
-"""How long it takes from starting the process to the first token, with an embedded PostgreSQL that has been set up before."""
+"""The time from the start of the process to the first token, with an embedded PostgreSQL that was set up before."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from tests.faults.servers import SERVE
 TIMES = 5
 
 
-async def add_machine(dsn: str) -> str:
-    """A client `machine` for client_credentials, and its secret."""
+async def add_service_client(dsn: str) -> str:
+    """Add the client `robot` for client_credentials, and return its secret."""
     secret, database = new_client_secret(), Database(size=1)
     client = Client(
-        client_id="machine", name="machine", confidential=True, grants=frozenset({"client_credentials"}),
+        client_id="robot", name="robot", confidential=True, grants=frozenset({"client_credentials"}),
         scopes=frozenset({"orders:read"}), audiences=("orders",), default_audiences=("orders",),
         secret_hashes=(secret_hash(secret),),
     )  # fmt: skip
@@ -33,11 +33,11 @@ async def add_machine(dsn: str) -> str:
 async def _set_up(data: Path) -> str:
     async with embedded_postgres(data) as dsn:
         await migrate(dsn)
-        return await add_machine(dsn)
+        return await add_service_client(dsn)
 
 
 def seconds_to_first_token(folder: Path) -> float:
-    """The median of some starts, the first of which makes the signing key and does not count."""
+    """Return the median of several starts. The first one, which creates the signing key, does not count."""
     folder.mkdir()
     secret, (port,) = asyncio.run(_set_up(folder / "data")), free_ports(1)
     env = environment(
@@ -49,7 +49,7 @@ def seconds_to_first_token(folder: Path) -> float:
 
 
 def _start(folder: Path, env: dict[str, str], port: int, secret: str) -> float:
-    form = {"grant_type": "client_credentials", "client_id": "machine", "client_secret": secret}
+    form = {"grant_type": "client_credentials", "client_id": "robot", "client_secret": secret}
     started = time.perf_counter()
     with running(*SERVE, cwd=folder, env=env, output=folder / "said") as server:
         while True:

@@ -1,6 +1,6 @@
-"""One route in several applications: open, protected by Authmint, and protected as others document it; small, and a real one.
+"""One route in several applications: open, protected by Authmint, and protected as other projects document it; small and real.
 
-All of them live in one server process, so that a request differs from another in its way alone.
+All of them run in one server process, so that only the protection differs between requests.
 """
 
 import os
@@ -22,7 +22,7 @@ ISSUER, AUDIENCE, SCOPE = "https://auth.example", "orders", "orders:read"
 
 
 class Empty(SecurityBase):
-    """A security dependency that does nothing: what FastAPI itself takes for having one."""
+    """A security dependency that does nothing: it shows the cost of FastAPI alone."""
 
     def __init__(self, like: SecurityBase) -> None:
         self.model, self.scheme_name = like.model, "Empty"
@@ -39,7 +39,7 @@ class TokenData(BaseModel):
 
 
 def as_tutorial() -> Callable[..., Any]:
-    """FastAPI's tutorial, "OAuth2 scopes": HS256, the token decoded for each request. Its look-up of the user is left out."""
+    """FastAPI's tutorial, "OAuth2 scopes": HS256, the token decoded for each request. Its query for the user is left out."""
     secret = os.environ["BENCHMARK_SECRET"]
     oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", scopes={SCOPE: "Read orders"})
 
@@ -82,28 +82,28 @@ class Order(BaseModel):
     invoice: int | None = None
 
 
-def application(dependency: Any = None, *, answer: Any = None) -> FastAPI:
-    """A route that returns `answer`, by default the smallest there is, behind `dependency`."""
+def application(dependency: Any = None, *, content: Any = None) -> FastAPI:
+    """Return an application with one route behind `dependency`, which returns `content`, by default a small dict."""
     app = FastAPI()
-    answer = {"item": "tea"} if answer is None else answer
-    returned: Any = dict[str, str] if isinstance(answer, dict) else list[Order]
-    options = {"response_model": returned, "response_model_exclude_none": returned == list[Order]}
+    content = {"item": "tea"} if content is None else content
+    model: Any = dict[str, str] if isinstance(content, dict) else list[Order]
+    options = {"response_model": model, "response_model_exclude_none": model == list[Order]}
     if dependency is None:
 
         @app.get("/{way}", **options)
-        async def opened(way: str) -> Any:
-            return answer
+        async def unprotected(way: str) -> Any:
+            return content
     else:
 
         @app.get("/{way}", **options)
-        async def closed(way: str, who: Annotated[Any, dependency]) -> Any:
-            return answer
+        async def protected(way: str, principal: Annotated[Any, dependency]) -> Any:
+            return content
 
     return app
 
 
 def create() -> Callable[[Scope, Receive, Send], Any]:
-    """Every way, each at its own path."""
+    """Return an ASGI application with every way at its own path."""
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks_file=Path(os.environ["BENCHMARK_JWKS"]))
     orders = [Order(item="A pound of coffee", quantity=2, id=number, invoice=1000 + number) for number in range(1, 21)]
     ways: dict[str, Any] = {
@@ -111,10 +111,10 @@ def create() -> Callable[[Scope, Receive, Send], Any]:
         "/dependency": application(auth.requires(SCOPE)),
         "/nothing": application(Security(Empty(auth), scopes=[SCOPE])),
         "/middleware": ResourceServerMiddleware(application(), door=auth, scopes=[SCOPE]),
-        "/orders-open": application(answer=orders),
-        "/orders-nothing": application(Security(Empty(auth), scopes=[SCOPE]), answer=orders),
-        "/orders-dependency": application(auth.requires(SCOPE), answer=orders),
-        "/orders-middleware": ResourceServerMiddleware(application(answer=orders), door=auth, scopes=[SCOPE]),
+        "/orders-open": application(content=orders),
+        "/orders-nothing": application(Security(Empty(auth), scopes=[SCOPE]), content=orders),
+        "/orders-dependency": application(auth.requires(SCOPE), content=orders),
+        "/orders-middleware": ResourceServerMiddleware(application(content=orders), door=auth, scopes=[SCOPE]),
         "/pyjwt": application(Depends(as_pyjwt())),
         "/tutorial": application(Security(as_tutorial(), scopes=[SCOPE])),
     }

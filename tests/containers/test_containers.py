@@ -1,4 +1,4 @@
-"""What can be known of the images and the compose file without an engine: the file's form, each build step, each command."""
+"""Checks of the images and the compose file that need no engine: the form of the file, each build step, each command."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def instructions() -> list[tuple[str, str]]:
 
 
 def stage(name: str) -> list[tuple[str, str]]:
-    """The instructions of one stage."""
+    """Return the instructions of one stage."""
     found: list[tuple[str, str]] = []
     current = ""
     for word, rest in instructions():
@@ -65,7 +65,7 @@ def test_a_missing_secret_is_named(name: str) -> None:
     assert f"Set {name} in .env" in done.stderr
 
 
-def test_the_service_has_two_replicas_behind_a_migration_and_nobody_runs_as_root() -> None:
+def test_the_service_has_two_replicas_behind_a_migration_and_no_container_runs_as_root() -> None:
     content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert 2 == content["service"]["deploy"]["replicas"]
     assert {"condition": "service_completed_successfully"} == content["service"]["depends_on"]["migrate"]
@@ -78,13 +78,13 @@ def test_the_service_has_two_replicas_behind_a_migration_and_nobody_runs_as_root
 
 
 class Image:
-    """The builder's work, done in a folder instead of an image."""
+    """The work of the builder, done in a folder instead of an image."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def localize(self, command: str) -> str:
-        """Absolute places of the image become places below the folder."""
+        """Replace absolute paths of the image by paths below the folder."""
         command = re.sub(r"(?<![\w.])/(build|service|orders|wheels|app)\b", rf"{self.folder}/\1", command)
         return re.sub(r"(?<![\w/])python -m venv", f"{shlex.quote(sys.executable)} -m venv", command)
 
@@ -95,13 +95,13 @@ class Image:
             if word == "COPY":
                 *names, target = rest.split()
                 for name in names:
-                    place = source / target / (Path(name).name if target.endswith("/") else "")
-                    place.parent.mkdir(parents=True, exist_ok=True)
+                    target_path = source / target / (Path(name).name if target.endswith("/") else "")
+                    target_path.parent.mkdir(parents=True, exist_ok=True)
                     ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
                     _ = (
-                        shutil.copytree(ROOT / name, place, ignore=ignore)
+                        shutil.copytree(ROOT / name, target_path, ignore=ignore)
                         if (ROOT / name).is_dir()
-                        else shutil.copy(ROOT / name, place)
+                        else shutil.copy(ROOT / name, target_path)
                     )
             elif word == "RUN":
                 env = environment(PIP_QUIET="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
@@ -117,7 +117,7 @@ class Image:
                 assert 0 == done.returncode, done.stdout + done.stderr
 
     def command(self, name: str, word: str = "CMD") -> list[str]:
-        """The command of a result, to be run where it was built."""
+        """Return the command of an image, to be run in the folder where it was built."""
         text = dict(stage(name))[word]
         words: list[str] = json.loads(text[text.index("[") :])
         words[0] = str(self.folder / name / "bin" / words[0])

@@ -1,4 +1,4 @@
-"""What a request may cost: bytes, header fields and seconds, at every route of a running service, before anyone reads it."""
+"""Limits on bytes, header fields and seconds of a request, at every route of a running service, before any code reads it."""
 
 import socket
 import sys
@@ -16,7 +16,7 @@ from tests.service.routes import Endpoint, doors_of
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
-DOORS = [
+ENDPOINTS = [
     *doors_of(create_app(make_settings("postgresql://127.0.0.1/never"))),
     Endpoint("GET", "/nothing"),
     Endpoint("PATCH", "/token"),
@@ -46,59 +46,62 @@ def server(tmp_path_factory: pytest.TempPathFactory, port: int) -> Iterator[Runn
     yield from served(tmp_path_factory.mktemp("bounds"), port)
 
 
-def head(door: Endpoint, *lines: bytes) -> bytes:
-    return b"%s %s HTTP/1.1\r\nHost: x\r\n" % (door.method.encode(), door.filled().encode()) + b"".join(lines) + b"\r\n"
+def head(endpoint: Endpoint, *lines: bytes) -> bytes:
+    return b"%s %s HTTP/1.1\r\nHost: x\r\n" % (endpoint.method.encode(), endpoint.filled().encode()) + b"".join(lines) + b"\r\n"
 
 
-def said_to(port: int, request: bytes) -> bytes:
-    """What comes back until the other side hangs up or has answered. Empty when it only hangs up."""
-    answer = b""
+def exchange(port: int, request: bytes) -> bytes:
+    """Send a request. Return the head of the response; empty when the server only closes the connection."""
+    response = b""
     with connected(port) as connection:
         with suppress(ConnectionError):
             connection.sendall(request)
         with suppress(ConnectionError):
-            while b"\r\n\r\n" not in answer and (chunk := connection.recv(65536)):
-                answer += chunk
-    return answer
+            while b"\r\n\r\n" not in response and (chunk := connection.recv(65536)):
+                response += chunk
+    return response
 
 
 def connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
-def status(answer: bytes) -> int:
-    assert answer.startswith(b"HTTP/1.1 "), answer[:100]
-    return int(answer[9:12])
+def status(response: bytes) -> int:
+    assert response.startswith(b"HTTP/1.1 "), response[:100]
+    return int(response[9:12])
 
 
 TOO_MUCH: dict[str, tuple[int, Callable[[Endpoint], bytes]]] = {
-    "64 KB in one header field": (431, lambda door: head(door, b"X: " + b"a" * 65_536 + b"\r\n")),
-    "a megabyte in one header field": (431, lambda door: head(door, b"X: " + b"a" * 1_000_000 + b"\r\n")),
-    "a megabyte in the name of one": (431, lambda door: head(door, b"X" * 1_000_000 + b": a\r\n")),
-    "a header without end": (431, lambda door: head(door, b"X: " + b"a" * 100_000)[:-2]),
-    "10,000 header fields": (431, lambda door: head(door, *(b"X-%d: y\r\n" % number for number in range(10_000)))),
-    "101 header fields": (431, lambda door: head(door, *(b"X-%d: y\r\n" % number for number in range(100)))),
-    "a query of a megabyte": (431, lambda door: head(door).replace(b" HTTP", b"?" + b"a" * 1_000_000 + b" HTTP", 1)),
-    "10 MB announced": (413, lambda door: head(door, FORM, b"Content-Length: 10000000\r\n")),
-    "10 MB announced and sent": (413, lambda door: head(door, FORM, b"Content-Length: 10000000\r\n") + b"a" * 10_000_000),
+    "64 KB in one header field": (431, lambda endpoint: head(endpoint, b"X: " + b"a" * 65_536 + b"\r\n")),
+    "a megabyte in one header field": (431, lambda endpoint: head(endpoint, b"X: " + b"a" * 1_000_000 + b"\r\n")),
+    "a megabyte in the name of one": (431, lambda endpoint: head(endpoint, b"X" * 1_000_000 + b": a\r\n")),
+    "a header without end": (431, lambda endpoint: head(endpoint, b"X: " + b"a" * 100_000)[:-2]),
+    "10,000 header fields": (431, lambda endpoint: head(endpoint, *(b"X-%d: y\r\n" % number for number in range(10_000)))),
+    "101 header fields": (431, lambda endpoint: head(endpoint, *(b"X-%d: y\r\n" % number for number in range(100)))),
+    "a query of a megabyte": (431, lambda endpoint: head(endpoint).replace(b" HTTP", b"?" + b"a" * 1_000_000 + b" HTTP", 1)),
+    "10 MB announced": (413, lambda endpoint: head(endpoint, FORM, b"Content-Length: 10000000\r\n")),
+    "10 MB announced and sent": (
+        413,
+        lambda endpoint: head(endpoint, FORM, b"Content-Length: 10000000\r\n") + b"a" * 10_000_000,
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)
-def test_what_is_too_much_is_refused_at_every_route(server: Running, port: int, kind: str) -> None:
+def test_a_request_above_a_limit_is_refused_at_every_route(server: Running, port: int, kind: str) -> None:
     expected, make = TOO_MUCH[kind]
-    for door in DOORS:
-        answer = said_to(port, make(door))
-        assert expected == status(answer), str(door)
-        assert b"connection: close" in answer
-        assert b"nosniff" in answer
+    for endpoint in ENDPOINTS:
+        response = exchange(port, make(endpoint))
+        assert expected == status(response), str(endpoint)
+        assert b"connection: close" in response
+        assert b"nosniff" in response
 
 
 def test_a_body_in_chunks_without_end_is_cut_off_at_every_route(server: Running, port: int) -> None:
-    for door in DOORS:
+    for endpoint in ENDPOINTS:
         body = b"10000\r\n" + b"a" * 65_536 + b"\r\n"
         with pytest.raises(ConnectionError):
-            send(port, head(door, FORM, b"Transfer-Encoding: chunked\r\n"), *[body] * 500)
+            send(port, head(endpoint, FORM, b"Transfer-Encoding: chunked\r\n"), *[body] * 500)
 
 
 def send(port: int, *parts: bytes) -> None:
@@ -107,46 +110,48 @@ def send(port: int, *parts: bytes) -> None:
             connection.sendall(part)
 
 
-def test_a_megabyte_ten_thousand_fields_and_a_depth_of_a_hundred_thousand_change_no_answer(server: Running, port: int) -> None:
+def test_a_megabyte_ten_thousand_fields_and_a_depth_of_a_hundred_thousand_change_no_response(
+    server: Running, port: int
+) -> None:
     forms = {"POST /token", "POST /revoke", "POST /introspect"}
-    for door in DOORS:
-        plain = status(said_to(port, head(door, b"Content-Length: 0\r\n")))
+    for endpoint in ENDPOINTS:
+        plain = status(exchange(port, head(endpoint, b"Content-Length: 0\r\n")))
         for type_, body in (
             (FORM, b"a" * 1_000_000),
             (FORM, b"f=1&" * 10_000),
             (JSON, b"[" * 100_000),
             (JSON, b'{"a":' * 100_000),
         ):
-            answer = status(said_to(port, head(door, type_, b"Content-Length: %d\r\n" % len(body)) + body))
-            # Whoever reads a form looks at it before anything else; the others never look.
-            assert answer == (400 if str(door) in forms else plain), str(door)
+            got = status(exchange(port, head(endpoint, type_, b"Content-Length: %d\r\n" % len(body)) + body))
+            # A route with a form reads it before anything else; the others never read a body.
+            assert got == (400 if str(endpoint) in forms else plain), str(endpoint)
 
 
-def test_the_largest_head_that_is_promised_is_served(server: Running, port: int) -> None:
+def test_a_head_of_the_documented_size_is_served(server: Running, port: int) -> None:
     for lines in ([b"X: " + b"a" * 32_000 + b"\r\n"], [b"X-%d: y\r\n" % number for number in range(99)]):
-        assert 200 == status(said_to(port, head(Endpoint("GET", "/livez"), *lines)))
+        assert 200 == status(exchange(port, head(Endpoint("GET", "/livez"), *lines)))
 
 
-def test_bodies_that_nobody_reads_are_not_kept(server: Running, port: int) -> None:
+def test_bodies_that_no_route_reads_are_not_kept_in_memory(server: Running, port: int) -> None:
     before = memory(server)
     with ExitStack() as stack:
         for _ in range(60):
             connection = stack.enter_context(connected(port))
             connection.sendall(head(Endpoint("GET", "/livez"), b"Content-Length: 1900000\r\n") + b"a" * 1_800_000)
-        # 108 MB are under way.
+        # 108 MB were sent.
         assert memory(server) - before < 30_000_000
 
 
 def memory(process: Running) -> int:
-    """Bytes that are resident."""
+    """Return the resident memory in bytes."""
     return int(Path(f"/proc/{process.process.pid}/statm").read_text().split()[1]) * 4096
 
 
-def test_a_content_length_that_lies_costs_its_own_connection_alone(server: Running, port: int) -> None:
+def test_a_wrong_content_length_affects_its_own_connection_alone(server: Running, port: int) -> None:
     token = Endpoint("POST", "/token")
     more_than_said = head(token, FORM, b"Content-Length: 3\r\n") + b"a=bcdefg"
-    # What follows is no request, so nothing is said that could be taken for an answer to another one.
-    assert b"" == said_to(port, more_than_said)
+    # The bytes after the body are no request, so there is no response that could be taken for that of another request.
+    assert b"" == exchange(port, more_than_said)
     less_than_said = head(token, FORM, b"Content-Length: 100\r\n") + b"a=b"
     with connected(port) as connection:
         connection.sendall(less_than_said)
@@ -154,37 +159,37 @@ def test_a_content_length_that_lies_costs_its_own_connection_alone(server: Runni
         assert b"" == connection.recv(100)
 
 
-def test_whoever_is_slow_is_cut_off_after_ten_seconds_and_whoever_answers_in_between_is_not(server: Running, port: int) -> None:
+def test_a_slow_client_is_cut_off_after_ten_seconds_and_a_steady_one_is_not(server: Running, port: int) -> None:
     token, livez = Endpoint("POST", "/token"), Endpoint("GET", "/livez")
     slow = {
-        "says nothing": b"",
+        "sends nothing": b"",
         "a head": head(livez, b"X: y\r\n")[:-2],
         "a body": head(token, FORM, b"Content-Length: 1000\r\n"),
         "chunks": head(token, FORM, b"Transfer-Encoding: chunked\r\n"),
-        "a body that nobody reads": head(livez, b"Content-Length: 1000\r\n"),
+        "a body that no route reads": head(livez, b"Content-Length: 1000\r\n"),
         "blank lines": head(livez),
     }
     drips = {
         "a head": b"X: y\r\n",
         "a body": b"a",
         "chunks": b"1\r\na\r\n",
-        "a body that nobody reads": b"a",
+        "a body that no route reads": b"a",
         "blank lines": b"\r\n",
     }
     with ExitStack() as stack:
         connections = {name: stack.enter_context(connected(port)) for name in slow}
-        patient = stack.enter_context(connected(port))
-        answers = keep_dripping(connections, slow, drips, patient)
-    assert {"a head", "a body", "chunks"} == {name for name, answer in answers.items() if b"HTTP/1.1 408" in answer}
-    assert b"" == answers["says nothing"]
-    for name in ("a body that nobody reads", "blank lines"):
-        assert 200 == status(answers[name])
+        steady = stack.enter_context(connected(port))
+        received = keep_dripping(connections, slow, drips, steady)
+    assert {"a head", "a body", "chunks"} == {name for name, text in received.items() if b"HTTP/1.1 408" in text}
+    assert b"" == received["sends nothing"]
+    for name in ("a body that no route reads", "blank lines"):
+        assert 200 == status(received[name])
 
 
 def keep_dripping(
-    connections: Mapping[str, socket.socket], first: Mapping[str, bytes], then: Mapping[str, bytes], patient: socket.socket
+    connections: Mapping[str, socket.socket], first: Mapping[str, bytes], then: Mapping[str, bytes], steady: socket.socket
 ) -> dict[str, bytes]:
-    """What each was told in the end, after twelve seconds; `patient` sends a request each half a second meanwhile."""
+    """Return all that each received, after twelve seconds; `steady` sends a request each half a second meanwhile."""
     for name, connection in connections.items():
         connection.sendall(first[name])
     for _ in range(24):
@@ -192,22 +197,22 @@ def keep_dripping(
         for name, connection in connections.items():
             with suppress(ConnectionError):
                 connection.sendall(then.get(name, b""))
-        patient.sendall(head(Endpoint("GET", "/livez")))
-    patient.sendall(head(Endpoint("GET", "/livez"), b"Connection: close\r\n"))
-    assert 25 == rest_of(patient).count(b"HTTP/1.1 200 OK")
+        steady.sendall(head(Endpoint("GET", "/livez")))
+    steady.sendall(head(Endpoint("GET", "/livez"), b"Connection: close\r\n"))
+    assert 25 == rest_of(steady).count(b"HTTP/1.1 200 OK")
     return {name: rest_of(connection) for name, connection in connections.items()}
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """All that was said on a connection, which the other side has ended."""
-    answer = b""
+    """Return all that was received on a connection, until the server has closed it."""
+    received = b""
     with connection, suppress(ConnectionError):
         while chunk := connection.recv(65536):
-            answer += chunk
-    return answer
+            received += chunk
+    return received
 
 
-def test_requests_that_come_together_are_answered_one_after_the_other(server: Running, port: int) -> None:
+def test_pipelined_requests_are_served_in_order(server: Running, port: int) -> None:
     with connected(port) as connection:
         connection.sendall(head(Endpoint("GET", "/livez")) * 30 + head(Endpoint("GET", "/livez"), b"Connection: close\r\n"))
         assert 31 == rest_of(connection).count(b"HTTP/1.1 200 OK")

@@ -1,4 +1,4 @@
-"""Requests that no client library would send, to a running service: never a 5xx, and it keeps serving."""
+"""Requests that no client library sends, to a running service: never a 5xx, and it keeps serving."""
 
 import socket
 import sys
@@ -54,19 +54,19 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_malformed_request_is_refused_and_the_service_keeps_serving(port: int, name: str) -> None:
-    answer = b""
+    response = b""
     with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         try:
             connection.sendall(REQUESTS[name])
             while chunk := connection.recv(65536):
-                answer += chunk
-                if b"\r\n\r\n" in answer:
+                response += chunk
+                if b"\r\n\r\n" in response:
                     break
         except OSError:
-            # The other side may hang up, or wait for the rest; either is an answer.
+            # The server may close the connection, or wait for the rest; both are allowed.
             pass
-    if answer:
-        status = int(answer.split(b" ", 2)[1])
-        assert status < 500, answer[:200]
-        assert b"evil.example" not in answer
+    if response:
+        status = int(response.split(b" ", 2)[1])
+        assert status < 500, response[:200]
+        assert b"evil.example" not in response
     assert 200 == fetch(f"http://127.0.0.1:{port}/readyz")[0]

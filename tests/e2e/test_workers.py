@@ -1,4 +1,4 @@
-"""Several processes below one parent: all of them serve, one that dies is replaced, and none is left behind."""
+"""Several processes below one parent: all of them serve, one that dies is replaced, and none outlives the parent."""
 
 import asyncio
 import base64
@@ -24,14 +24,14 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 
 class Service:
-    """A parent with some workers, on a data folder of its own."""
+    """A parent with some workers, on its own data folder."""
 
     def __init__(self, process: Running, commands: Commands) -> None:
         self.process, self.site, self.folder = process, f"http://127.0.0.1:{commands.port}", commands.folder
 
     @property
     def workers(self) -> set[int]:
-        """The process ids of the parent's children."""
+        """Return the process ids of the parent's children."""
         pid = self.process.process.pid
         return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
@@ -40,17 +40,18 @@ class Service:
         assert 200 == status
         return text
 
-    def figure(self, series: str) -> float:
+    def sample(self, series: str) -> float:
+        """Return the value of a series; 0 for one that is not reported."""
         found = re.search(rf"^{re.escape(series)} (\S+)$", self.metrics(), re.MULTILINE)
         return float(found[1]) if found else 0.0
 
     def wait_until_all_serve(self, count: int, *, without: AbstractSet[int] = frozenset()) -> set[int]:
-        """The process ids of `count` workers that serve, none of which is one of `without`."""
+        """Wait until `count` workers serve, none of which is one of `without`. Return their process ids."""
         deadline = time.monotonic() + 60
         while True:
             assert self.process.process.poll() is None, self.process.said
             workers = self.workers
-            if len(workers) == count and not workers & without and self.figure("authmint_workers_ready") == count:
+            if len(workers) == count and not workers & without and self.sample("authmint_workers_ready") == count:
                 return workers
             assert time.monotonic() < deadline, self.process.said
             time.sleep(0.05)
@@ -74,43 +75,43 @@ def are_gone(pids: set[int], seconds: float = 30) -> bool:
     return True
 
 
-async def ask(port: int, until: asyncio.Event) -> tuple[int, int]:
-    """Asks on one new connection after another: how many brought an answer, and how many were cut before."""
-    answers = cut = 0
-    while not until.is_set():
+async def request_until(stop: asyncio.Event, port: int) -> tuple[int, int]:
+    """Send requests, each on a new connection. Return how many had a response, and how many were cut before it."""
+    served = cut = 0
+    while not stop.is_set():
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            answer = await reader.read()
+            response = await reader.read()
             writer.close()
         except ConnectionError:
-            answer = b""
-        answers, cut = answers + answer.startswith(b"HTTP/1.1 200"), cut + (not answer)
-    return answers, cut
+            response = b""
+        served, cut = served + response.startswith(b"HTTP/1.1 200"), cut + (not response)
+    return served, cut
 
 
 CLIENTS = 4
 
 
-def asked_meanwhile(service: Service, disturb: Callable[[], object]) -> tuple[int, int]:
-    """What clients saw while `disturb` went on."""
+def request_during(service: Service, disturb: Callable[[], object]) -> tuple[int, int]:
+    """Send requests from several clients while `disturb` runs. Return how many were served, and how many cut."""
 
     async def run() -> tuple[int, int]:
         done, port = asyncio.Event(), int(service.site.rsplit(":", 1)[1])
-        clients = [asyncio.create_task(ask(port, done)) for _ in range(CLIENTS)]
+        clients = [asyncio.create_task(request_until(done, port)) for _ in range(CLIENTS)]
         try:
             await asyncio.to_thread(disturb)
         finally:
             done.set()
         seen = await asyncio.gather(*clients)
-        return sum(answers for answers, _ in seen), sum(cut for _, cut in seen)
+        return sum(served for served, _ in seen), sum(cut for _, cut in seen)
 
     return asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """With somebody on the database, so that each service does not start it anew."""
+    """A folder whose database another process keeps running, so that the services need not start it."""
     folder = tmp_path_factory.mktemp("workers")
     holder = hold(folder / "data")
     dsn_of(holder)
@@ -118,14 +119,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     let_go(holder)
 
 
-def test_all_workers_serve_a_scrape_of_any_tells_of_all_and_a_stop_leaves_nobody_behind(tmp_path: Path) -> None:
+def test_all_workers_serve_each_reports_the_metrics_of_all_and_a_stop_leaves_no_process(tmp_path: Path) -> None:
     with workers(tmp_path, 3) as service:
         pids = service.wait_until_all_serve(3)
         for _ in range(60):
             assert 200 == fetch(f"{service.site}/livez")[0]
-        # Whichever answers, the sum is the same.
+        # The sum is the same, whichever process responds.
         livez = 'authmint_http_requests_total{method="GET",route="/livez",status="200"}'
-        assert {60.0} == {service.figure(livez) for _ in range(10)}
+        assert {60.0} == {service.sample(livez) for _ in range(10)}
         shares = re.findall(r'^authmint_worker_http_requests_total{worker="\d"} (\S+)$', service.metrics(), re.MULTILINE)
         assert 3 == len(shares)
         assert 0 == service.process.stop()
@@ -142,22 +143,22 @@ def test_a_killed_worker_is_replaced_while_requests_go_on_and_no_counter_goes_ba
 
         def kill_each() -> None:
             for pid in before:
-                counted.append(service.figure(livez))
-                # A child of the process that this test has started.
+                counted.append(service.sample(livez))
+                # Only a child of the process that this test has started is killed.
                 assert pid in service.workers
                 os.kill(pid, signal.SIGKILL)
                 service.wait_until_all_serve(2, without={pid})
-                counted.append(service.figure(livez))
+                counted.append(service.sample(livez))
 
-        answers, cut = asked_meanwhile(service, kill_each)
+        served, cut = request_during(service, kill_each)
         assert service.process.said.count("worker.exited") == 2
         assert sorted(counted) == counted
-        # What the killed one was answering is lost, and nothing else is.
+        # The requests that the killed process was serving are lost, and no others.
         assert cut <= 2 * CLIENTS
-        assert cut < answers
+        assert cut < served
 
 
-def test_a_rolling_restart_renews_all_workers_and_cuts_nobody_off(folder: Path) -> None:
+def test_a_rolling_restart_replaces_all_workers_and_cuts_no_request(folder: Path) -> None:
     with workers(folder, 2, AUTHMINT_DRAIN_SECONDS="1") as service:
         before = service.wait_until_all_serve(2)
 
@@ -165,11 +166,11 @@ def test_a_rolling_restart_renews_all_workers_and_cuts_nobody_off(folder: Path) 
             service.process.process.send_signal(signal.SIGHUP)
             service.process.wait_until_it_says("workers.replaced")
 
-        answers, cut = asked_meanwhile(service, restart)
+        served, cut = request_during(service, restart)
         assert not before & service.wait_until_all_serve(2)
-        assert answers
+        assert served
         assert 0 == cut
-        # Settings that cannot be used change nothing.
+        # Wrong settings change nothing.
         (folder / ".env").write_text("AUTHMINT_REFRESH_GRACE_SECONDS=500\n")
         now = service.workers
         service.process.process.send_signal(signal.SIGHUP)
@@ -187,7 +188,7 @@ def test_when_the_parent_is_killed_its_workers_end(folder: Path) -> None:
         assert are_gone(pids)
 
 
-def test_a_taken_port_and_a_wrong_setting_are_told_once_whatever_the_number_of_workers(folder: Path) -> None:
+def test_a_port_in_use_and_a_wrong_setting_are_reported_once_whatever_the_number_of_workers(folder: Path) -> None:
     commands = Commands(folder)
     with socket.create_server(("127.0.0.1", commands.port)):
         taken = commands.run("serve", "--workers", "2")
@@ -196,8 +197,8 @@ def test_a_taken_port_and_a_wrong_setting_are_told_once_whatever_the_number_of_w
     assert (2, True) == (wrong.returncode, wrong.stderr.startswith("AUTHMINT_WORKERS is wrong"))
     assert 0 == commands.run("keys", "list").returncode
     other = f"2:{base64.b64encode(os.urandom(32)).decode()}"
-    blind = commands.run("serve", "--workers", "3", AUTHMINT_KEY_ENCRYPTION_KEYS=other)
-    assert (2, 1) == (blind.returncode, len(blind.stderr.splitlines())), blind.stderr
+    without_key = commands.run("serve", "--workers", "3", AUTHMINT_KEY_ENCRYPTION_KEYS=other)
+    assert (2, 1) == (without_key.returncode, len(without_key.stderr.splitlines())), without_key.stderr
 
 
 BROKEN = """
@@ -227,7 +228,7 @@ with workers.handle_signals():
 """
 
 
-def test_a_service_whose_workers_die_before_any_was_ready_ends_instead_of_trying_for_ever(tmp_path: Path) -> None:
+def test_a_service_whose_workers_die_before_any_was_ready_exits_instead_of_restarting_for_ever(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BROKEN], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""A redeemed token comes again after a restart, within the same second, or after the clock was set back (T-6 to T-8)."""
+"""A redeemed token is replayed after a restart, within the same second, or after the clock was set back (T-6 to T-8)."""
 
 import asyncio
 import json
@@ -17,13 +17,13 @@ SESSIONS = 200
 
 
 class Replays:
-    """Sessions, each of them rotated twice; then the first token comes again."""
+    """Sessions, each of them refreshed twice; then the first token is replayed."""
 
     def __init__(self, found: Site, dsn: str, clock: Path) -> None:
         self._site, self._dsn, self._clock = found, dsn, clock
 
     async def run(self, between: str) -> int:
-        """How many replays were taken. `between`: what happens after the rotations."""
+        """Return how many replays were accepted. `between`: what happens after the rotations."""
         made = [self._site.codec.encode(token) for token, _, _ in await sign_in(self._dsn, SESSIONS)]
         children = [await self._redeem(await self._redeem(token)) for token in made]
         assert all(children)
@@ -34,11 +34,11 @@ class Replays:
                 await asyncio.to_thread(server.wait_until_ready)
         elif between == "clock set back":
             self._clock.write_text("-60")
-        taken = [await self._redeem(token, at=1) for token in made]
-        # And each replay has ended its session: whoever holds the newest token has it no more.
+        accepted = [await self._redeem(token, at=1) for token in made]
+        # Each replay has revoked its session, so the newest token is refused as well.
         alive = [await self._redeem(child) for child in children]
         self._clock.write_text("0")
-        return sum(map(bool, taken + alive))
+        return sum(map(bool, accepted + alive))
 
     async def _redeem(self, text: str, at: int = 0) -> str:
         connection = Connection(self._site.ports[at])
@@ -55,10 +55,10 @@ def test_a_replay_is_refused_after_a_restart_in_the_same_second_and_when_the_clo
 ) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0")
-    taken = {}
+    accepted = {}
     with site(tmp_path, cluster.dsn(), command=SERVE_BY_ITS_OWN_CLOCK, AUTHMINT_TEST_CLOCK=str(clock)) as found:
         replays = Replays(found, cluster.dsn(), clock)
         for between in ("nothing", "restart", "clock set back"):
-            taken[between] = asyncio.run(replays.run(between))
-    sys.stdout.write(json.dumps({"sessions_of_each": SESSIONS, "replays_taken": taken}) + "\n")
-    assert {"nothing": 0, "restart": 0, "clock set back": 0} == taken
+            accepted[between] = asyncio.run(replays.run(between))
+    sys.stdout.write(json.dumps({"sessions_of_each": SESSIONS, "replays_accepted": accepted}) + "\n")
+    assert {"nothing": 0, "restart": 0, "clock set back": 0} == accepted

@@ -150,7 +150,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
         assert mark not in logged, mark
     # Nor the part that proves a token: its signature, or the MAC of a refresh token.
     for token in tokens:
-        part = token.split(".")[-1] if "." in token else decode_base64url(token[5:-6])[-32:].hex()
+        part = token.split(".")[-1] if "." in token else decode_base64url(token.removeprefix("amrt_")[:-6])[-32:].hex()
         assert part not in rows + logged + metrics + responses
 
 
