@@ -91,7 +91,7 @@ def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
     assert added["client_secret"] not in listed
     (robot,) = (one for one in json.loads(listed) if one["client_id"] == "robot")
     assert (["client_credentials"], ["a"], ["x"], ["x"]) == (
-        robot["grants"], robot["scopes"], robot["audiences"], robot["default_audiences"],
+        robot["grants"], robot["scopes"], robot["resources"], robot["default_resources"],
     )  # fmt: skip
     assert "robot" in commands.run("clients", "list").stdout
 

@@ -116,10 +116,10 @@ def test_what_the_pods_are_told_is_a_complete_setting_for_production(tmp_path: P
 async def test_every_figure_of_the_dashboard_is_told_with_the_labels_it_is_asked_by_and_every_figure_is_explained(
     service: Service, secret: str, dsn: str
 ) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     await service.sign_in(client, user)
     connection = await asyncpg.connect(dsn)
-    await connection.execute("ANALYZE sessions")
+    await connection.execute("ANALYZE authmint.sessions")
     await connection.close()
     told: Samples = {}
     families = list(text_string_to_metric_families((await service.http.get("/metrics")).text))

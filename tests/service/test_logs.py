@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from authmint_service.accounts import User
+from authmint_service.accounts import Account
 from authmint_service.clients import Client
 from authmint_service.logs import configure_logging
 from tests.service.conftest import PASSWORD, Service, StartService
@@ -31,7 +31,7 @@ async def test_each_request_is_one_line_of_json_whatever_is_in_it(
     start_service: StartService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     nasty = NASTY.encode()
     headers = {b"User-Agent": nasty, b"Authorization": b"Bearer " + nasty, b"X-Request-ID": nasty}
     capfd.readouterr()
@@ -88,7 +88,7 @@ async def test_as_many_events_are_logged_as_there_were_requests_of_each_kind_wit
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(refresh_grace_seconds=0)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     capfd.readouterr()
     asked = Asked(service)
@@ -120,7 +120,7 @@ WHO = {
 }
 
 
-async def everything_that_is_told(asked: Asked, user: User, client: Client, robot: Client, secret: str) -> None:
+async def everything_that_is_told(asked: Asked, user: Account, client: Client, robot: Client, secret: str) -> None:
     """Each success and each failure of an authentication, a refresh, a reuse, and each way to end a session."""
     service, http = asked.service, asked.service.http
     first = (await asked("token.issued", service.sign_in(client, user))).json()
@@ -163,7 +163,7 @@ async def test_whoever_is_let_in_by_a_token_is_named_at_every_protected_route(
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     doors = [door for door in doors_of(service.app) if door.path == "/logout" or door.path.startswith("/users/")]

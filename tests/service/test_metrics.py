@@ -47,7 +47,7 @@ async def test_requests_are_counted_by_route_method_and_status_and_nothing_that_
 async def test_tokens_are_counted_by_grant_refusals_by_reason_and_sessions_by_what_became_of_them(
     service: Service, secret: str
 ) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     machine = await service.add_client(secret)
     first = (await service.sign_in(client, user)).json()
     second = (await service.refresh(client, first["refresh_token"])).json()
@@ -74,7 +74,7 @@ async def test_tokens_are_counted_by_grant_refusals_by_reason_and_sessions_by_wh
 
 async def test_the_pools_tell_how_full_they_are_and_who_waited(start_service: StartService) -> None:
     service = await start_service(database_pool_size=1, password_hash_workers=1, password_hash_queue=0)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(4)))
     assert {200, 503} == {answer.status_code for answer in answers}
     text = await metrics(service)
@@ -104,11 +104,11 @@ async def test_a_loop_that_was_held_up_is_seen_and_so_is_who_serves(service: Ser
 
 
 async def test_the_rows_of_sessions_are_estimated_without_being_counted(service: Service, dsn: str) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     await service.sign_in(client, user)
     connection = await asyncpg.connect(dsn)
-    await connection.execute("ANALYZE sessions")
-    rows = await connection.fetchval("SELECT count(*) FROM sessions")
+    await connection.execute("ANALYZE authmint.sessions")
+    rows = await connection.fetchval("SELECT count(*) FROM authmint.sessions")
     await connection.close()
     assert rows == figure(await metrics(service), "authmint_session_rows_estimate") > 0
 
@@ -141,11 +141,11 @@ async def test_a_pool_whose_connections_are_all_in_use_is_told_from_a_database_t
     start_service: StartService, dsn: str
 ) -> None:
     service = await start_service(database_pool_size=1)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     connection = await asyncpg.connect(dsn)
     # The sign-in waits for this row, and with it the only connection does.
     async with connection.transaction():
-        await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user.id)
+        await connection.execute("SELECT FROM authmint.accounts WHERE id = $1 FOR UPDATE", user.id)
         waiting = asyncio.create_task(service.sign_in(client, user, PASSWORD))
         async with asyncio.timeout(10):
             while (answer := await service.http.get("/readyz")).status_code == 200:

@@ -107,7 +107,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     assert {"/token", "/revoke", "/introspect", "/account/v1/password"} == {
         door.path for door, names in fields.items() if names
     }
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     signed_in = (await service.sign_in(spa, user)).json()
     machine = (await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)).json()
     refreshed = (await service.refresh(spa, signed_in["refresh_token"])).json()
@@ -167,12 +167,12 @@ async def failing(
 
 
 async def failing_in_the_database(service: Service, client_id: str, canary: Canaries) -> httpx2.Response:
-    """The answer to a sign-in while there is no table of users: the database then repeats what it was asked."""
-    await service.database.execute("ALTER TABLE users RENAME TO hidden_users")
+    """The answer to a sign-in while there is no table of accounts: the database then repeats what it was asked."""
+    await service.database.execute("ALTER TABLE authmint.accounts RENAME TO hidden_accounts")
     try:
         return await service.token(grant_type="password", client_id=client_id, username=canary(), password=canary())
     finally:
-        await service.database.execute("ALTER TABLE hidden_users RENAME TO users")
+        await service.database.execute("ALTER TABLE authmint.hidden_accounts RENAME TO accounts")
 
 
 def events_of(log: str) -> set[str]:
@@ -186,7 +186,7 @@ BEGINNING = 10
 async def test_of_a_secret_without_a_dot_not_even_the_beginning_is_logged(
     service: Service, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     refresh_token = (await service.sign_in(spa, user)).json()["refresh_token"]
     machine = {"client_id": robot.client_id, "client_secret": secret}
     bare = secrets.token_urlsafe(32)

@@ -73,7 +73,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
     start_service: StartService, collector: Collector, secret: str
 ) -> None:
     service = await start_service(otlp_endpoint=collector.endpoint)
-    user, client = await service.add_user("canary-name"), await service.add_client()
+    user, client = await service.add_account("canary-name"), await service.add_client()
     machine = await service.add_client(secret)
     service.http.headers["traceparent"] = f"00-{TRACE}-{PARENT}-01"
     tokens = (await service.sign_in(client, user)).json()
@@ -89,7 +89,9 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
     # What is not sent yet is sent at the end.
     await service.stop()
     spans = {span.name: span for span in collector.spans}
-    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(spans)
+    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(
+        spans
+    )
     own = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     (request,) = (span for span in own if span.kind == Span.SPAN_KIND_SERVER)
     assert PARENT == request.parent_span_id.hex()
@@ -122,7 +124,7 @@ async def test_a_trace_is_found_in_the_log_and_an_error_by_its_kind(
 
 async def test_a_collector_that_is_away_disturbs_nobody(start_service: StartService) -> None:
     service = await start_service(otlp_endpoint="http://127.0.0.1:1")
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     assert 200 == (await service.sign_in(client, user)).status_code
     await service.stop()
 

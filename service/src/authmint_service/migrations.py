@@ -72,7 +72,7 @@ def head() -> str:
 
 async def current(database: Database) -> str | None:
     """The revision of the schema. Raises DatabaseUnavailable, or SchemaOutdated when there is none yet."""
-    revision: str | None = await database.fetch_value("SELECT version_num FROM alembic_version")
+    revision: str | None = await database.fetch_value("SELECT version_num FROM authmint.alembic_version")
     return revision
 
 

@@ -23,6 +23,9 @@ def prepare_username(text: str) -> str:
         raise _refused(message, "invalid_characters") from error
     if len(name) > MAX_USERNAME_LENGTH:
         raise _refused(f"A username has 1 to {MAX_USERNAME_LENGTH} characters.", "too_long")
+    # Usernames and addresses share one name space: a name with an @ is an address.
+    if "@" in name:
+        raise _refused("A username has no @.", "invalid_characters")
     return name
 
 

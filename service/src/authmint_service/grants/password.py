@@ -16,20 +16,20 @@ class PasswordGrant:
 
     async def authorize(self, request: GrantRequest) -> Authorization:
         username, password = request.required("username"), request.required("password")
-        user = await self._people.authenticate(username, password)
-        if user is None:
+        account = await self._people.authenticate(username, password)
+        if account is None:
             raise InvalidGrant("The username or the password is wrong.")
         client: Client = request.client
         started = await self._sessions.start(
-            account_id=user.id,
-            credentials_version=user.credentials_version,
+            account_id=account.id,
+            credentials_version=account.credentials_version,
             client_id=client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
             ip_address=request.peer,
         )
         return Authorization(
-            subject=user.id,
+            subject=account.id,
             subject_profile="user",
             client_id=client.client_id,
             scopes=request.scopes,

@@ -8,7 +8,7 @@ from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.logs import tell_also
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import Verdict, decide
-from authmint_service.sessions.session import Session
+from authmint_service.sessions.session import EndCause, Session
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
@@ -83,7 +83,7 @@ class Sessions:
             token = self._sealer.open(text)
         except InvalidGrant:
             return None
-        session = await self._store.revoke(token.handle, self._clock(), client_id=client_id)
+        session = await self._store.revoke(token.handle, self._clock(), client_id=client_id, cause=EndCause.SIGNED_OUT)
         self._count("ended", session is not None)
         return session
 
@@ -98,15 +98,15 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
-    async def end(self, session_id: str, *, account_id: str) -> bool:
+    async def end(self, session_id: str, *, account_id: str, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE) -> bool:
         """Ends one session of a person. Whether there was one."""
-        ended = await self._store.end(session_id, account_id, self._clock())
+        ended = await self._store.end(session_id, account_id, self._clock(), cause=cause)
         self._count("ended", ended)
         return ended
 
-    async def end_others(self, account_id: str, *, kept: str | None) -> None:
+    async def end_others(self, account_id: str, *, kept: str | None, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE) -> None:
         """Ends all sessions of a person but one; None: all."""
-        self._count("ended", await self._store.end_others(account_id, kept, self._clock()))
+        self._count("ended", await self._store.end_others(account_id, kept, self._clock(), cause=cause))
 
     async def is_live(self, session_id: str) -> bool:
         """Whether it has not ended, in whatever way."""
@@ -127,7 +127,7 @@ class Sessions:
         if stored is None or verdict is Verdict.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
         if verdict is Verdict.REVOKE:
-            await self._store.revoke(token.handle, now, client_id=client_id)
+            await self._store.revoke(token.handle, now, client_id=client_id, cause=EndCause.REUSED)
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):
