@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from passlib.hash import argon2, bcrypt, pbkdf2_sha256
 
+from authmint_service.accounts import AccountState
 from authmint_service.authentication.password import DUMMY_PASSWORD
 from authmint_service.clients import Client
 from authmint_service.passwords import PasswordHasher
@@ -38,8 +39,8 @@ async def whatever_is_wrong(service: Service, cost: Cost) -> dict[str, tuple[str
     """A name and a password for each kind of failure. Accounts have hashes at `cost`, but for those named so."""
     known = (await service.add_account(password_hash=argon2_hash(cost))).username
     stored = {
-        "disabled": {"enabled": False, "password_hash": argon2_hash(cost)},
-        "disabled, with an old hash": {"enabled": False, "password_hash": bcrypt.using(rounds=4).hash(PASSWORD)},
+        "disabled": {"state": AccountState.DISABLED, "password_hash": argon2_hash(cost)},
+        "disabled, with an old hash": {"state": AccountState.DISABLED, "password_hash": bcrypt.using(rounds=4).hash(PASSWORD)},
         "no hash": {"password_hash": "not a hash"},
         "half a hash": {"password_hash": argon2_hash(cost)[:40]},
         "a hash of nobody's scheme": {"password_hash": "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9"},
