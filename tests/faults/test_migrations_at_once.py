@@ -109,7 +109,7 @@ def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "sub
     with output.open("wb") as said:
         return subprocess.Popen(
             (sys.executable, "-m", "authmint_service.cli", "migrate"), cwd=folder, stdout=said, stderr=subprocess.STDOUT,
-            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder), SECONDS=str(seconds)),
+            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder / "service" / "src"), SECONDS=str(seconds)),
         )  # fmt: skip
 
 
