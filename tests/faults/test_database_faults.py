@@ -136,8 +136,8 @@ async def alter(dsn: str, done: asyncio.Event) -> int:
                     await connection.execute(f"ALTER TABLE authmint.{table} ADD COLUMN later integer NOT NULL DEFAULT 0")
                 await connection.execute(f"ALTER TABLE authmint.{table} DROP COLUMN later")
             async with connection.transaction():
-                await connection.execute("DROP INDEX sessions_user_id")
-                await connection.execute("CREATE INDEX sessions_user_id ON sessions (account_id)")
+                await connection.execute("DROP INDEX authmint.sessions_account_id")
+                await connection.execute("CREATE INDEX sessions_account_id ON authmint.sessions (account_id)")
             await connection.execute("ALTER TABLE authmint.clients ALTER COLUMN name TYPE varchar")
             await connection.execute("ALTER TABLE authmint.clients ALTER COLUMN name TYPE text")
             times += 1

@@ -87,9 +87,9 @@ async def ask_everything(
 
 async def dump(service: Service) -> str:
     """Every row of every table as text; bytes are hexadecimal there."""
-    tables = await service.database.fetch_all("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
+    tables = await service.database.fetch_all("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'authmint'")
     assert len(tables) > 3
-    rows = [row for (name,) in tables for row in await service.database.fetch_all(f"SELECT t::text FROM {name} t")]
+    rows = [row for (name,) in tables for row in await service.database.fetch_all(f"SELECT t::text FROM authmint.{name} t")]
     return "\n".join(str(row[0]) for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""The database's time: the one clock that all processes share, for what they must agree on."""
+"""The time of the database: the clock that all processes share, for decisions on which they must agree."""
 
 from collections.abc import Awaitable, Callable
 
@@ -12,10 +12,10 @@ log = structlog.get_logger("authmint_service.clock")
 
 
 class DatabaseClock:
-    """Asked every now and then, and carried on by this process's clock between."""
+    """The database's clock, read at intervals; between two readings this process's clock continues it."""
 
     def __init__(self, clock: Callable[[], float], ask: Callable[[], Awaitable[float]]) -> None:
-        """`clock`: this process's, seconds since the epoch; `ask`: the database for its."""
+        """`clock`: this process's, in seconds since the epoch; `ask`: returns the database's, in the same unit."""
         self._clock, self._ask = clock, ask
         self.ahead = 0.0
         """Seconds by which this process's clock is ahead of the database's; negative when behind."""
@@ -32,10 +32,10 @@ class DatabaseClock:
         return self._clock() - self.ahead
 
     async def compare(self) -> float:
-        """Asks, and says in the log when the clocks are further apart than they may be. Raises DatabaseUnavailable."""
+        """Read the database's clock, log if the clocks differ too much, and return its time. Raise DatabaseUnavailable."""
         before = self._clock()
         theirs = await self._ask()
-        # The database looked at its clock some time between the question and the answer.
+        # The database read its clock at some time between the request and the response.
         self.ahead = (before + self._clock()) / 2 - theirs
         if self.is_off and not self._was_off:
             log.warning("clock.skewed", offset_seconds=round(self.ahead, 1))
@@ -49,8 +49,8 @@ class DatabaseClock:
         return abs(self.ahead) > MAX_OFFSET_SECONDS
 
     @property
-    def complaint(self) -> str | None:
-        """A sentence for people; None while the clocks agree."""
+    def warning(self) -> str | None:
+        """Return a sentence for people; None while the clocks agree."""
         if not self.is_off:
             return None
         side = "ahead of" if self.ahead > 0 else "behind"

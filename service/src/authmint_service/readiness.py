@@ -47,7 +47,7 @@ class Readiness:
     async def look(self) -> Mapping[str, CheckResult]:
         """By the name of the part, what matters most first."""
         pool, schema = await self._database_and_schema()
-        missing, complaint = self._why_no_key(), self._clock.complaint
+        missing, complaint = self._why_no_key(), self._clock.warning
         return {
             "process": STOPPING if self._draining.has_begun else CheckResult(),
             "pool": pool,
