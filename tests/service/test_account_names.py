@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import uuid
+from typing import Any
 
 import asyncpg
 import pytest
@@ -132,7 +133,7 @@ async def test_an_account_without_a_password_cannot_sign_in_until_it_gets_one(se
     assert "invalid_grant" == (await service.sign_in(client, account)).json()["error"]
     usual = (await service.add_account()).password_hash
     assert usual is not None
-    values = {"credentials_version": 0, "except_session_id": None, "now": service.clock()}
+    values: dict[str, Any] = {"credentials_version": 0, "except_session_id": None, "now": service.clock()}
     assert await PasswordStore(service.database).change(account.id, usual, **values)
     assert 200 == (await service.sign_in(client, account)).status_code
     # A change that read the credentials before that one.

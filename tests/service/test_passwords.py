@@ -57,6 +57,26 @@ def test_a_password_that_is_too_long_or_has_controls_is_refused(password: str) -
         prepare_password(password)
 
 
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("", "password_too_short"),
+        ("fourteen chars", "password_too_short"),
+        ("x" * 257, "password_too_long"),
+        ("with\ncontrol character", "password_invalid_characters"),
+        ("alice.liddell.99", "password_too_similar"),
+        ("abababababababab", "password_repetitive"),
+    ],
+)
+def test_a_refused_password_has_a_code(password: str, code: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        RULES.check(password, username="alice.liddell")
+    assert (code, "password") == (refused.value.code, refused.value.field)
+    with pytest.raises(InvalidValue) as refused:
+        PasswordPolicy(min_length=1).check("password", username="x")
+    assert ("password_too_common", "password") == (refused.value.code, refused.value.field)
+
+
 def test_a_name_has_one_form_however_it_was_typed() -> None:
     assert {"alice"} == {prepare_username(typed) for typed in ("alice", "Alice", "ALICE", "Ａｌｉｃｅ")}
     assert prepare_username("jose\u0301") == prepare_username("JOSÉ")

@@ -89,9 +89,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
     # What is not sent yet is sent at the end.
     await service.stop()
     spans = {span.name: span for span in collector.spans}
-    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(
-        spans
-    )
+    assert {"POST /token", "verify password", "INSERT sessions", "UPDATE sessions", "GET /account/v1", "GET"} <= set(spans)
     own = [span for span in collector.spans if span.trace_id.hex() == TRACE]
     (request,) = (span for span in own if span.kind == Span.SPAN_KIND_SERVER)
     assert PARENT == request.parent_span_id.hex()
