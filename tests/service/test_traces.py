@@ -100,6 +100,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_and
     )
     everything = b"".join(collector.received)
     assert b"authmint-service" in everything
+    assert user.password_hash is not None
     for told_to_nobody in (
         "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, machine.client_id, tokens["refresh_token"],
         tokens["access_token"], refreshed["refresh_token"],
