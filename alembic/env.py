@@ -1,4 +1,8 @@
-"""Runs the migrations through asyncpg, in one transaction that only one process at a time may be in."""
+"""Run the migrations through asyncpg, in one transaction that only one process at a time may be in.
+
+All of it is in the schema `authmint`, alembic's own table too. So the database may be shared with an application that uses
+alembic itself.
+"""
 
 import asyncio
 
@@ -6,12 +10,13 @@ import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateSchema
 
 from alembic import context
-from authmint_service.database import CONNECT_SECONDS, database_url
+from authmint_service.database import CONNECT_SECONDS, SCHEMA, database_url
 from authmint_service.settings import load_database_settings
 
-LOCK = 0x617574686D696E74  # "authmint" in ASCII: any number will do, as long as it is always the same
+LOCK = 0x617574686D696E74  # "authmint" in ASCII. Any number serves, as long as it never changes.
 
 
 async def run() -> None:
@@ -36,14 +41,18 @@ async def migrate(dsn: str) -> None:
 
 
 def upgrade(connection: Connection) -> None:
-    context.configure(connection=connection)
+    context.configure(connection=connection, version_table_schema=SCHEMA)
     with context.begin_transaction():
-        # The lock of a process that was killed is free within a second, however long its statement would have taken.
+        # The lock of a killed process is free within a second, even if its statement would have taken longer.
         connection.execute(text("SET LOCAL client_connection_check_interval = '1s'"))
         connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         # Held to the end of the transaction, also when this process is killed. A second process reads the revision after it.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        # A database that a newer version has migrated already is left as it is.
+        # Created here, not by the first migration: alembic creates its own table before it. The right to create schemas is not
+        # needed if an administrator has created this one.
+        if connection.scalar(text("SELECT to_regnamespace(:schema) IS NULL"), {"schema": SCHEMA}):
+            connection.execute(CreateSchema(SCHEMA))
+        # If a newer version has migrated the database already, nothing changes.
         known = {script.revision for script in context.script.walk_revisions()}
         if {*context.get_context().get_current_heads()} <= known:
             context.run_migrations()

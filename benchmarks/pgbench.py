@@ -16,7 +16,7 @@ VALUES = {1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(I
 # The first transaction of a client finds its session; all others are the statement and nothing else.
 SCRIPT = """\
 \\if :generation = -1
-SELECT handle, generation FROM sessions WHERE client_id = '{client}' ORDER BY handle OFFSET :client_id LIMIT 1 \\gset
+SELECT handle, generation FROM authmint.sessions WHERE client_id = '{client}' ORDER BY handle OFFSET :client_id LIMIT 1 \\gset
 \\else
 \\set generation :generation + 1
 \\endif

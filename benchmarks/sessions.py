@@ -98,7 +98,7 @@ async def _count_prunable(dsn: str) -> int:
     connection = await asyncpg.connect(dsn)
     try:
         count: int = await connection.fetchval(
-            "SELECT count(*) FROM sessions WHERE idle_expires_at < now() - interval '1 day'", timeout=600
+            "SELECT count(*) FROM authmint.sessions WHERE idle_expires_at < now() - interval '1 day'", timeout=600
         )
     finally:
         await connection.close()

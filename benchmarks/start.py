@@ -22,7 +22,7 @@ async def add_service_client(dsn: str) -> str:
     secret, database = new_client_secret(), Database(size=1)
     client = Client(
         client_id="robot", name="robot", confidential=True, grants=frozenset({"client_credentials"}),
-        scopes=frozenset({"orders:read"}), audiences=("orders",), default_audiences=("orders",),
+        scopes=frozenset({"orders:read"}), resources=("orders",), default_resources=("orders",),
         secret_hashes=(secret_hash(secret),),
     )  # fmt: skip
     async with database.open(dsn):

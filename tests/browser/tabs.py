@@ -143,7 +143,7 @@ class House:
         async def rename() -> None:
             async with embedded_postgres(self._folder / "data") as dsn:
                 connection = await asyncpg.connect(dsn)
-                await connection.execute(f"ALTER TABLE {table} RENAME TO {other}")
+                await connection.execute(f"ALTER TABLE authmint.{table} RENAME TO {other}")
                 await connection.close()
 
         asyncio.run(rename())

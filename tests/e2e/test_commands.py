@@ -62,13 +62,13 @@ def test_a_user_is_added_listed_and_not_added_twice(commands: Commands) -> None:
     added = commands.run("accounts", "add", "Alice", "--json")
     assert 0 == added.returncode, added.stderr
     said = json.loads(added.stdout)
-    assert {"username", "subject", "password"} == set(said)
+    assert {"username", "id", "password"} == set(said)
     assert "alice" == said["username"]
     assert said["password"] not in commands.run("accounts", "list").stdout
     (listed,) = (one for one in json.loads(commands.run("accounts", "list", "--json").stdout) if one["username"] == "alice")
-    assert {"username": "alice", "subject": said["subject"], "enabled": True} == listed
+    assert {"username": "alice", "id": said["id"], "state": "active"} == listed
     again = commands.run("accounts", "add", "ALICE")
-    assert (3, "A user alice exists already.\n") == (again.returncode, again.stderr)
+    assert (3, "An account alice exists already.\n") == (again.returncode, again.stderr)
 
 
 def test_a_password_from_standard_input_is_not_shown_and_is_held_to_the_rules(commands: Commands) -> None:
@@ -91,7 +91,7 @@ def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
     assert added["client_secret"] not in listed
     (robot,) = (one for one in json.loads(listed) if one["client_id"] == "robot")
     assert (["client_credentials"], ["a"], ["x"], ["x"]) == (
-        robot["grants"], robot["scopes"], robot["audiences"], robot["default_audiences"],
+        robot["grants"], robot["scopes"], robot["resources"], robot["default_resources"],
     )  # fmt: skip
     assert "robot" in commands.run("clients", "list").stdout
 
@@ -194,7 +194,7 @@ def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: 
             ("sessions", "list", "nobody"),
         ):
             refused = commands.run(*refused_arguments)
-            assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no user nobody."))
+            assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no account nobody."))
 
 
 def test_whoever_runs_the_service_disables_a_client_and_revokes_everyones_tokens(commands: Commands) -> None:

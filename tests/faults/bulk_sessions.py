@@ -20,25 +20,29 @@ async def fill(dsn: str, count: int, *, over: int = 0) -> None:
     try:
         await connection.execute(
             """
-            INSERT INTO users (id, username, password_hash, created_at)
-            SELECT gen_random_uuid(), 'person-' || n, '-', now() FROM generate_series(1, 1000) AS n
+            WITH account AS (INSERT INTO authmint.accounts (id, created_at)
+                             SELECT gen_random_uuid(), now() FROM generate_series(1, 1000)
+                             RETURNING id)
+            INSERT INTO authmint.account_names (prepared, account_id, kind, text, is_primary)
+            SELECT 'person-' || row_number() OVER (), id, 'username', 'person-' || row_number() OVER (), true FROM account
             """
         )
         await connection.execute(
             """
-            INSERT INTO sessions (handle, id, account_id, client_id, scopes, audiences, created_at, rotated_at, idle_expires_at,
-                                  expires_at)
+            INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences, started_at, rotated_at,
+                                           idle_expires_at, expires_at)
             SELECT substring(sha256(convert_to('session ' || n, 'UTF8')) FOR 20), gen_random_uuid(), person.id, 'spa',
                    '{orders:read}', '{orders}', now(), now(),
                    now() + CASE WHEN n < $1::bigint THEN interval '14 days' ELSE - interval '2 days' END,
                    now() + interval '90 days'
               FROM generate_series(0, $1::bigint + $2::bigint - 1) AS n
-              JOIN (SELECT id, row_number() OVER () - 1 AS number FROM users WHERE username LIKE 'person-%') AS person
+              JOIN (SELECT account_id AS id, row_number() OVER () - 1 AS number
+                      FROM authmint.account_names WHERE prepared LIKE 'person-%') AS person
                 ON person.number = n % 1000
             """,
             count, over, timeout=3600,
         )  # fmt: skip
-        await connection.execute("ANALYZE sessions")
+        await connection.execute("ANALYZE authmint.sessions")
     finally:
         await connection.close()
 
@@ -50,7 +54,9 @@ def first_token_of(number: int) -> RefreshToken:
 
 async def size_of(database: Database) -> tuple[int, int]:
     """Bytes of the table of sessions with its indexes, and how many there are."""
-    row = await database.fetch_row("SELECT pg_total_relation_size('sessions') AS bytes, count(*) AS sessions FROM sessions")
+    row = await database.fetch_row(
+        "SELECT pg_total_relation_size('authmint.sessions') AS bytes, count(*) AS sessions FROM authmint.sessions"
+    )
     assert row is not None
     return row["bytes"], row["sessions"]
 

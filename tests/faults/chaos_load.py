@@ -162,7 +162,7 @@ async def until_quiet(dsn: str) -> None:
 async def _outcomes(dsn: str) -> dict[bytes, Outcome]:
     connection = await asyncpg.connect(dsn)
     try:
-        rows = await connection.fetch("SELECT handle, generation, revoked_at IS NOT NULL AS is_revoked FROM sessions")
+        rows = await connection.fetch("SELECT handle, generation, revoked_at IS NOT NULL AS is_revoked FROM authmint.sessions")
     finally:
         await connection.close()
     return {row["handle"]: Outcome(row["generation"], row["is_revoked"]) for row in rows}

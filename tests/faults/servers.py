@@ -4,14 +4,18 @@ import base64
 import secrets
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 
+from authmint_service.accounts import Account, AccountState, AccountStore
+from authmint_service.database import Database
+from authmint_service.errors import AlreadyExists
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshToken, RefreshTokenCodec
 from tests.e2e.conftest import ROOT, Running, environment, free_ports, running
@@ -96,9 +100,9 @@ async def add_clients(dsn: str) -> None:
         for client_id, grace in CLIENTS.items():
             await connection.execute(
                 """
-                INSERT INTO clients (client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences,
-                                     default_audiences, created_at, refresh_grace_seconds)
-                VALUES ($1, $2, $1, false, '{}', '{password,refresh_token}', '{orders:read}', $3, $3, now(), $4)
+                INSERT INTO authmint.clients (client_id, subject, name, confidential, grants, scopes, resources,
+                                     default_resources, created_at, refresh_grace_seconds)
+                VALUES ($1, $2, $1, false, '{password,refresh_token}', '{orders:read}', $3, $3, now(), $4)
                 ON CONFLICT DO NOTHING
                 """,
                 client_id, uuid.uuid4(), AUDIENCES, grace,
@@ -107,35 +111,55 @@ async def add_clients(dsn: str) -> None:
         await connection.close()
 
 
+async def add_account(dsn: str, username: str, password_hash: str, state: AccountState = AccountState.ACTIVE) -> None:
+    """An account, unless it is there already."""
+    account = Account(id=str(uuid.uuid4()), username=username, password_hash=password_hash, state=state)
+    async with (database := Database(size=1)).open(dsn):
+        with suppress(AlreadyExists):
+            await AccountStore(database).add(account, time.time())
+
+
+async def add_accounts(connection: asyncpg.Connection, usernames: Mapping[uuid.UUID, str], password_hash: str) -> None:
+    """Accounts by their ids, all with the same password."""
+    now = datetime.now(UTC)
+    for table, columns, records in (
+        ("accounts", ["id", "created_at"], [(account, now) for account in usernames]),
+        (
+            "account_names",
+            ["prepared", "account_id", "kind", "text", "is_primary"],
+            [(name, account, "username", name, True) for account, name in usernames.items()],
+        ),
+        ("passwords", ["account_id", "hash", "changed_at"], [(account, password_hash, now) for account in usernames]),
+    ):
+        await connection.copy_records_to_table(table, schema_name="authmint", columns=columns, records=records)
+
+
 async def sign_in(
     dsn: str, count: int, *, client_id: str = "spa", each_of: int = 1, password_hash: str = "-"
 ) -> list[tuple[RefreshToken, str, str]]:
-    """Sessions as a sign-in makes them, without the hashes: their first tokens, their ids and their users'.
+    """Sessions as a sign-in makes them, without the hashes: their first tokens, their ids and their accounts'.
 
     `each_of`: sessions of one person.
     """
     now = datetime.now(UTC)
-    users = [uuid.uuid4() for _ in range(-(-count // each_of))]
-    made = [(RefreshToken(1, secrets.token_bytes(20), 0), uuid.uuid4(), users[number // each_of]) for number in range(count)]
+    accounts = [uuid.uuid4() for _ in range(-(-count // each_of))]
+    made = [(RefreshToken(1, secrets.token_bytes(20), 0), uuid.uuid4(), accounts[number // each_of]) for number in range(count)]
     connection = await asyncpg.connect(dsn)
     try:
+        await add_accounts(connection, {account: f"person-{account}" for account in accounts}, password_hash)
         await connection.copy_records_to_table(
-            "users", columns=["id", "username", "password_hash", "created_at"],
-            records=[(user, f"person-{user}", password_hash, now) for user in users],
-        )  # fmt: skip
-        await connection.copy_records_to_table(
-            "sessions",
-            columns=["handle", "id", "account_id", "client_id", "scopes", "audiences", "created_at", "rotated_at",
+            "sessions", schema_name="authmint",
+            columns=["handle", "id", "account_id", "client_id", "scopes", "audiences", "started_at", "rotated_at",
                      "idle_expires_at", "expires_at"],
             records=[
-                (token.handle, sid, user, client_id, ["orders:read"], AUDIENCES, now, now, now + timedelta(days=14),
+                (token.handle, sid, account, client_id, ["orders:read"], AUDIENCES, now, now, now + timedelta(days=14),
                  now + timedelta(days=90))
-                for token, sid, user in made
+                for token, sid, account in made
             ],
         )  # fmt: skip
     finally:
         await connection.close()
-    return [(token, str(sid), str(user)) for token, sid, user in made]
+    return [(token, str(sid), str(account)) for token, sid, account in made]
 
 
 def generation_of(text: str) -> int:

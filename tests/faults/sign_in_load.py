@@ -11,12 +11,12 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-import asyncpg
 import uvloop
 
 from authmint_service.passwords import PasswordHasher
 from tests.e2e.conftest import ROOT
 from tests.faults.http import Answer, Connection, Lost, NotSent
+from tests.faults.servers import add_account
 
 PASSWORD = "seven green parrots in a boat"
 ANNA = {"grant_type": "password", "client_id": "spa", "username": "anna", "password": PASSWORD}
@@ -86,16 +86,10 @@ async def sign_in_anna(port: int) -> Answer:
 async def anna(dsn: str) -> None:
     """One person, as whom everybody signs in; her sessions are as many as theirs would be."""
     hasher = PasswordHasher(workers=1, queue=1)
-    connection = await asyncpg.connect(dsn)
     try:
-        await connection.execute(
-            "INSERT INTO users (id, username, password_hash, created_at) VALUES (gen_random_uuid(), 'anna', $1, now())"
-            " ON CONFLICT DO NOTHING",
-            await hasher.hash(PASSWORD),
-        )
+        await add_account(dsn, "anna", await hasher.hash(PASSWORD))
     finally:
         hasher.close()
-        await connection.close()
 
 
 async def crowd(port: int, people: int, seconds: float) -> Seen:

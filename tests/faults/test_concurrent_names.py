@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from authmint_service.accounts import AccountStore, User, prepare_username
+from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
 from tests.faults.cluster import Cluster
@@ -23,9 +23,9 @@ async def add_all(database: Database, name: str, attempts: Iterator[int]) -> Cou
     """One after another, as long as there are `attempts`, which others take from as well. What became of them."""
     counts: Counter[str] = Counter()
     for _ in attempts:
-        user = User(id=str(uuid.uuid4()), username=prepare_username(name), password_hash="-")
+        account = Account(id=str(uuid.uuid4()), username=prepare_username(name), password_hash="-")
         try:
-            await AccountStore(database).add(user, time.time())
+            await AccountStore(database).add(account, time.time())
             counts["made"] += 1
         except AlreadyExists:
             counts["refused"] += 1
@@ -40,7 +40,7 @@ async def register(dsn: str, *, attempts: int, names: int) -> None:
             name, shared = f"person-{secrets.token_hex(6)}", iter(range(attempts))
             for made in await asyncio.gather(*(add_all(pools[n % 2], name, shared) for n in range(20))):
                 counts.update(made)
-            assert 1 == await pools[0].fetch_value("SELECT count(*) FROM users WHERE username = $1", name)
+            assert 1 == await pools[0].fetch_value("SELECT count(*) FROM authmint.account_names WHERE prepared = $1", name)
     sys.stdout.write(json.dumps({"names": names, "attempts_each": attempts, **counts}) + "\n")
     assert {"made": names, "refused": names * (attempts - 1)} == dict(counts)
 

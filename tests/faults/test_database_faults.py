@@ -131,15 +131,15 @@ async def alter(dsn: str, done: asyncio.Event) -> int:
     connection, times = await asyncpg.connect(dsn), 0
     try:
         while not done.is_set():
-            for table in ("sessions", "users", "clients"):
+            for table in ("sessions", "accounts", "clients"):
                 async with connection.transaction():
-                    await connection.execute(f"ALTER TABLE {table} ADD COLUMN later integer NOT NULL DEFAULT 0")
-                await connection.execute(f"ALTER TABLE {table} DROP COLUMN later")
+                    await connection.execute(f"ALTER TABLE authmint.{table} ADD COLUMN later integer NOT NULL DEFAULT 0")
+                await connection.execute(f"ALTER TABLE authmint.{table} DROP COLUMN later")
             async with connection.transaction():
-                await connection.execute("DROP INDEX sessions_user_id")
-                await connection.execute("CREATE INDEX sessions_user_id ON sessions (account_id)")
-            await connection.execute("ALTER TABLE clients ALTER COLUMN name TYPE varchar")
-            await connection.execute("ALTER TABLE clients ALTER COLUMN name TYPE text")
+                await connection.execute("DROP INDEX authmint.sessions_account_id")
+                await connection.execute("CREATE INDEX sessions_account_id ON authmint.sessions (account_id)")
+            await connection.execute("ALTER TABLE authmint.clients ALTER COLUMN name TYPE varchar")
+            await connection.execute("ALTER TABLE authmint.clients ALTER COLUMN name TYPE text")
             times += 1
             await asyncio.sleep(0.05)
     finally:
@@ -231,7 +231,7 @@ async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int
     assert len(families) == counts[200]
     connection = await asyncpg.connect(cluster.dsn())
     try:
-        moved = "SELECT count(*) FROM sessions WHERE handle = ANY($1) AND generation = 1 AND revoked_at IS NULL"
+        moved = "SELECT count(*) FROM authmint.sessions WHERE handle = ANY($1) AND generation = 1 AND revoked_at IS NULL"
         assert len(families) == await connection.fetchval(moved, [family.first.handle for family in families])
     finally:
         await connection.close()

@@ -71,13 +71,13 @@ async def fill_the_disk(found: Site, cluster: Cluster, full: Path) -> None:
     storm = Storm(found.ports, random.Random(1))
     try:
         await connection.execute(f"CREATE TABLESPACE small LOCATION '{full}'")
-        await connection.execute("ALTER TABLE sessions SET TABLESPACE small")
+        await connection.execute("ALTER TABLE authmint.sessions SET TABLESPACE small")
         await connection.execute("CREATE TABLE filler (content text) TABLESPACE small")
         for rows in (200, 1):
             await fill_up(connection, rows)
         # Whoever reads for long keeps old rows from being taken away, so that each refresh needs room for a new one.
         async with reader.transaction(isolation="repeatable_read"):
-            await reader.fetchval("SELECT count(*) FROM sessions")
+            await reader.fetchval("SELECT count(*) FROM authmint.sessions")
             await asyncio.gather(*(storm.live(families[number::10], 10) for number in range(10)))
         assert storm.counts["503"] > 0
         await connection.execute("DROP TABLE filler")
@@ -86,7 +86,7 @@ async def fill_the_disk(found: Site, cluster: Cluster, full: Path) -> None:
         await asyncio.gather(*(afterwards.live(families[number::10], 5) for number in range(10)))
     finally:
         await connection.execute("DROP TABLE IF EXISTS filler")
-        await connection.execute("ALTER TABLE sessions SET TABLESPACE pg_default")
+        await connection.execute("ALTER TABLE authmint.sessions SET TABLESPACE pg_default")
         await connection.execute("DROP TABLESPACE IF EXISTS small")
         await reader.close()
         await connection.close()

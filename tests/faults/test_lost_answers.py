@@ -54,7 +54,7 @@ async def _ends(dsn: str, handles: list[bytes]) -> dict[str, int]:
     try:
         statement = """
             SELECT count(*) FILTER (WHERE revoked_at IS NULL) AS kept, count(*) FILTER (WHERE revoked_at IS NOT NULL) AS ended
-              FROM sessions WHERE handle = ANY($1)
+              FROM authmint.sessions WHERE handle = ANY($1)
         """
         (row,) = await connection.fetch(statement, handles)
         return dict(row)

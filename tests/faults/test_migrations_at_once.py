@@ -34,8 +34,8 @@ revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, Non
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE sessions ADD COLUMN of_the_future integer NOT NULL DEFAULT 0")
-    op.execute("ALTER TABLE clients ADD COLUMN of_the_future integer")
+    op.execute("ALTER TABLE authmint.sessions ADD COLUMN of_the_future integer NOT NULL DEFAULT 0")
+    op.execute("ALTER TABLE authmint.clients ADD COLUMN of_the_future integer")
     op.execute("SELECT pg_sleep(" + os.environ["SECONDS"] + ")")
 '''
 
@@ -61,7 +61,7 @@ def revisions(dsn: str) -> list[str]:
     async def run() -> list[str]:
         connection = await asyncpg.connect(dsn)
         try:
-            return [row["version_num"] for row in await connection.fetch("SELECT version_num FROM alembic_version")]
+            return [row["version_num"] for row in await connection.fetch("SELECT version_num FROM authmint.alembic_version")]
         finally:
             await connection.close()
 
@@ -109,7 +109,7 @@ def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "sub
     with output.open("wb") as said:
         return subprocess.Popen(
             (sys.executable, "-m", "authmint_service.cli", "migrate"), cwd=folder, stdout=said, stderr=subprocess.STDOUT,
-            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder), SECONDS=str(seconds)),
+            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder / "service" / "src"), SECONDS=str(seconds)),
         )  # fmt: skip
 
 

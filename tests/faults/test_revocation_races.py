@@ -150,7 +150,7 @@ class Races:
         secret, name = new_client_secret(), f"administrator-{secrets.token_hex(4)}"
         client = Client(
             client_id=name, name=name, confidential=True, grants=frozenset({"client_credentials"}),
-            scopes=frozenset({"sessions:admin"}), audiences=(AUDIENCES[1],), default_audiences=(AUDIENCES[1],),
+            scopes=frozenset({"sessions:admin"}), resources=(AUDIENCES[1],), default_resources=(AUDIENCES[1],),
             secret_hashes=(secret_hash(secret),),
         )  # fmt: skip
         await ClientStore(self._database).add(client, 0)
@@ -198,7 +198,7 @@ async def share(found: Site, dsn: str, *, tokens: int, uses: int) -> None:
         connection.close()
     database = Database(size=1)
     async with database.open(dsn):
-        statement = "SELECT count(*) FROM sessions WHERE handle = ANY($1) AND generation = 1 AND revoked_at IS NULL"
+        statement = "SELECT count(*) FROM authmint.sessions WHERE handle = ANY($1) AND generation = 1 AND revoked_at IS NULL"
         assert tokens == await database.fetch_value(statement, [token.handle for token, _, _ in made])
     sys.stdout.write(json.dumps({"tokens": tokens, "uses_of_each": uses, "live_children": children}) + "\n")
 

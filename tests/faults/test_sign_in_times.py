@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-import asyncpg
 import pytest
 
+from authmint_service.accounts import AccountState
 from authmint_service.passwords import PasswordHasher
 from tests.faults.cluster import Cluster
 from tests.faults.http import Connection
 from tests.faults.mann_whitney import mann_whitney
-from tests.faults.servers import site
+from tests.faults.servers import add_account, site
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
 
@@ -30,17 +30,12 @@ KINDS = {
 
 
 async def add_accounts(dsn: str) -> None:
-    hasher, connection = PasswordHasher(workers=1, queue=1), await asyncpg.connect(dsn)
+    hasher = PasswordHasher(workers=1, queue=1)
     try:
-        for name, enabled in {"known-to-all": True, "disabled-one": False}.items():
-            await connection.execute(
-                "INSERT INTO users (id, username, password_hash, enabled, created_at)"
-                " VALUES (gen_random_uuid(), $1, $2, $3, now()) ON CONFLICT DO NOTHING",
-                name, await hasher.hash(PASSWORD), enabled,
-            )  # fmt: skip
+        for name, state in {"known-to-all": AccountState.ACTIVE, "disabled-one": AccountState.DISABLED}.items():
+            await add_account(dsn, name, await hasher.hash(PASSWORD), state)
     finally:
         hasher.close()
-        await connection.close()
 
 
 async def measure(port: int, rounds: int) -> dict[str, list[float]]:

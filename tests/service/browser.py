@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from authmint_service.accounts import User
+from authmint_service.accounts import Account
 from authmint_service.clients import Client
 from tests.service.conftest import PASSWORD, Service
 
@@ -53,7 +53,7 @@ class Browser:
                     self.cookies[name] = morsel.value
         return answer
 
-    async def sign_in(self, user: User, **more: str) -> httpx2.Response:
+    async def sign_in(self, user: Account, **more: str) -> httpx2.Response:
         form = {"grant_type": "password", "username": user.username, "password": PASSWORD}
         return self.take(await self.send("/token", **form, **more))
 
@@ -69,8 +69,8 @@ async def add_client(service: Service, **changes: Any) -> Client:
     return await service.add_client(**(known | changes))
 
 
-async def signed_in(service: Service, user: User | None = None, **changes: Any) -> Browser:
+async def signed_in(service: Service, user: Account | None = None, **changes: Any) -> Browser:
     browser = Browser(service, await add_client(service, **changes))
-    answer = await browser.sign_in(user or await service.add_user())
+    answer = await browser.sign_in(user or await service.add_account())
     assert 200 == answer.status_code, answer.text
     return browser

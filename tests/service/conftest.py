@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
-from authmint_service.accounts import AccountStore, User, prepare_username
+from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.app import create_app
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
@@ -132,15 +132,15 @@ class Service:
         assert self._stop
         await self._stop()
 
-    async def add_user(self, username: str = "", **changes: object) -> User:
+    async def add_account(self, username: str = "", **changes: object) -> Account:
         known: dict[str, object] = {
             "id": str(uuid.uuid4()),
             "username": prepare_username(username or f"person-{secrets.token_hex(6)}"),
             "password_hash": self._password_hash,
         }
-        user = User(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of User
-        await AccountStore(self.database).add(user, self.clock())
-        return user
+        account = Account(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Account
+        await AccountStore(self.database).add(account, self.clock())
+        return account
 
     async def add_client(self, secret: str | None = None, **changes: object) -> Client:
         confidential = secret is not None
@@ -150,8 +150,8 @@ class Service:
             "confidential": confidential,
             "grants": frozenset({"client_credentials"} if confidential else {"password", "refresh_token"}),
             "scopes": frozenset({"orders:read", "orders:write"}),
-            "audiences": ("orders", ISSUER),
-            "default_audiences": ("orders", ISSUER),
+            "resources": ("orders", ISSUER),
+            "default_resources": ("orders", ISSUER),
             "secret_hashes": (secret_hash(secret),) if secret is not None else (),
         }
         client = Client(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Client
@@ -161,7 +161,7 @@ class Service:
     async def token(self, **form: str) -> httpx2.Response:
         return await self.http.post("/token", data=form)
 
-    async def sign_in(self, client: Client, user: User, password: str = PASSWORD, **more: str) -> httpx2.Response:
+    async def sign_in(self, client: Client, user: Account, password: str = PASSWORD, **more: str) -> httpx2.Response:
         return await self.token(
             grant_type="password", client_id=client.client_id, username=user.username, password=password, **more
         )

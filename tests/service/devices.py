@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-from authmint_service.accounts import User
+from authmint_service.accounts import Account
 from authmint_service.clients import Client
 from tests.service.conftest import Service
 
@@ -17,7 +17,7 @@ class SignedIn:
 
     service: Service
     client: Client
-    user: User
+    user: Account
     access: str
     refresh: str
 
@@ -33,7 +33,7 @@ class SignedIn:
         return REFUSED == (answer.status_code, answer.json().get("error"))
 
 
-async def sign_in(service: Service, user: User | None = None, client: Client | None = None) -> SignedIn:
-    user, client = user or await service.add_user(), client or await service.add_client()
+async def sign_in(service: Service, user: Account | None = None, client: Client | None = None) -> SignedIn:
+    user, client = user or await service.add_account(), client or await service.add_client()
     answer = (await service.sign_in(client, user)).json()
     return SignedIn(service, client, user, answer["access_token"], answer["refresh_token"])

@@ -74,7 +74,7 @@ class ImpatientClients:
 
 async def abandon(service: Service, meter: HashMeter, count: int) -> None:
     """Run until `count` hashes were computed for clients that had disconnected."""
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     form = {"grant_type": "password", "client_id": client.client_id, "username": user.username, "password": PASSWORD}
     body = urlencode(form)
     head = f"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}"

@@ -15,7 +15,7 @@ ADMIN = "sessions:admin"
 
 async def administrator(service: Service, secret: str, scope: str = ADMIN) -> dict[str, str]:
     """Return the header of a service that has the scope."""
-    client = await service.add_client(secret, scopes=frozenset({scope}), audiences=(ISSUER,), default_audiences=(ISSUER,))
+    client = await service.add_client(secret, scopes=frozenset({scope}), resources=(ISSUER,), default_resources=(ISSUER,))
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     return {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
 

@@ -19,7 +19,7 @@ ORIGINS = {
 
 @pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS.keys())
 async def test_from_any_other_page_nothing_happens_whatever_the_cookie_says(service: Service, origin: str | None) -> None:
-    user = await service.add_user()
+    user = await service.add_account()
     browser = await signed_in(service, user)
     before = dict(browser.cookies)
     browser.origin = origin
@@ -99,7 +99,9 @@ async def test_a_new_client_is_heard_of_within_seconds_and_a_disabled_one_forgot
     assert "access-control-allow-origin" not in (await service.http.get("/livez", headers=page)).headers
     client = await add_client(service, origins=(page["Origin"],))
     for is_enabled in (True, False):
-        await service.database.execute("UPDATE clients SET enabled = $2 WHERE client_id = $1", client.client_id, is_enabled)
+        await service.database.execute(
+            "UPDATE authmint.clients SET enabled = $2 WHERE client_id = $1", client.client_id, is_enabled
+        )
         service.clock.now += 6
         answer = await service.http.get("/livez", headers=page)
         assert is_enabled == ("access-control-allow-origin" in answer.headers)

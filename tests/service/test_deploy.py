@@ -116,10 +116,10 @@ def test_the_pods_have_complete_settings_for_production(tmp_path: Path, monkeypa
 async def test_every_metric_of_the_dashboard_is_reported_with_its_labels_and_every_metric_is_documented(
     service: Service, secret: str, dsn: str
 ) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     await service.sign_in(client, user)
     connection = await asyncpg.connect(dsn)
-    await connection.execute("ANALYZE sessions")
+    await connection.execute("ANALYZE authmint.sessions")
     await connection.close()
     reported: Labels = {}
     families = list(text_string_to_metric_families((await service.http.get("/metrics")).text))

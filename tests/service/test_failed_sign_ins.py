@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from passlib.hash import argon2, bcrypt, pbkdf2_sha256
 
+from authmint_service.accounts import AccountState
 from authmint_service.authentication.password import DUMMY_PASSWORD
 from authmint_service.clients import Client
 from authmint_service.passwords import PasswordHasher
@@ -36,10 +37,10 @@ async def fail(service: Service, client: Client, username: str, password: str) -
 
 async def whatever_is_wrong(service: Service, cost: Cost) -> dict[str, tuple[str, str]]:
     """A name and a password for each kind of failure. Accounts have hashes at `cost`, but for those named so."""
-    known = (await service.add_user(password_hash=argon2_hash(cost))).username
+    known = (await service.add_account(password_hash=argon2_hash(cost))).username
     stored = {
-        "disabled": {"enabled": False, "password_hash": argon2_hash(cost)},
-        "disabled, with an old hash": {"enabled": False, "password_hash": bcrypt.using(rounds=4).hash(PASSWORD)},
+        "disabled": {"state": AccountState.DISABLED, "password_hash": argon2_hash(cost)},
+        "disabled, with an old hash": {"state": AccountState.DISABLED, "password_hash": bcrypt.using(rounds=4).hash(PASSWORD)},
         "no hash": {"password_hash": "not a hash"},
         "half a hash": {"password_hash": argon2_hash(cost)[:40]},
         "a hash of nobody's scheme": {"password_hash": "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9"},
@@ -47,7 +48,7 @@ async def whatever_is_wrong(service: Service, cost: Cost) -> dict[str, tuple[str
         "another password, bcrypt": {"password_hash": bcrypt.using(rounds=4).hash("another")},
         "another password, PBKDF2": {"password_hash": pbkdf2_sha256.using(rounds=10).hash("another")},
     }  # fmt: skip
-    accounts = {kind: (await service.add_user(**changes)).username for kind, changes in stored.items()}
+    accounts = {kind: (await service.add_account(**changes)).username for kind, changes in stored.items()}
     return {kind: (name, "x" * 73 if "longer" in kind else PASSWORD) for kind, name in accounts.items()} | {
         "wrong password": (known, "wrong"),
         "unknown name": ("nobody-at-all", PASSWORD),
@@ -87,7 +88,7 @@ async def test_a_failed_sign_in_gives_one_answer_after_one_hash_at_todays_cost_w
 async def test_an_account_with_a_cheaper_hash_takes_no_less_time_than_any_other(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, old = await service.add_client(), await service.add_user(password_hash=argon2_hash(CHEAP))
+    client, old = await service.add_client(), await service.add_account(password_hash=argon2_hash(CHEAP))
     meter = HashMeter(monkeypatch)
     assert 400 == (await fail(service, client, old.username, "wrong")).status_code
     assert [CHEAP, TODAY] == meter.costs
@@ -102,7 +103,7 @@ async def test_an_account_with_a_cheaper_hash_takes_no_less_time_than_any_other(
 async def test_what_is_too_long_is_refused_by_its_size_before_anything_is_hashed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client, user = await service.add_client(), await service.add_user()
+    client, user = await service.add_client(), await service.add_account()
     meter = HashMeter(monkeypatch)
     megabyte = "p" * 1024 * 1024
     answers = [

@@ -17,7 +17,7 @@ from authmint_service.database import Database
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.grants import ClientCredentialsGrant, PasswordGrant, RefreshTokenGrant
-from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy
+from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import RefreshTokenCodec, Sessions, SessionStore
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 PARTS = (
     ClientAuthentication, ClientCache, ClientCredentialsGrant, ClientStore, Database, RotatingKeyRing,
     TokenIssuer, PasswordAuthenticator,
-    PasswordChange, PasswordGrant, PasswordHasher, PasswordPolicy, Readiness, AccessTokenReader, RefreshCookies,
+    PasswordChange, PasswordGrant, PasswordHasher, PasswordPolicy, PasswordStore, Readiness, AccessTokenReader, RefreshCookies,
     RefreshTokenGrant, RefreshTokenCodec, RevocationListPublisher, RevocationStore, SessionStore, Sessions,
     TokenVerifier, AccountStore,
 )  # fmt: skip
@@ -101,10 +101,10 @@ async def ask(asking: Asking, hears: Callable[[str], object]) -> httpx2.Response
 
 async def requests(service: Service, secret: str) -> list[Asking]:
     """The main job, each request one that succeeds; those that end the session come last."""
-    http, user, spa = service.http, await service.add_user(password_hash=HASH), await service.add_client()
+    http, user, spa = service.http, await service.add_account(password_hash=HASH), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
-    page = await signed_in(service, await service.add_user(password_hash=HASH))
-    newcomer = await service.add_user(password_hash=OLD_HASH)
+    page = await signed_in(service, await service.add_account(password_hash=HASH))
+    newcomer = await service.add_account(password_hash=OLD_HASH)
     tokens = (await service.sign_in(spa, user)).json()
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     machine_token = (await service.token(**form)).json()["access_token"]

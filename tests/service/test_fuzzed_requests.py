@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def known_to(service: Service, secret: str) -> Known:
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     tokens = (await service.sign_in(spa, user)).json()
     await service.http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]})
     keys = SecretKeys.parse(SECRET_KEYS["refresh_token_keys"], "refresh_token_keys")

@@ -36,6 +36,6 @@ async def test_a_public_client_whose_row_has_client_credentials_gets_no_token(se
 
 async def test_a_client_with_a_grant_that_the_service_does_not_have_still_loads(service: Service) -> None:
     client = await service.add_client(grants=frozenset({"password", "urn:example:other"}))
-    assert 200 == (await service.sign_in(client, await service.add_user())).status_code
+    assert 200 == (await service.sign_in(client, await service.add_account())).status_code
     answer = await service.token(grant_type="urn:example:other", client_id=client.client_id)
     assert (400, "unsupported_grant_type") == (answer.status_code, answer.json()["error"])

@@ -56,7 +56,7 @@ async def test_only_an_issuer_with_tls_tells_browsers_never_to_come_without(star
 
 
 async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cache(service: Service, secret: str) -> None:
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     signed_in = await service.sign_in(spa, user)
     tokens = signed_in.json()
     bearer = {"Authorization": f"Bearer {tokens['access_token']}"}

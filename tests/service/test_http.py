@@ -74,7 +74,7 @@ async def test_a_method_that_a_path_lacks_is_told_all_that_it_has(service: Servi
 
 
 async def test_a_token_is_taken_from_the_authorization_header_alone(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["access_token"]
     assert 401 == (await service.http.get(f"/account/v1?access_token={token}")).status_code
     assert 401 == (await service.http.get("/account/v1", headers={"Cookie": f"access_token={token}"})).status_code

@@ -75,7 +75,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
         service = await start_service(at=dsn)
         await store.announce(SigningKey.generate("RS256", rsa_bits=2048), policy("RS256"), service.clock())
         text = await answers(service, secret)
-        rows = await database.fetch_all("SELECT * FROM signing_keys")
+        rows = await database.fetch_all("SELECT * FROM authmint.signing_keys")
         pems = [
             decrypt(
                 settings.encryption_keys,
@@ -87,7 +87,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
             for row in rows
         ]
         # A damaged row, and a rotation: the errors are logged without any key.
-        await database.execute("UPDATE signing_keys SET encryption_key_id = 9 WHERE algorithm = 'RS256'")
+        await database.execute("UPDATE authmint.signing_keys SET encryption_key_id = 9 WHERE algorithm = 'RS256'")
         service.clock.now += ANNOUNCE_SECONDS + 1
         text += await answers_without_a_key(service)
         text += await dump(database)

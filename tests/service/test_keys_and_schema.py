@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from authmint_service import migrations
-from authmint_service.database import Database, to_datetime
-from authmint_service.signing_keys import SigningKeyStore, State
+from authmint_service.database import Database
+from authmint_service.signing_keys import SigningKeyStore
 from tests.service.conftest import ISSUER, Service, StartService, make_settings, own_database
 from tests.service.signing import policy
 
@@ -38,7 +38,9 @@ async def test_a_fresh_database_has_no_accounts(server_dsn: str) -> None:
         await migrations.migrate(dsn)
         database = Database(size=1)
         async with database.open(dsn):
-            assert 0 == await database.fetch_value("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM clients)")
+            assert 0 == await database.fetch_value(
+                "SELECT (SELECT count(*) FROM authmint.accounts) + (SELECT count(*) FROM authmint.clients)"
+            )
 
 
 async def test_the_schema_can_be_taken_back_and_made_again(server_dsn: str) -> None:
@@ -50,31 +52,6 @@ async def test_the_schema_can_be_taken_back_and_made_again(server_dsn: str) -> N
         config.attributes["dsn"] = dsn
         await asyncio.to_thread(command.downgrade, config, "base")
         await migrations.migrate(dsn)
-
-
-async def test_keys_of_an_older_schema_keep_their_place(server_dsn: str) -> None:
-    from alembic import command
-
-    async with own_database(server_dsn) as dsn:
-        config = migrations.alembic_config()
-        config.attributes["dsn"] = dsn
-        await asyncio.to_thread(command.upgrade, config, "0002")
-        async with (database := Database(size=1)).open(dsn):
-            for day, state in enumerate(("retired", "retired", "active")):
-                await database.execute(
-                    "INSERT INTO signing_keys VALUES ($1, 'ES256', $2, '', 1, $3)",
-                    f"key-{day}",
-                    state,
-                    to_datetime(86_400.0 * day),
-                )
-            await migrations.migrate(dsn)
-            keys = {key.kid: key.schedule for key in await SigningKeyStore(database, make_settings(dsn).encryption_keys).load()}
-            last = keys["key-2"].active_from
-            assert [State.WITHDRAWN, State.RETIRED, State.ACTIVE] == [keys[f"key-{day}"].state(last + 60) for day in range(3)]
-            assert keys["key-1"].retired_at == last
-            await asyncio.to_thread(command.downgrade, config, "0002")
-            states = await database.fetch_all("SELECT kid, state FROM signing_keys ORDER BY kid")
-            assert ["retired", "retired", "active"] == [row["state"] for row in states]
 
 
 async def test_metadata_is_consistent(service: Service) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import httpx2
 import pytest
 
-from authmint_service.accounts import User
+from authmint_service.accounts import Account
 from authmint_service.clients import Client
 from authmint_service.logs import configure_logging
 from tests.service.conftest import PASSWORD, Service, StartService
@@ -31,7 +31,7 @@ async def test_each_request_is_one_line_of_json_whatever_is_in_it(
     start_service: StartService, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     nasty = NASTY.encode()
     headers = {b"User-Agent": nasty, b"Authorization": b"Bearer " + nasty, b"X-Request-ID": nasty}
     capfd.readouterr()
@@ -89,7 +89,7 @@ async def test_each_request_is_logged_with_its_event_its_parties_and_its_ip_addr
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(refresh_grace_seconds=0)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     capfd.readouterr()
     requests = Requests(service)
@@ -123,7 +123,7 @@ FIELDS = {
 FIELDS_OF_EXTENT = {"others": {"sid"}, "all": {"actor"}}
 
 
-async def cause_every_event(requests: Requests, user: User, client: Client, robot: Client, secret: str) -> None:
+async def cause_every_event(requests: Requests, user: Account, client: Client, robot: Client, secret: str) -> None:
     """Each success and each failure of an authentication, a refresh, a reuse, and each way to revoke sessions."""
     service, http = requests.service, requests.service.http
     first = (await requests("token.issued", service.sign_in(client, user))).json()
@@ -168,7 +168,7 @@ async def test_the_principal_of_an_access_token_is_logged_at_every_protected_rou
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     protected = ("/logout", "/account/v1", "/admin/v1/")

@@ -26,7 +26,7 @@ def header_of(answer: httpx2.Response) -> dict[str, object]:
 
 
 async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nobody(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     answer = await service.sign_in(client, user)
     assert 200 == answer.status_code
     assert {"access_token", "token_type", "expires_in", "scope", "refresh_token"} == set(answer.json())
@@ -41,7 +41,7 @@ async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nob
 async def test_an_access_token_has_the_claims_of_rfc_9068_and_says_whether_a_person_or_a_machine_is_meant(
     service: Service, secret: str
 ) -> None:
-    user, spa = await service.add_user(), await service.add_client()
+    user, spa = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret)
     person = await service.sign_in(spa, user)
     machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
@@ -57,7 +57,7 @@ async def test_an_access_token_has_the_claims_of_rfc_9068_and_says_whether_a_per
 async def test_a_refresh_brings_a_new_pair_and_the_old_refresh_token_the_same_child_within_the_grace_period(
     service: Service,
 ) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     first = (await service.sign_in(client, user)).json()
     second = await service.refresh(client, first["refresh_token"])
     again = await service.refresh(client, first["refresh_token"])
@@ -86,7 +86,7 @@ async def test_two_secrets_are_live_at_once_so_that_one_can_be_changed_without_a
 
 
 async def test_users_me_says_who_a_person_and_who_a_machine_is(service: Service, secret: str) -> None:
-    user, spa = await service.add_user(), await service.add_client()
+    user, spa = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret)
     person = await service.sign_in(spa, user)
     machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
@@ -102,7 +102,7 @@ async def test_users_me_says_who_a_person_and_who_a_machine_is(service: Service,
 
 
 async def test_users_me_refuses_a_token_for_another_audience(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     tokens = await service.sign_in(client, user, resource="orders")
     answer = await service.http.get("/account/v1", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"})
     assert 401 == answer.status_code
@@ -111,7 +111,7 @@ async def test_users_me_refuses_a_token_for_another_audience(service: Service) -
 
 async def test_lifetimes_stay_below_the_setting_and_differ_a_little(start_service: StartService) -> None:
     service = await start_service(access_token_ttl=1000)
-    user, client = await service.add_user(), await service.add_client(scopes=frozenset())
+    user, client = await service.add_account(), await service.add_client(scopes=frozenset())
     first = (await service.sign_in(client, user)).json()
     lifetimes = {(await service.refresh(client, first["refresh_token"])).json()["expires_in"] for _ in range(25)}
     assert len(lifetimes) > 1

@@ -47,7 +47,7 @@ async def test_requests_are_counted_by_route_method_and_status_and_nothing_that_
 async def test_tokens_are_counted_by_grant_type_errors_by_error_and_grant_type_and_sessions_by_event(
     service: Service, secret: str
 ) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret)
     first = (await service.sign_in(client, user)).json()
     second = (await service.refresh(client, first["refresh_token"])).json()
@@ -84,7 +84,7 @@ async def test_tokens_are_counted_by_grant_type_errors_by_error_and_grant_type_a
 
 async def test_the_pools_report_what_is_in_use_and_what_waited(start_service: StartService) -> None:
     service = await start_service(database_pool_size=1, password_hash_workers=1, password_hash_queue=0)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(4)))
     assert {200, 503} == {answer.status_code for answer in answers}
     text = await metrics(service)
@@ -114,11 +114,11 @@ async def test_a_blocked_event_loop_is_measured_and_workers_that_serve_are_count
 
 
 async def test_the_rows_of_sessions_are_estimated_without_being_counted(service: Service, dsn: str) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     await service.sign_in(client, user)
     connection = await asyncpg.connect(dsn)
-    await connection.execute("ANALYZE sessions")
-    rows = await connection.fetchval("SELECT count(*) FROM sessions")
+    await connection.execute("ANALYZE authmint.sessions")
+    rows = await connection.fetchval("SELECT count(*) FROM authmint.sessions")
     await connection.close()
     assert rows == sample(await metrics(service), "authmint_session_rows_estimate") > 0
 
@@ -152,11 +152,11 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
 
 async def test_an_exhausted_pool_is_distinguished_from_an_unreachable_database(start_service: StartService, dsn: str) -> None:
     service = await start_service(database_pool_size=1)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     connection = await asyncpg.connect(dsn)
     # The sign-in waits for this row, and with it the only connection does.
     async with connection.transaction():
-        await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user.id)
+        await connection.execute("SELECT FROM authmint.accounts WHERE id = $1 FOR UPDATE", user.id)
         waiting = asyncio.create_task(service.sign_in(client, user, PASSWORD))
         async with asyncio.timeout(10):
             while (response := await service.http.get("/readyz")).status_code == 200:

@@ -33,7 +33,7 @@ COMMAND = (
 
 async def known_to(service: Service, secret: str, site: str) -> dict[str, Any]:
     """What the hooks have to know."""
-    user, spa = await service.add_user(), await service.add_client()
+    user, spa = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     person = {"grant_type": "password", "client_id": spa.client_id, "username": user.username, "password": PASSWORD}
     machine = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}

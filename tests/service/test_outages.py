@@ -29,7 +29,7 @@ async def test_without_a_database_the_service_lives_and_says_that_it_is_not_read
 
 async def test_terminated_connections_are_a_503_at_worst_and_are_replaced(start_service: StartService, dsn: str) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["refresh_token"]
     connection = await asyncpg.connect(dsn)
     await connection.execute(
@@ -76,7 +76,7 @@ async def test_a_pool_that_is_used_up_answers_503_and_recovers(start_service: St
     client = await service.add_client()
     blocker = await start_service()
     async with blocker.database.transaction() as connection:
-        await connection.execute("LOCK TABLE clients IN ACCESS EXCLUSIVE MODE")
+        await connection.execute("LOCK TABLE authmint.clients IN ACCESS EXCLUSIVE MODE")
         waiting = asyncio.create_task(service.token(grant_type="password", client_id=client.client_id))
         await asyncio.sleep(0.1)
         refused = await service.token(grant_type="password", client_id="another")
@@ -87,7 +87,7 @@ async def test_a_pool_that_is_used_up_answers_503_and_recovers(start_service: St
 
 async def test_a_database_that_takes_no_writes_answers_503(start_service: StartService, dsn: str) -> None:
     service = await start_service()
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     name = urlsplit(dsn).path.removeprefix("/")
     await service.database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     try:

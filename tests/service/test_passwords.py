@@ -13,7 +13,7 @@ from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue
-from authmint_service.passwords import PasswordHasher, PasswordPolicy
+from authmint_service.passwords import PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.passwords.preparation import prepare_password
 from tests.service.conftest import PASSWORD, Service, StartService
 
@@ -23,7 +23,7 @@ RULES = PasswordPolicy(min_length=15, context_words=("authmint",))
 
 
 async def stored_hash(service: Service, account_id: str) -> str:
-    value: str = await service.database.fetch_value("SELECT password_hash FROM users WHERE id = $1", account_id)
+    value: str = await service.database.fetch_value("SELECT hash FROM authmint.passwords WHERE account_id = $1", account_id)
     return value
 
 
@@ -57,6 +57,26 @@ def test_a_password_that_is_too_long_or_has_controls_is_refused(password: str) -
         prepare_password(password)
 
 
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("", "password_too_short"),
+        ("fourteen chars", "password_too_short"),
+        ("x" * 257, "password_too_long"),
+        ("with\ncontrol character", "password_invalid_characters"),
+        ("alice.liddell.99", "password_too_similar"),
+        ("abababababababab", "password_repetitive"),
+    ],
+)
+def test_a_refused_password_has_a_code(password: str, code: str) -> None:
+    with pytest.raises(InvalidValue) as refused:
+        RULES.check(password, username="alice.liddell")
+    assert (code, "password") == (refused.value.code, refused.value.field)
+    with pytest.raises(InvalidValue) as refused:
+        PasswordPolicy(min_length=1).check("password", username="x")
+    assert ("password_too_common", "password") == (refused.value.code, refused.value.field)
+
+
 def test_a_name_has_one_form_however_it_was_typed() -> None:
     assert {"alice"} == {prepare_username(typed) for typed in ("alice", "Alice", "ALICE", "Ａｌｉｃｅ")}
     assert prepare_username("jose\u0301") == prepare_username("JOSÉ")
@@ -72,7 +92,7 @@ def test_a_name_that_could_be_mistaken_for_another_is_refused(name: str) -> None
 async def test_long_and_wide_passwords_work_to_the_last_character(service: Service, password: str) -> None:
     hasher = PasswordHasher(workers=1, queue=1)
     client = await service.add_client()
-    user = await service.add_user(password_hash=await hasher.hash(prepare_password(password)))
+    user = await service.add_account(password_hash=await hasher.hash(prepare_password(password)))
     hasher.close()
     assert 200 == (await service.sign_in(client, user, password)).status_code
     assert 200 == (await service.sign_in(client, user, unicodedata.normalize("NFD", password))).status_code
@@ -93,7 +113,7 @@ async def test_an_older_hash_is_replaced_at_the_next_sign_in(service: Service, o
     before = (
         bcrypt.using(rounds=4).hash(PASSWORD) if old == "bcrypt" else argon2.using(memory_cost=1024, rounds=1).hash(PASSWORD)
     )
-    user, client = await service.add_user(password_hash=before), await service.add_client()
+    user, client = await service.add_account(password_hash=before), await service.add_client()
     assert 200 == (await service.sign_in(client, user)).status_code
     after = await stored_hash(service, user.id)
     assert after.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -102,7 +122,7 @@ async def test_an_older_hash_is_replaced_at_the_next_sign_in(service: Service, o
 
 
 async def test_a_name_is_found_in_any_spelling(service: Service) -> None:
-    user, client = await service.add_user("Ärger-" + str(time.monotonic_ns())), await service.add_client()
+    user, client = await service.add_account("Ärger-" + str(time.monotonic_ns())), await service.add_client()
     answer = await service.token(
         grant_type="password", client_id=client.client_id, username=user.username.upper(), password=PASSWORD
     )
@@ -111,16 +131,18 @@ async def test_a_name_is_found_in_any_spelling(service: Service) -> None:
 
 async def test_of_many_who_take_one_name_at_once_one_gets_it(service: Service) -> None:
     name = f"popular-{time.monotonic_ns()}"
-    results = await asyncio.gather(*(service.add_user(name) for _ in range(50)), return_exceptions=True)
+    results = await asyncio.gather(*(service.add_account(name) for _ in range(50)), return_exceptions=True)
     assert 1 == sum(not isinstance(result, BaseException) for result in results)
     assert {AlreadyExists} == {type(result) for result in results if isinstance(result, BaseException)}
 
 
 async def test_identity_is_the_subject_and_not_the_name(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     tokens = (await service.sign_in(client, user)).json()
-    await service.database.execute("UPDATE users SET username = username || '-renamed' WHERE id = $1", user.id)
-    newcomer = await service.add_user(user.username)
+    await service.database.execute(
+        "UPDATE authmint.account_names SET prepared = prepared || '-renamed' WHERE account_id = $1", user.id
+    )
+    newcomer = await service.add_account(user.username)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     me = (await service.http.get("/account/v1", headers=headers)).json()
     assert (user.id, f"{user.username}-renamed") == (me["sub"], me["username"])
@@ -128,7 +150,7 @@ async def test_identity_is_the_subject_and_not_the_name(service: Service) -> Non
 
 
 async def test_a_deleted_persons_token_no_longer_opens_users_me(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     headers = {"Authorization": f"Bearer {(await service.sign_in(client, user)).json()['access_token']}"}
     await AccountStore(service.database).disable(user.id, service.clock())
     assert 401 == (await service.http.get("/account/v1", headers=headers)).status_code
@@ -157,7 +179,7 @@ async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_
 
 async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked() -> None:
     hasher = PasswordHasher(workers=1, queue=0)
-    people = PasswordAuthenticator(AccountStore(Database(size=1)), hasher)
+    people = PasswordAuthenticator(AccountStore(Database(size=1)), PasswordStore(Database(size=1)), hasher)
     running = asyncio.create_task(hasher.hash("the only place"))
     await asyncio.sleep(0)
     with pytest.raises(TemporarilyUnavailable, match="Too many sign-ins"):
@@ -170,7 +192,7 @@ async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked(
 
 async def test_too_many_sign_ins_at_once_are_told_when_to_come_back(start_service: StartService) -> None:
     service = await start_service(password_hash_workers=1, password_hash_queue=1)
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(12)))
     told = [answer for answer in answers if answer.status_code == 503]
     assert told

@@ -24,7 +24,7 @@ async def test_sessions_that_ended_a_day_ago_are_pruned_in_batches_and_live_ones
     store = SessionStore(service.database, SessionLifetimes(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
 
     async def remaining() -> list[bool]:
-        rows = await service.database.fetch_all("SELECT id FROM sessions WHERE id = ANY($1::uuid[])", ids)
+        rows = await service.database.fetch_all("SELECT id FROM authmint.sessions WHERE id = ANY($1::uuid[])", ids)
         return [session_id in {str(row["id"]) for row in rows} for session_id in ids]
 
     await prune(store, service.clock() + 86_399, pause=0)
@@ -40,7 +40,7 @@ async def test_pruning_walks_the_whole_table_a_few_sessions_at_a_time(service: S
     for _ in range(3):
         await sign_in(service)
     store = SessionStore(service.database, SessionLifetimes(grace=30, idle=3600, absolute=3600))
-    count = await service.database.fetch_value("SELECT count(*) FROM sessions")
+    count = await service.database.fetch_value("SELECT count(*) FROM authmint.sessions")
     handles, last = [b""], (await store.prune(0, after=b"", limit=2))[0]
     while last is not None:
         handles.append(last)

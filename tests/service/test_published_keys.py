@@ -160,7 +160,7 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
     shared = secrets.token_urlsafe(32)
     async with empty_store(server_dsn) as (dsn, database, _):
         service = await start_service(at=dsn, signing_algorithm="HS256", shared_secret=shared)
-        user, client = await service.add_user(), await service.add_client()
+        user, client = await service.add_account(), await service.add_client()
         tokens = (await service.sign_in(client, user)).json()
         orders = ResourceServer(issuer=ISSUER, audience="orders", shared_secret=shared, clock=service.clock)
         assert user.id == (await orders.verify(tokens["access_token"])).sub
@@ -170,7 +170,7 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
         assert 404 == (await service.http.get("/.well-known/jwks.json")).status_code
         metadata = (await service.http.get("/.well-known/oauth-authorization-server")).json()
         assert not {"jwks_uri", "key_history_uri"} & metadata.keys()
-        assert 0 == await database.fetch_value("SELECT count(*) FROM signing_keys")
+        assert 0 == await database.fetch_value("SELECT count(*) FROM authmint.signing_keys")
         # Never beside an asymmetric key: a service that has one accepts no HS256 token, and this one accepts no other.
         other = await start_service(at=dsn)
         assert 401 == (await other.http.get("/account/v1", headers=bearer)).status_code

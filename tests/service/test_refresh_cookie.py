@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_cookie_has_every_attribute_that_protects_it_and_lives_as_long_as_an_idle_session(
     service: Service, changes: dict[str, Any], seconds: int
 ) -> None:
-    browser, user = Browser(service, await add_client(service, **changes)), await service.add_user()
+    browser, user = Browser(service, await add_client(service, **changes)), await service.add_account()
     for answer in (browser.sign_in(user), browser.refresh()):
         (header,) = (arrived := await answer).headers.get_list("set-cookie")
         value, *attributes = header.split("; ")
@@ -28,7 +28,7 @@ async def test_the_cookie_has_every_attribute_that_protects_it_and_lives_as_long
 
 async def test_no_answer_carries_the_refresh_token_in_its_body(service: Service) -> None:
     browser = Browser(service, await add_client(service))
-    answers = [await browser.sign_in(await service.add_user()), await browser.refresh(), await browser.refresh()]
+    answers = [await browser.sign_in(await service.add_account()), await browser.refresh(), await browser.refresh()]
     for answer in answers:
         assert {"access_token", "token_type", "expires_in", "scope"} == set(answer.json())
         assert "amrt_" not in answer.text
@@ -76,7 +76,7 @@ async def test_a_cookie_under_another_clients_name_is_not_its_token(service: Ser
 
 
 async def test_a_client_without_cookies_is_given_none_and_its_forms_count_alone(service: Service) -> None:
-    browser, user = await signed_in(service), await service.add_user()
+    browser, user = await signed_in(service), await service.add_account()
     plain = await service.add_client()
     tokens = await service.sign_in(plain, user)
     assert "set-cookie" not in tokens.headers
@@ -139,7 +139,7 @@ async def test_a_late_answer_with_an_older_cookie_signs_nobody_out_within_the_gr
 
 async def test_the_tab_that_loses_does_not_clear_what_the_winner_got(start_service: StartService) -> None:
     service = await start_service(refresh_grace_seconds=0)
-    user = await service.add_user()
+    user = await service.add_account()
     browser = await signed_in(service, user)
     slow_tab = Browser(service, browser.client, cookies=dict(browser.cookies))
     await browser.refresh()
@@ -164,7 +164,7 @@ async def test_signing_out_takes_away_the_cookie_of_the_session_that_it_ended(se
 
 
 async def test_two_tabs_that_sign_out_end_one_session_and_the_second_leaves_a_new_cookie_alone(service: Service) -> None:
-    user = await service.add_user()
+    user = await service.add_account()
     browser = await signed_in(service, user)
     first, second = await browser.send("/revoke"), await browser.send("/revoke")
     browser.take(first)
@@ -175,7 +175,7 @@ async def test_two_tabs_that_sign_out_end_one_session_and_the_second_leaves_a_ne
 
 async def test_an_access_token_can_be_revoked_by_name_and_the_cookie_stays_where_it_is(service: Service) -> None:
     browser = Browser(service, await add_client(service))
-    access_token = (await browser.sign_in(await service.add_user())).json()["access_token"]
+    access_token = (await browser.sign_in(await service.add_account())).json()["access_token"]
     answer = await browser.sign_out(token=access_token)
     assert (200, None) == (answer.status_code, answer.headers.get("set-cookie"))
     assert DEAD == error_of(await browser.refresh())
@@ -197,13 +197,13 @@ async def test_a_refusal_of_any_kind_leaves_the_cookie_alone(service: Service, w
 async def test_while_the_database_is_away_the_cookie_stays_and_the_page_may_read_the_503(service: Service) -> None:
     browser = await signed_in(service)
     before = dict(browser.cookies)
-    await service.database.execute("ALTER TABLE sessions RENAME TO hidden_sessions")
+    await service.database.execute("ALTER TABLE authmint.sessions RENAME TO hidden_sessions")
     try:
         for answer in (await browser.refresh(), await browser.sign_out()):
             assert (503, PAGE) == (answer.status_code, answer.headers["access-control-allow-origin"])
             assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
     finally:
-        await service.database.execute("ALTER TABLE hidden_sessions RENAME TO sessions")
+        await service.database.execute("ALTER TABLE authmint.hidden_sessions RENAME TO sessions")
     assert before == browser.cookies
     assert 200 == (await browser.refresh()).status_code
 
@@ -239,7 +239,7 @@ async def test_on_loopback_http_a_development_start_gives_plain_cookies_and_says
     service = await start_service(environment=environment, issuer=issuer)
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert plain == any("differ from production" in line.get("note", "") for line in lines)
-    client, user = await add_client(service, audiences=("orders",), default_audiences=("orders",)), await service.add_user()
+    client, user = await add_client(service, resources=("orders",), default_resources=("orders",)), await service.add_account()
     answer = await Browser(service, client).sign_in(user)
     (header,) = answer.headers.get_list("set-cookie")
     assert (plain, not plain) == (header.startswith("authmint-"), "Secure" in header)

@@ -11,7 +11,7 @@ import pytest
 from passlib.hash import bcrypt
 
 from authmint.jose import decode_base64url
-from authmint_service.accounts import User
+from authmint_service.accounts import Account
 from authmint_service.errors import AlreadyExists
 from tests.service.asgi import ask
 from tests.service.conftest import PASSWORD, Service
@@ -31,7 +31,7 @@ OPAQUE = {"refresh_token", "token"}
 
 
 async def bearer_of(service: Service) -> tuple[bytes, bytes]:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     return b"authorization", f"Bearer {(await service.sign_in(client, user)).json()['access_token']}".encode()
 
 
@@ -42,7 +42,7 @@ async def test_a_password_that_bcrypt_cannot_take_is_a_wrong_password_and_no_err
     service: Service, kept_as: str, password: str
 ) -> None:
     changes = {"password_hash": bcrypt.using(rounds=4).hash("p" * 72)} if kept_as == "bcrypt" else {}
-    user, client = await service.add_user(**changes), await service.add_client()
+    user, client = await service.add_account(**changes), await service.add_client()
     answer = await service.sign_in(client, user, password)
     assert (400, "invalid_grant") == (answer.status_code, answer.json()["error"])
 
@@ -110,10 +110,10 @@ async def test_names_that_are_one_name_are_one_account_and_others_open_no_door_t
 ) -> None:
     unique = await service.database.fetch_value("SELECT replace(gen_random_uuid()::text, '-', '')")
     client = await service.add_client()
-    owner = await service.add_user(name + unique)
+    owner = await service.add_account(name + unique)
     assert owner.id == await signed_in_as(service, client.client_id, name + unique)
     try:
-        second: User | None = await service.add_user(other + unique)
+        second: Account | None = await service.add_account(other + unique)
     except AlreadyExists:
         second = None
     assert is_the_same == (second is None)
@@ -144,7 +144,7 @@ async def test_whatever_the_host_says_a_protected_route_asks_for_a_token(service
     "content_type", ["text/plain", "application/json", "text/plain; charset=utf-8", "application/x-www-form-urlencoded+json"]
 )
 async def test_json_is_read_by_no_route_whatever_it_is_called(service: Service, content_type: str) -> None:
-    user, client, bearer = await service.add_user(), await service.add_client(), await bearer_of(service)
+    user, client, bearer = await service.add_account(), await service.add_client(), await bearer_of(service)
     form = {
         "grant_type": "password",
         "client_id": client.client_id,

@@ -119,7 +119,7 @@ async def test_a_client_that_was_disabled_has_no_live_token_of_any_kind(service:
     asks = await service.add_client(secret)
     form = {"client_id": client.client_id, "client_secret": secret}
     service_token = (await service.token(grant_type="client_credentials", **form)).json()["access_token"]
-    user = await service.add_user()
+    user = await service.add_account()
     person = (await service.sign_in(client, user, client_secret=secret)).json()
     tokens = (service_token, person["access_token"])
     assert [True, True] == [(await introspect(service, asks, secret, token))["active"] for token in tokens]
@@ -152,7 +152,7 @@ async def test_a_revoked_session_is_soon_refused_by_every_following_service(
         service = await start_service(issuer=services.url)
         services.current = service.app
         audiences = ("orders", services.url)
-        client = await service.add_client(audiences=audiences, default_audiences=audiences)
+        client = await service.add_client(resources=audiences, default_resources=audiences)
         orders = [orders_example(services.url, service.clock, monkeypatch) for _ in range(2)]
         seconds = []
         async with orders[0].router.lifespan_context(orders[0]), orders[1].router.lifespan_context(orders[1]):
@@ -175,7 +175,7 @@ async def test_the_list_is_followed_with_a_shared_secret_as_well(
         service = await start_service(at=dsn, issuer=services.url, signing_algorithm="HS256", shared_secret=secret)
         services.current = service.app
         audiences = ("orders", services.url)
-        one = await sign_in(service, client=await service.add_client(audiences=audiences, default_audiences=audiences))
+        one = await sign_in(service, client=await service.add_client(resources=audiences, default_resources=audiences))
         orders = ResourceServer(
             issuer=services.url, audience="orders", shared_secret=secret, revocations=True, clock=service.clock
         )

@@ -89,9 +89,9 @@ async def request_everything(
 
 async def dump(service: Service) -> str:
     """Return every row of every table as text; bytes are hexadecimal there."""
-    tables = await service.database.fetch_all("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
+    tables = await service.database.fetch_all("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'authmint'")
     assert len(tables) > 3
-    rows = [row for (name,) in tables for row in await service.database.fetch_all(f"SELECT t::text FROM {name} t")]
+    rows = [row for (name,) in tables for row in await service.database.fetch_all(f"SELECT t::text FROM authmint.{name} t")]
     return "\n".join(str(row[0]) for row in rows)
 
 
@@ -109,7 +109,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     assert {"/token", "/revoke", "/introspect", "/account/v1/password"} == {
         endpoint.path for endpoint, names in fields.items() if names
     }
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     signed_in = (await service.sign_in(spa, user)).json()
     as_service = (await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)).json()
     refreshed = (await service.refresh(spa, signed_in["refresh_token"])).json()
@@ -170,11 +170,11 @@ async def failing(
 
 async def failing_in_the_database(service: Service, client_id: str, canary: Canaries) -> httpx2.Response:
     """Return the response to a sign-in while a table is missing: the database then repeats the statement in its error."""
-    await service.database.execute("ALTER TABLE users RENAME TO hidden_users")
+    await service.database.execute("ALTER TABLE authmint.accounts RENAME TO hidden_accounts")
     try:
         return await service.token(grant_type="password", client_id=client_id, username=canary(), password=canary())
     finally:
-        await service.database.execute("ALTER TABLE hidden_users RENAME TO users")
+        await service.database.execute("ALTER TABLE authmint.hidden_accounts RENAME TO accounts")
 
 
 def events_of(log: str) -> set[str]:
@@ -188,7 +188,7 @@ BEGINNING = 10
 async def test_of_a_secret_without_a_dot_not_even_the_beginning_is_logged(
     service: Service, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    user, spa, robot = await service.add_user(), await service.add_client(), await service.add_client(secret)
+    user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     refresh_token = (await service.sign_in(spa, user)).json()["refresh_token"]
     credentials = {"client_id": robot.client_id, "client_secret": secret}
     bare = secrets.token_urlsafe(32)

@@ -66,7 +66,7 @@ async def network(service: Service) -> Network:
 
 async def make_auth(network: Network, secret: str, **changes: Any) -> ServiceAuth:
     client = await network.service.add_client(
-        secret, scopes=frozenset({"billing:write", "billing:read"}), audiences=("billing",), default_audiences=("billing",)
+        secret, scopes=frozenset({"billing:write", "billing:read"}), resources=("billing",), default_resources=("billing",)
     )
     known: dict[str, Any] = {
         "issuer": ISSUER, "client_id": client.client_id, "client_secret": secret, "audience": "billing",

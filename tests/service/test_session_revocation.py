@@ -96,7 +96,7 @@ async def test_introspection_returns_the_claims_of_a_live_token(service: Service
 async def test_a_refresh_token_is_active_for_its_own_client_alone(service: Service, secret: str) -> None:
     grants = frozenset({"password", "refresh_token"})
     own, asking = await service.add_client(secret, grants=grants), await service.add_client(secret)
-    user = await service.add_user()
+    user = await service.add_account()
     form = {"grant_type": "password", "username": user.username, "password": PASSWORD}
     token = (await service.http.post("/token", data=form, auth=(own.client_id, secret))).json()["refresh_token"]
     assert (await introspect(service, own, secret, token))["active"]

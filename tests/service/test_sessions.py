@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 async def signed_in(service: Service, **client: object) -> tuple[Client, str]:
     application = await service.add_client(**client)  # type: ignore[arg-type]  # fields of Client
-    answer = await service.sign_in(application, await service.add_user())
+    answer = await service.sign_in(application, await service.add_account())
     return application, answer.json()["refresh_token"]
 
 
@@ -135,7 +135,7 @@ async def test_a_session_that_is_idle_for_too_long_has_expired(start_service: St
 
 
 async def test_a_refresh_may_narrow_the_scope_for_one_token_and_never_widens_it(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     tokens = (await service.sign_in(client, user, scope="orders:read", resource="orders")).json()
     refused = await service.refresh(client, tokens["refresh_token"], scope="orders:read orders:write")
     assert (400, "invalid_scope") == error_of(refused)
@@ -154,19 +154,21 @@ async def test_a_narrowed_refresh_leaves_the_session_as_wide_as_it_was(service: 
 
 async def test_a_scope_taken_from_the_client_is_gone_at_the_next_refresh(service: Service) -> None:
     client, token = await signed_in(service)
-    await service.database.execute("UPDATE clients SET scopes = '{orders:read}' WHERE client_id = $1", client.client_id)
+    await service.database.execute(
+        "UPDATE authmint.clients SET scopes = '{orders:read}' WHERE client_id = $1", client.client_id
+    )
     service.clock.now += 5
     assert "orders:read" == (await service.refresh(client, token)).json()["scope"]
 
 
 @pytest.mark.parametrize("what", ["user", "client", "deleted"])
 async def test_disabling_or_deleting_between_sign_in_and_refresh_ends_it(service: Service, what: str) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     token = (await service.sign_in(client, user)).json()["refresh_token"]
     statements = {
-        "user": ("UPDATE users SET enabled = false WHERE id = $1", user.id),
-        "client": ("UPDATE clients SET enabled = false WHERE client_id = $1", client.client_id),
-        "deleted": ("DELETE FROM users WHERE id = $1", user.id),
+        "user": ("UPDATE authmint.accounts SET state = 'disabled' WHERE id = $1", user.id),
+        "client": ("UPDATE authmint.clients SET enabled = false WHERE client_id = $1", client.client_id),
+        "deleted": ("DELETE FROM authmint.accounts WHERE id = $1", user.id),
     }
     await service.database.execute(*statements[what])
     assert REFUSED == error_of(await service.refresh(client, token))
@@ -175,12 +177,12 @@ async def test_disabling_or_deleting_between_sign_in_and_refresh_ends_it(service
 async def test_disabling_an_account_leaves_no_live_session_once_the_call_returns(service: Service) -> None:
     from authmint_service.accounts import AccountStore
 
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     tokens = [(await service.sign_in(client, user)).json()["refresh_token"] for _ in range(4)]
     racing = [asyncio.create_task(service.refresh(client, token)) for token in tokens]
     racing += [asyncio.create_task(service.sign_in(client, user)) for _ in range(4)]
     await AccountStore(service.database).disable(user.id, service.clock())
-    live = "SELECT count(*) FROM sessions WHERE account_id = $1 AND revoked_at IS NULL"
+    live = "SELECT count(*) FROM authmint.sessions WHERE account_id = $1 AND revoked_at IS NULL"
     assert 0 == await service.database.fetch_value(live, user.id)
     await asyncio.gather(*racing)
     assert 0 == await service.database.fetch_value(live, user.id)
@@ -200,7 +202,7 @@ async def test_any_text_as_a_refresh_token_is_an_invalid_grant_and_the_database_
         "amrt_", token[:-1], token + "x", token.upper(), token.replace("amrt_", "amcs_"), "é" * 86, token[:-1] + "\n", "\0",
         forged.encode(forged.create()), "amrt_" + base64.urlsafe_b64encode(later).decode().rstrip("=") + token[-6:],
         "a" * 20_000,
-        token + "\0", "a" * 1_000_000, "\0" * 300_000, " ", "null", "'; DROP TABLE sessions; --", "\u2028\U0001f600",
+        token + "\0", "a" * 1_000_000, "\0" * 300_000, " ", "null", "'; DROP TABLE authmint.sessions; --", "\u2028\U0001f600",
     ]  # fmt: skip
     quoted = [quote_plus(text).encode() for text in texts]
     # Surrogates, a byte that is no UTF-8, and bytes and percent signs as no form would have them.
@@ -266,9 +268,9 @@ async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(s
     robot = await service.add_client(secret)
     service_token = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     rows = []
-    for table in ("users", "clients", "sessions", "signing_keys"):
-        rows += [str(dict(row)) for row in await service.database.fetch_all(f"SELECT * FROM {table}")]
-        rows += [row[0] for row in await service.database.fetch_all(f"SELECT t::text FROM {table} AS t")]
+    for table in ("accounts", "account_names", "passwords", "clients", "client_secrets", "sessions", "signing_keys"):
+        rows += [str(dict(row)) for row in await service.database.fetch_all(f"SELECT * FROM authmint.{table}")]
+        rows += [row[0] for row in await service.database.fetch_all(f"SELECT t::text FROM authmint.{table} AS t")]
     dump = "\n".join(rows)
     mac_part = token[40:80]
     for usable in (token, mac_part, secret, PASSWORD, service_token.json()["access_token"], "PRIVATE KEY"):

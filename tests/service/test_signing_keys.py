@@ -44,7 +44,7 @@ async def test_the_database_refuses_two_open_keys(server_dsn: str) -> None:
         await store.rotate_if_due(policy(), NOW)
         with pytest.raises(asyncpg.UniqueViolationError):
             await database.execute(
-                "INSERT INTO signing_keys (kid, algorithm, encryption_key_id, published_at, active_from)"
+                "INSERT INTO authmint.signing_keys (kid, algorithm, encryption_key_id, published_at, active_from)"
                 " VALUES ('x', 'ES256', 1, now(), now())"
             )
 
@@ -77,7 +77,7 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
     async with empty_store(server_dsn) as (dsn, _, _):
         clock = Clock()
         old = await start_service(at=dsn, clock=clock)
-        user, client = await old.add_user(), await old.add_client()
+        user, client = await old.add_account(), await old.add_client()
         before = (await old.sign_in(client, user)).json()
         new = await start_service(at=dsn, clock=clock, signing_algorithm="RS256", signing_rsa_bits=2048)
         assert {"RS256", "ES256"} == {key["alg"] for key in (await jwks_of(new))["keys"]}
@@ -109,7 +109,7 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
         service.clock.now += 6
         await seen(service, {done.kid})
         assert done.kid == await signs(service, secret)
-        count = await database.fetch_value("SELECT count(*) FROM signing_keys WHERE encrypted_key IS NOT NULL")
+        count = await database.fetch_value("SELECT count(*) FROM authmint.signing_keys WHERE encrypted_key IS NOT NULL")
         assert 1 == count
 
 
@@ -150,11 +150,11 @@ async def test_the_check_of_keys_survives_an_unexpected_error(
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
         (first,) = await kids_of(service)
-        await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
+        await database.execute("ALTER TABLE authmint.signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
         async with asyncio.timeout(10):
             while "error.unexpected" not in capfd.readouterr().err:
                 await asyncio.sleep(0.02)
-        await database.execute("ALTER TABLE signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
+        await database.execute("ALTER TABLE authmint.signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
         announced, _ = await store.announce_new(policy(), NOW)
         # Until the next check, no key may be usable.
         async with asyncio.timeout(10):
@@ -170,7 +170,9 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
         await store.announce_new(policy(), NOW)
         service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds + 1
         async with asyncio.timeout(10):
-            while await database.fetch_value("SELECT encrypted_key FROM signing_keys WHERE kid = $1", first) is not None:
+            while (
+                await database.fetch_value("SELECT encrypted_key FROM authmint.signing_keys WHERE kid = $1", first) is not None
+            ):
                 await asyncio.sleep(0.02)
 
 
@@ -193,7 +195,7 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
         (active,) = await kids_of(service)
         announced, _ = await store.announce_new(policy(), NOW)
         await seen(service, {active, announced})
-        await database.execute(f"UPDATE signing_keys SET {damage} WHERE kid = $1", announced)
+        await database.execute(f"UPDATE authmint.signing_keys SET {damage} WHERE kid = $1", announced)
         await seen(service, {active})
         assert active == await signs(service, secret)
         # When it becomes active, no other key replaces it.
@@ -219,7 +221,7 @@ async def do_nothing(_: float) -> None:
 async def test_a_row_that_pretends_to_be_another_key_is_not_used(server_dsn: str, start_service: StartService) -> None:
     async with empty_store(server_dsn) as (dsn, database, _):
         service = await start_service(at=dsn)
-        await database.execute("UPDATE signing_keys SET kid = 'mine'")
+        await database.execute("UPDATE authmint.signing_keys SET kid = 'mine'")
         async with asyncio.timeout(10):
             while 503 != (await service.http.get("/.well-known/jwks.json")).status_code:
                 await asyncio.sleep(0.02)
@@ -239,7 +241,7 @@ async def test_without_a_usable_key_none_is_made_in_secret_and_everything_is_503
                 await blind.token(grant_type="password", client_id=client.client_id),
             ):
                 assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
-        assert 1 == await database.fetch_value("SELECT count(*) FROM signing_keys")
+        assert 1 == await database.fetch_value("SELECT count(*) FROM authmint.signing_keys")
 
 
 async def test_an_encryption_key_is_rotated_by_naming_two_and_encrypting_again(server_dsn: str) -> None:

@@ -32,7 +32,7 @@ async def test_only_post_reaches_the_token_endpoint(service: Service, method: st
     "name", ["grant_type", "username", "password", "client_id", "scope", "resource", "refresh_token", "foo"]
 )
 async def test_a_repeated_parameter_is_refused(service: Service, name: str) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     form = {"grant_type": "password", "client_id": client.client_id, "username": user.username, "password": PASSWORD}
     pairs = [*form.items(), (name, form.get(name, "x")), (name, form.get(name, "x"))]
     body = urlencode(pairs)
@@ -41,7 +41,7 @@ async def test_a_repeated_parameter_is_refused(service: Service, name: str) -> N
 
 
 async def test_an_empty_parameter_counts_as_omitted_and_an_unknown_one_is_ignored(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     plain = await service.sign_in(client, user)
     answer = await service.sign_in(client, user, scope="", resource="", foo="1", client_secret="")
     assert (200, plain.json()["scope"]) == (answer.status_code, answer.json()["scope"])
@@ -117,7 +117,7 @@ async def test_two_ways_of_authentication_at_once_are_refused(service: Service, 
 
 
 async def test_a_public_client_may_send_its_name_with_an_empty_secret_in_basic(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     form = {"grant_type": "password", "username": user.username, "password": PASSWORD}
     answer = await service.http.post("/token", data=form, headers=basic(client.client_id, ""))
     assert 200 == answer.status_code
@@ -134,7 +134,7 @@ async def test_credentials_in_basic_are_form_decoded(service: Service) -> None:
 
 @pytest.mark.parametrize("allowed", [frozenset(), {"password"}, {"refresh_token"}, {"client_credentials"}])
 async def test_a_client_uses_only_the_grants_on_its_list(service: Service, secret: str, allowed: frozenset[str]) -> None:
-    user = await service.add_user()
+    user = await service.add_account()
     client = await service.add_client(secret, grants=frozenset(allowed))
     forms = {
         "password": {"username": user.username, "password": PASSWORD},
@@ -155,12 +155,12 @@ async def test_an_unknown_grant_is_unsupported(service: Service) -> None:
 
 
 async def test_a_client_without_the_refresh_grant_gets_no_refresh_token(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client(grants=frozenset({"password"}))
+    user, client = await service.add_account(), await service.add_client(grants=frozenset({"password"}))
     assert "refresh_token" not in (await service.sign_in(client, user)).json()
 
 
 async def test_the_scope_is_narrowed_to_what_the_client_may_have(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     for asked, granted in {
         "orders:read": "orders:read",
         "orders:read admin": "orders:read",
@@ -172,19 +172,19 @@ async def test_the_scope_is_narrowed_to_what_the_client_may_have(service: Servic
 
 @pytest.mark.parametrize("scope", ["admin", "orders:read  orders:write", " orders:read", 'a"b', "ä", "a\\b", "a\tb"])
 async def test_a_scope_that_is_malformed_or_not_for_this_client_is_invalid_scope(service: Service, scope: str) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     assert (400, "invalid_scope") == error_of(await service.sign_in(client, user, scope=scope))
 
 
 async def test_a_resource_chooses_one_audience_and_a_foreign_one_is_invalid_target(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     assert 200 == (await service.sign_in(client, user, resource=ISSUER)).status_code
     for resource in ("payments", "order", "orders/", "ORDERS"):
         assert (400, "invalid_target") == error_of(await service.sign_in(client, user, resource=resource))
 
 
 async def test_every_answer_of_the_token_endpoint_forbids_caching(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     for answer in (
         await service.sign_in(client, user),
         await service.sign_in(client, user, password="wrong"),
@@ -203,7 +203,7 @@ async def test_error_bodies_have_the_members_of_rfc_6749_and_ascii_without_quote
 
 
 async def test_the_host_header_changes_nothing(service: Service) -> None:
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     plain = (await service.http.get("/.well-known/oauth-authorization-server")).json()
     for forged in (
         {"Host": "evil.example"}, {"Host": "evil.example:80@auth.example"}, {"X-Forwarded-Host": "evil.example"},
@@ -224,7 +224,7 @@ async def test_a_client_is_asked_of_the_database_once_in_five_seconds(start_serv
     robot = await service.add_client(secret)
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     assert 200 == (await service.token(**form)).status_code
-    await service.database.execute("UPDATE clients SET enabled = false WHERE client_id = $1", robot.client_id)
+    await service.database.execute("UPDATE authmint.clients SET enabled = false WHERE client_id = $1", robot.client_id)
     assert 200 == (await service.token(**form)).status_code
     service.clock.now += 5
     assert 401 == (await service.token(**form)).status_code

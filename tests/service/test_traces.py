@@ -73,7 +73,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_wit
     start_service: StartService, collector: Collector, secret: str
 ) -> None:
     service = await start_service(otlp_endpoint=collector.endpoint)
-    user, client = await service.add_user("canary-name"), await service.add_client()
+    user, client = await service.add_account("canary-name"), await service.add_client()
     robot = await service.add_client(secret)
     service.http.headers["traceparent"] = f"00-{TRACE}-{PARENT}-01"
     tokens = (await service.sign_in(client, user)).json()
@@ -100,6 +100,7 @@ async def test_requests_statements_and_hashes_are_spans_of_the_callers_trace_wit
     )
     everything = b"".join(collector.received)
     assert b"authmint-service" in everything
+    assert user.password_hash is not None
     for value in (
         "canary", PASSWORD, secret, user.id, user.password_hash, client.client_id, robot.client_id, tokens["refresh_token"],
         tokens["access_token"], refreshed["refresh_token"],
@@ -122,7 +123,7 @@ async def test_the_log_has_the_trace_id_and_a_span_the_type_of_its_error(
 
 async def test_an_unavailable_collector_fails_no_request(start_service: StartService) -> None:
     service = await start_service(otlp_endpoint="http://127.0.0.1:1")
-    user, client = await service.add_user(), await service.add_client()
+    user, client = await service.add_account(), await service.add_client()
     assert 200 == (await service.sign_in(client, user)).status_code
     await service.stop()
 

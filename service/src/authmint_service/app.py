@@ -42,7 +42,7 @@ from authmint_service.errors import SettingsError
 from authmint_service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
 from authmint_service.logs import configure_logging
 from authmint_service.metrics import Metrics, Sampler
-from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy
+from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, prune_forever
@@ -111,7 +111,7 @@ class Application:
             rsa_bits=settings.signing_rsa_bits,
         )
         self._ring, self._check_keys_and_clock = self._key_ring()
-        self._users = AccountStore(self._database)
+        self._accounts, self._passwords = AccountStore(self._database), PasswordStore(self._database)
         lifetimes = SessionLifetimes(
             grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl
         )
@@ -145,7 +145,7 @@ class Application:
         )
         routers = [
             *direct,
-            UserEndpoints(self._users, auth).routes(),
+            UserEndpoints(self._accounts, auth).routes(),
             SessionEndpoints(sessions, self._password_change(), auth).routes(),
             RevocationEndpoint(lists, self._draining).routes(),
             HealthEndpoints(self._readiness()).routes(),
@@ -197,10 +197,10 @@ class Application:
 
     def _password_change(self) -> PasswordChange:
         rules = PasswordPolicy(min_length=self._settings.password_min_length, context_words=CONTEXT_WORDS)
-        return PasswordChange(self._users, self._hasher, rules, self._clock)
+        return PasswordChange(self._passwords, self._hasher, rules, self._clock)
 
     def _grants(self, sessions: Sessions) -> dict[str, Grant]:
-        authenticator = PasswordAuthenticator(self._users, self._hasher)
+        authenticator = PasswordAuthenticator(self._accounts, self._passwords, self._hasher)
         grants = (PasswordGrant(authenticator, sessions), RefreshTokenGrant(sessions), ClientCredentialsGrant())
         return {grant.name: grant for grant in grants}
 
@@ -266,9 +266,9 @@ class Application:
         return Sampler(
             self._metrics,
             gauges={
-                "authmint_password_hash_slots": lambda: hasher.permits,
-                "authmint_password_hashes_running": lambda: hasher.in_flight,
-                "authmint_password_hashes_queued": lambda: hasher.waiting,
+                "authmint_password_hash_slots": lambda: hasher.slots,
+                "authmint_password_hashes_running": lambda: hasher.running,
+                "authmint_password_hashes_queued": lambda: hasher.queued,
                 "authmint_database_connections_max": lambda: database.size,
                 "authmint_database_connections_open": lambda: database.open_connections,
                 "authmint_database_connections_idle": lambda: database.idle_connections,

@@ -1,6 +1,7 @@
-"""The one door to PostgreSQL: a pool with deadlines, and its failures in one word, DatabaseUnavailable.
+"""The one way to PostgreSQL: a pool with deadlines, whose failures are all raised as DatabaseUnavailable.
 
-Statements live beside their nouns, in the stores. Most are one statement; `transaction` is for the few that are two.
+Statements are in the stores, beside their nouns, and name the schema `authmint` with every table. Most store methods are one
+statement; `transaction` is for the few that are two.
 """
 
 import asyncio
@@ -15,18 +16,20 @@ from authmint_service.embedded_postgres import embedded_postgres
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.settings import DatabaseSettings
 
+SCHEMA = "authmint"
 CONNECT_SECONDS = 3.0
 ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
-ALTERED_MEANWHILE = 3
-"""How often a statement is asked again because its tables were altered."""
+MAX_RETRIES_AFTER_ALTER = 3
+"""How often a statement is repeated because its tables were altered."""
 
-# The server is away, is going, is full, takes no writes, or waits for a lock too long. None is the request's fault.
+# The server is unreachable, stops, is full, refuses the login or the write, or waits too long for a lock. None of these is the
+# request's fault.
 UNAVAILABLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
-    # What asyncpg raises when a connection ends between two messages that belong together.
+    # asyncpg raises this when a connection ends between two messages that belong together.
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -35,10 +38,11 @@ UNAVAILABLE = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    # A migration changed a type while a transaction was under way; outside of transactions asyncpg asks again by itself.
+    # A migration changed a type during a transaction. Outside of transactions asyncpg repeats the statement itself.
     asyncpg.InvalidCachedStatementError,
 )
 SCHEMA_OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
@@ -48,19 +52,19 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class Database:
-    """A pool of connections that opens them when they are needed, so that the service starts while the server is away."""
+    """A pool that opens connections when they are needed, so that the service starts while PostgreSQL is unavailable."""
 
     def __init__(self, *, size: int, statement_cache: int = 100) -> None:
-        """`size`: connections, at most. `statement_cache`: prepared statements that each keeps; none behind PgBouncer."""
+        """`size`: connections, at most. `statement_cache`: prepared statements for each of them; 0 behind PgBouncer."""
         self._size, self._statement_cache = size, statement_cache
         self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._wanted = 0
+        self._claimed = 0
         self.waits = self.wait_timeouts = 0
-        """How often all connections were in use when one more was needed, and how often none came in time."""
+        """How often all connections were in use when one more was needed, and how often none was free in time."""
 
     @asynccontextmanager
     async def open(self, dsn: str) -> AsyncIterator[None]:
-        """Uses the server at `dsn` inside the block. Connects when the first statement comes."""
+        """Use the database at `dsn` inside the block. Connect with the first statement."""
         self._open_pool = await asyncpg.create_pool(
             dsn,
             min_size=0,
@@ -75,7 +79,7 @@ class Database:
             yield
         finally:
             pool, self._open_pool = self._open_pool, None
-            # Waits for what is under way, and not for ever.
+            # Statements that are under way may finish, within the deadline.
             try:
                 await asyncio.wait_for(pool.close(), timeout=STATEMENT_SECONDS)
             except TimeoutError:
@@ -96,8 +100,8 @@ class Database:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever comes now has to wait for a connection."""
-        return self._wanted >= self._size
+        """Whether the next statement has to wait for a connection."""
+        return self._claimed >= self._size
 
     @property
     def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
@@ -106,7 +110,7 @@ class Database:
         return self._open_pool
 
     async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
-        """The first row. Raises DatabaseUnavailable, as the others do."""
+        """Return the first row. Raise DatabaseUnavailable or SchemaOutdated, as the other methods do."""
         async with self._connection() as connection:
             return await _retry_after_alter(lambda: connection.fetchrow(statement, *values))
 
@@ -124,14 +128,14 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """One connection inside one transaction: all of its statements count, or none."""
+        """Provide one connection inside one transaction: either all of its statements take effect, or none."""
         async with self._connection() as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         self.waits += self.is_full
-        self._wanted += 1
+        self._claimed += 1
         acquired = False
         try:
             pool = self._pool
@@ -143,7 +147,7 @@ class Database:
             finally:
                 await pool.release(connection, timeout=RELEASE_SECONDS)
         except asyncpg.ReadOnlySQLTransactionError as error:
-            # After a failover the old connections still lead to the server that became a replica.
+            # After a failover the old connections still lead to the server that is a replica now.
             await self._pool.expire_connections()
             raise DatabaseUnavailable("the database takes no writes") from error
         except SCHEMA_OUTDATED as error:
@@ -152,29 +156,28 @@ class Database:
             self.wait_timeouts += not acquired and isinstance(error, TimeoutError)
             raise DatabaseUnavailable(type(error).__name__) from error
         finally:
-            self._wanted -= 1
+            self._claimed -= 1
 
 
-async def _retry_after_alter(ask: Callable[[], Awaitable[T]]) -> T:
-    """asyncpg asks once more when a table was altered under a prepared statement. Where it was again meanwhile, so do we:
-    the statement has done nothing yet.
-    """
-    for _ in range(ALTERED_MEANWHILE):
+async def _retry_after_alter(execute: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a statement whose tables were altered twice in a row: asyncpg itself repeats it once. It has done nothing yet."""
+    for _ in range(MAX_RETRIES_AFTER_ALTER):
         try:
-            return await ask()
+            return await execute()
         except asyncpg.InvalidCachedStatementError:
             continue
-    return await ask()
+    return await execute()
 
 
 async def _skip_reset(_: object) -> None:
-    """Before a connection is used again, asyncpg would ask the server to forget what was set in its session: a second question
-    for each. Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is ended all the same.
+    """Skip the statement that resets the session of a connection before it is used again: it would double the round trips.
+
+    Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is rolled back all the same.
     """
 
 
 def database_url(settings: DatabaseSettings) -> AbstractAsyncContextManager[str]:
-    """Where the database is, for as long as it is needed: the configured one, or the embedded one, running."""
+    """Provide the DSN of the configured database, or of the embedded one, which runs inside the block."""
     if settings.database_url is not None:
         return _configured(settings.database_url.get_secret_value())
     return embedded_postgres(settings.data_dir)
@@ -186,5 +189,5 @@ async def _configured(dsn: str) -> AsyncIterator[str]:
 
 
 def to_datetime(seconds: float) -> datetime:
-    """A time of the clock, as PostgreSQL takes it."""
+    """Convert seconds since the epoch to the type that asyncpg takes for `timestamptz`."""
     return datetime.fromtimestamp(seconds, UTC)

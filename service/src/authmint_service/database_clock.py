@@ -1,4 +1,4 @@
-"""The database's time: the one clock that all processes share, for what they must agree on."""
+"""The time of the database: the clock that all processes share, for decisions on which they must agree."""
 
 from collections.abc import Awaitable, Callable
 
@@ -15,7 +15,7 @@ class DatabaseClock:
     """The database's clock, read from time to time and extrapolated by this process's clock in between."""
 
     def __init__(self, clock: Callable[[], float], ask: Callable[[], Awaitable[float]]) -> None:
-        """`clock`: this process's, seconds since the epoch; `ask`: the database for its."""
+        """`clock`: this process's, in seconds since the epoch; `ask`: returns the database's, in the same unit."""
         self._clock, self._ask = clock, ask
         self.offset = 0.0
         """Seconds by which this process's clock is ahead of the database's; negative when it is behind."""

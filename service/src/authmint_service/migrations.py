@@ -1,8 +1,7 @@
-"""Brings the schema to the head, and tells whether it is there. The migrations themselves are in `alembic/versions/`.
+"""Migrate the schema to the head, and compare its revision with the head. The migrations are in `alembic/versions/`.
 
 Any number of processes may migrate at once: `alembic/env.py` makes them wait for each other inside the transaction.
-alembic, and SQLAlchemy with it, is imported by whoever migrates, and by nobody else: it takes 27 MiB, and a process that serves
-has no use for it.
+alembic, and SQLAlchemy with it, is imported only by a process that migrates: it takes 27 MiB, and a server does not need it.
 """
 
 import asyncio
@@ -29,30 +28,37 @@ _SCRIPTS = next(
 
 
 class Schema(Enum):
-    """The schema of a database, as this version of the service sees it."""
+    """The schema of a database, compared with the one of this version."""
 
     BEHIND = "it lacks something that is needed"
-    CURRENT = "it is the one that was meant"
-    AHEAD = "a newer version has migrated it; additions do not disturb, so it is served"
+    CURRENT = "it is the one of this version"
+    AHEAD = "a newer version has migrated it; it only adds, so this version serves"
 
 
 async def migrate(dsn: str) -> str | None:
-    """Brings the schema at `dsn` to the head unless it is newer, and returns its revision. Raises DatabaseUnavailable."""
+    """Migrate the schema at `dsn` to the head unless it is newer, and return its revision. Raise DatabaseUnavailable."""
+    from sqlalchemy.exc import DBAPIError
+
     from alembic import command
 
     config = alembic_config()
     config.attributes["dsn"] = dsn
     try:
-        # alembic's commands are made for a thread without an event loop; `env.py` makes one of its own there.
+        # alembic's commands expect a thread without an event loop; `env.py` starts one of its own there.
         await asyncio.to_thread(command.upgrade, config, "head")
     except UNAVAILABLE as error:
         raise DatabaseUnavailable(_reason(error)) from error
+    except DBAPIError as error:
+        cause = error.orig and error.orig.__cause__
+        if not isinstance(cause, UNAVAILABLE):
+            raise
+        raise DatabaseUnavailable(_reason(cause)) from error
     revision: str | None = config.attributes["revision"]
     return revision
 
 
 async def migrate_if_behind(database: Database, dsn: str) -> None:
-    """Looks first, and imports what migrates only when there is something to do. Raises DatabaseUnavailable."""
+    """Migrate the schema only if it is behind, so that alembic is imported only then. Raise DatabaseUnavailable."""
     with suppress(SchemaOutdated):
         if compare(await current(database)) is not Schema.BEHIND:
             return
@@ -61,30 +67,30 @@ async def migrate_if_behind(database: Database, dsn: str) -> None:
 
 @cache
 def revisions() -> tuple[str, ...]:
-    """All that this version knows, oldest first, as the files of the migrations are named."""
+    """Return all revisions that this version knows, the oldest first, from the names of the migrations' files."""
     return tuple(sorted(file.name.partition("_")[0] for file in (_SCRIPTS / "versions").glob("*_*.py")))
 
 
 def head() -> str:
-    """The revision that this version of the service works with."""
+    """Return the revision of this version."""
     return revisions()[-1]
 
 
 async def current(database: Database) -> str | None:
-    """The revision of the schema. Raises DatabaseUnavailable, or SchemaOutdated when there is none yet."""
-    revision: str | None = await database.fetch_value("SELECT version_num FROM alembic_version")
+    """Return the revision of the schema. Raise DatabaseUnavailable, or SchemaOutdated if there is no schema yet."""
+    revision: str | None = await database.fetch_value("SELECT version_num FROM authmint.alembic_version")
     return revision
 
 
 def compare(revision: str | None) -> Schema:
-    """What a schema of this revision is to this version."""
+    """Compare the revision of a schema with the one of this version."""
     if revision == head():
         return Schema.CURRENT
     return Schema.BEHIND if revision is None or revision in revisions() else Schema.AHEAD
 
 
 def alembic_config() -> "Config":
-    """What alembic's commands want to know."""
+    """Return the configuration for alembic's commands."""
     from alembic.config import Config
 
     config = Config()

@@ -23,12 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint_service.database import Connection, Database
 from authmint_service.metrics import METHODS
-from authmint_service.passwords.hasher import PasswordHasher, Verdict
+from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
 from authmint_service.request_log import current_record
 
 EXPORT_SECONDS = 3
-_VERB = re.compile(r"\b(INSERT)\s+INTO\s+(\w+)|(?<!FOR )\b(UPDATE)\s+(\w+)|\b(DELETE)\s+FROM\s+(\w+)")
-_SELECT = re.compile(r"\bFROM\s+(\w+)")
+_VERB = re.compile(r"\b(INSERT)\s+INTO\s+authmint\.(\w+)|\b(UPDATE)\s+authmint\.(\w+)|\b(DELETE)\s+FROM\s+authmint\.(\w+)")
+_SELECT = re.compile(r"\bFROM\s+(?:authmint\.)?(\w+)")
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -157,9 +157,9 @@ class _TracedHasher(PasswordHasher):
         with self._tracing.span("password.hash", trace.SpanKind.INTERNAL, {}):
             return await super().hash(password)
 
-    async def verify(self, password: str, known: str | None) -> Verdict:
+    async def verify(self, password: str, known_hash: str | None) -> PasswordCheck:
         with self._tracing.span("password.verify", trace.SpanKind.INTERNAL, {}):
-            return await super().verify(password, known)
+            return await super().verify(password, known_hash)
 
 
 @cache

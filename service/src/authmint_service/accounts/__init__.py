@@ -1,7 +1,10 @@
-"""Accounts: who may sign in, under which name."""
+"""Accounts: one row for each person, their state, and the names that find them.
 
-from authmint_service.accounts.account import User
+Passwords and other credentials are not here; a sign-in reads the account and its hash with one statement of `AccountStore`.
+"""
+
+from authmint_service.accounts.account import Account, AccountState
 from authmint_service.accounts.store import AccountStore
 from authmint_service.accounts.usernames import prepare_username
 
-__all__ = ["AccountStore", "User", "prepare_username"]
+__all__ = ["Account", "AccountState", "AccountStore", "prepare_username"]

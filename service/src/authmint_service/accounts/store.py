@@ -1,100 +1,112 @@
-"""People in the database."""
+"""Accounts in the database."""
 
 from collections.abc import Sequence
 
 import asyncpg
 
-from authmint_service.accounts.account import User
+from authmint_service.accounts.account import Account, AccountState
 from authmint_service.database import Database, to_datetime
 from authmint_service.errors import AlreadyExists
 
 
 class AccountStore:
-    """Finds, adds and lists people, changes their passwords, disables and enables them."""
+    """Find, add, list, disable and enable accounts."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    _FIND_BY_NAME = "SELECT id, username, password_hash, enabled, credentials_version FROM users WHERE username = $1"
+    # The one look-up by name. It has the condition of the unique index: an address that is not verified finds no account.
+    _FIND_BY_NAME = """
+        SELECT a.id, username.prepared AS username, p.hash AS password_hash, a.state, a.disabled_reason, a.credentials_version
+          FROM authmint.accounts AS a
+          JOIN authmint.account_names AS name ON name.account_id = a.id
+          JOIN authmint.account_names AS username
+            ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
+          LEFT JOIN authmint.passwords AS p ON p.account_id = a.id
+         WHERE name.prepared = $1 AND (name.kind = 'username' OR name.verified_at IS NOT NULL)
+    """
 
-    async def find_by_name(self, username: str) -> User | None:
-        """`username` as `prepare_username` makes it."""
-        row = await self._database.fetch_row(self._FIND_BY_NAME, username)
-        return None if row is None else _user(row)
+    async def find_by_name(self, prepared: str) -> Account | None:
+        """Return the account of a username or a verified address. `prepared`: as `prepare_username` returns it."""
+        row = await self._database.fetch_row(self._FIND_BY_NAME, prepared)
+        return None if row is None else _account(row)
 
-    _FIND = "SELECT id, username, password_hash, enabled, credentials_version FROM users WHERE id = $1"
+    _FIND = """
+        SELECT a.id, username.prepared AS username, p.hash AS password_hash, a.state, a.disabled_reason, a.credentials_version
+          FROM authmint.accounts AS a
+          JOIN authmint.account_names AS username
+            ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
+          LEFT JOIN authmint.passwords AS p ON p.account_id = a.id
+         WHERE a.id = $1
+    """
 
-    async def find(self, account_id: str) -> User | None:
+    async def find(self, account_id: str) -> Account | None:
+        """Return the account with this id."""
         row = await self._database.fetch_row(self._FIND, account_id)
-        return None if row is None else _user(row)
+        return None if row is None else _account(row)
 
+    # The name first: of any number that ask for one name at once, one gets it, and only that one makes an account.
     _INSERT = """
-        INSERT INTO users (id, username, password_hash, enabled, created_at)
-        VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (username) DO NOTHING
-        RETURNING id
+        WITH name AS (INSERT INTO authmint.account_names (prepared, account_id, kind, text, is_primary)
+                      VALUES ($2, $1, 'username', $2, true)
+                      ON CONFLICT (prepared) WHERE kind = 'username' OR verified_at IS NOT NULL DO NOTHING
+                      RETURNING account_id),
+             account AS (INSERT INTO authmint.accounts (id, state, disabled_reason, created_at)
+                         SELECT account_id, $3, $4, $5 FROM name
+                         RETURNING id),
+             password AS (INSERT INTO authmint.passwords (account_id, hash, changed_at)
+                          SELECT id, $6::text, $5 FROM account WHERE $6::text IS NOT NULL)
+        SELECT id FROM account
     """
 
-    async def add(self, user: User, now: float) -> None:
-        """Raises AlreadyExists. `now`: seconds since the epoch."""
-        values = (user.id, user.username, user.password_hash, user.enabled, to_datetime(now))
-        if await self._database.fetch_value(self._INSERT, *values) is None:
-            raise AlreadyExists(f"A user {user.username} exists already.")
+    async def add(self, account: Account, now: float) -> None:
+        """Add an account with its username and password. `now`: seconds since the epoch. Raise AlreadyExists."""
+        values = account.id, account.username, account.state.value, account.disabled_reason, to_datetime(now)
+        if await self._database.fetch_value(self._INSERT, *values, account.password_hash) is None:
+            raise AlreadyExists(f"An account {account.username} exists already.")
 
-    _LIST = "SELECT id, username, password_hash, enabled, credentials_version FROM users ORDER BY username"
-
-    async def list(self) -> Sequence[User]:
-        return [_user(row) for row in await self._database.fetch_all(self._LIST)]
-
-    _REPLACE_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
-
-    async def replace_hash(self, user: User, new_hash: str) -> None:
-        """A newer hash of the same password. A password that was changed meanwhile stays as it is."""
-        await self._database.execute(self._REPLACE_HASH, user.id, user.password_hash, new_hash)
-
-    _REPLACE = """
-        UPDATE users SET password_hash = $3, credentials_version = credentials_version + 1
-         WHERE id = $1 AND credentials_version = $2
-        RETURNING id
+    _LIST = """
+        SELECT a.id, username.prepared AS username, p.hash AS password_hash, a.state, a.disabled_reason, a.credentials_version
+          FROM authmint.accounts AS a
+          JOIN authmint.account_names AS username
+            ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
+          LEFT JOIN authmint.passwords AS p ON p.account_id = a.id
+         ORDER BY username.prepared
     """
-    _END_OTHER_SESSIONS = (
-        "UPDATE sessions SET revoked_at = $3 WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL"
-    )
 
-    async def change_password(self, user: User, new_hash: str, *, except_session_id: str | None, now: float) -> bool:
-        """A new password, and no other live session than the one that is kept (None: none), once this returns.
+    async def list(self) -> Sequence[Account]:
+        """Return all accounts in the order of their usernames."""
+        return [_account(row) for row in await self._database.fetch_all(self._LIST)]
 
-        False, and nothing changed, when the password was changed since `user` was read.
-        """
-        async with self._database.transaction() as connection:
-            # First the user: a session that is being started holds this row until it exists, and is then ended below.
-            if await connection.fetchval(self._REPLACE, user.id, user.credentials_version, new_hash) is None:
-                return False
-            await connection.execute(self._END_OTHER_SESSIONS, user.id, except_session_id, to_datetime(now))
-            return True
-
-    _ENABLE = "UPDATE users SET enabled = true WHERE id = $1"
+    _ENABLE = "UPDATE authmint.accounts SET state = 'active', disabled_reason = NULL WHERE id = $1 AND state = 'disabled'"
 
     async def enable(self, account_id: str) -> None:
-        """They may sign in again. Sessions that were ended stay ended."""
+        """Allow a disabled account to sign in again. Revoked sessions stay revoked."""
         await self._database.execute(self._ENABLE, account_id)
 
-    _DISABLE = "UPDATE users SET enabled = false, tokens_not_before = $2 WHERE id = $1"
-    _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE account_id = $1 AND revoked_at IS NULL"
+    _DISABLE = """
+        UPDATE authmint.accounts SET state = 'disabled', disabled_reason = $3, tokens_not_before = $2
+         WHERE id = $1 AND state <> 'deleted'
+    """
+    _REVOKE_SESSIONS = """
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'account_disabled'
+         WHERE account_id = $1 AND revoked_at IS NULL
+    """
 
-    async def disable(self, account_id: str, now: float) -> None:
-        """No sign-in from now on, and no live session once this returns."""
+    async def disable(self, account_id: str, now: float, *, reason: str | None = None) -> None:
+        """Disable an account. It cannot sign in, and has no live session once this returns. `now`: seconds since the epoch."""
         async with self._database.transaction() as connection:
-            # First the user: a session that is being started holds this row until it exists, and is then ended below.
-            await connection.execute(self._DISABLE, account_id, to_datetime(now))
-            await connection.execute(self._END_SESSIONS, account_id, to_datetime(now))
+            # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
+            await connection.execute(self._DISABLE, account_id, to_datetime(now), reason)
+            await connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
 
 
-def _user(row: asyncpg.Record) -> User:
-    return User(
+def _account(row: asyncpg.Record) -> Account:
+    return Account(
         id=str(row["id"]),
         username=row["username"],
         password_hash=row["password_hash"],
-        enabled=row["enabled"],
+        state=AccountState(row["state"]),
+        disabled_reason=row["disabled_reason"],
         credentials_version=row["credentials_version"],
     )

@@ -1,4 +1,7 @@
-"""Signs people in. Whatever is wrong, the answer and the time that it takes are the same."""
+"""Authentication of people: the only package that uses accounts and passwords together.
+
+Whatever is wrong with a sign-in, the response and the time until it are the same.
+"""
 
 from authmint_service.authentication.password import PasswordAuthenticator
 

@@ -1,38 +1,36 @@
-"""Checks a name and a password. Whatever is wrong, it takes as long as when nothing is, and the answer is the same."""
+"""Authentication by username and password. A refused sign-in costs the same work as an accepted one."""
 
-from authmint_service.accounts.account import User
-from authmint_service.accounts.store import AccountStore
-from authmint_service.accounts.usernames import prepare_username
+from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.errors import InvalidValue
-from authmint_service.passwords.hasher import PasswordHasher
-from authmint_service.passwords.preparation import prepare_password
+from authmint_service.passwords import PasswordHasher, PasswordStore, prepare_password
 from authmint_service.request_log import current_record
 
-DUMMY_PASSWORD = "instead of what nobody can have"  # noqa: S105 - the password of nobody
-"""Is prepared and hashed, as a password of the usual length would be."""
+DUMMY_PASSWORD = "instead of what nobody can have"  # noqa: S105 - the password of no account
+"""Is prepared and hashed in place of a password that cannot exist, and takes as long as one of the usual length."""
 
 
 class PasswordAuthenticator:
-    """Authenticates people by password."""
+    """Authenticate people by password."""
 
-    def __init__(self, store: AccountStore, hasher: PasswordHasher) -> None:
-        self._store, self._hasher = store, hasher
+    def __init__(self, accounts: AccountStore, passwords: PasswordStore, hasher: PasswordHasher) -> None:
+        self._accounts, self._passwords, self._hasher = accounts, passwords, hasher
 
-    async def authenticate(self, username: str, password: str) -> User | None:
-        """The person, or None. Raises TemporarilyUnavailable when too many sign in at once."""
+    async def authenticate(self, username: str, password: str) -> Account | None:
+        """Return the account, or None if anything is wrong. Raise TemporarilyUnavailable if the queue is full."""
         try:
             name, prepared = prepare_username(username), prepare_password(password)
         except InvalidValue:
-            # Neither could ever have been stored, and nobody has an empty name: the same work, with the same end.
+            # Neither can be stored, and no account has an empty name: the same work, with the same result.
             name, prepared = "", prepare_password(DUMMY_PASSWORD)
-        # A crowd that is sent away shall not cost the database a question each.
+        # A sign-in that is refused for lack of capacity must not cost a statement.
         self._hasher.check_capacity()
-        user = await self._store.find_by_name(name)
-        verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
-        if user is not None:
-            current_record().add(sub=user.id)
-        if user is None or not user.enabled or not verdict.is_right:
+        account = await self._accounts.find_by_name(name)
+        known_hash = account.password_hash if account is not None and account.is_active else None
+        check = await self._hasher.verify(prepared, known_hash)
+        if account is not None:
+            current_record().add(sub=account.id)
+        if account is None or known_hash is None or not check.is_right:
             return None
-        if verdict.replacement is not None:
-            await self._store.replace_hash(user, verdict.replacement)
-        return user
+        if check.replacement is not None:
+            await self._passwords.replace_hash(account.id, known_hash, check.replacement)
+        return account

@@ -1,4 +1,4 @@
-"""The applications that may ask for tokens, what each may ask for, and how each proves who it is."""
+"""Clients: the applications that may ask for tokens, what each may ask for, and how it authenticates."""
 
 from authmint_service.clients.cache import ClientCache
 from authmint_service.clients.client import Client, new_client_secret, secret_hash

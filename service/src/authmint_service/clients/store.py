@@ -1,4 +1,4 @@
-"""Clients in the database."""
+"""Clients and their secrets in the database."""
 
 from collections.abc import Sequence
 
@@ -10,78 +10,97 @@ from authmint_service.errors import AlreadyExists
 
 
 class ClientStore:
-    """Finds, adds and lists clients, disables and enables them."""
+    """Find, add, list, disable and enable clients."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     _FIND = """
-        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled,
-               refresh_grace_seconds, session_idle_ttl, session_ttl, refresh_cookie, origins
-          FROM clients
-         WHERE client_id = $1
+        SELECT c.client_id, c.subject, c.name, c.confidential, c.grants, c.scopes, c.resources, c.default_resources, c.enabled,
+               c.refresh_grace_seconds, c.session_idle_ttl, c.session_ttl, c.refresh_cookie, c.origins, secrets.hashes
+          FROM authmint.clients AS c
+         CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes
+                               FROM authmint.client_secrets AS s
+                              WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets
+         WHERE c.client_id = $1
     """
 
     async def find(self, client_id: str) -> Client | None:
+        """Return the client with its live secrets."""
         row = await self._database.fetch_row(self._FIND, client_id)
         return None if row is None else _client(row)
 
     _INSERT = """
-        INSERT INTO clients (client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences,
-                             default_audiences, enabled, created_at, refresh_grace_seconds, session_idle_ttl, session_ttl,
-                             refresh_cookie, origins)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-        ON CONFLICT (client_id) DO NOTHING
-        RETURNING client_id
+        WITH client AS (INSERT INTO authmint.clients (client_id, subject, name, confidential, grants, scopes, resources,
+                                                      default_resources, enabled, created_at, refresh_grace_seconds,
+                                                      session_idle_ttl, session_ttl, refresh_cookie, origins)
+                        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                        ON CONFLICT (client_id) DO NOTHING
+                        RETURNING client_id, created_at),
+             secret AS (INSERT INTO authmint.client_secrets (client_id, hash, created_at)
+                        SELECT client_id, unnest($16::bytea[]), created_at FROM client)
+        SELECT client_id FROM client
     """
 
     async def add(self, client: Client, now: float) -> None:
-        """Raises AlreadyExists. `now`: seconds since the epoch."""
+        """Add a client with its secrets. `now`: seconds since the epoch. Raise AlreadyExists."""
         added = await self._database.fetch_value(
-            self._INSERT, client.client_id, client.subject, client.name, client.confidential, list(client.secret_hashes),
-            sorted(client.grants), sorted(client.scopes), list(client.audiences), list(client.default_audiences),
-            client.enabled, to_datetime(now), client.refresh_grace_seconds, client.session_idle_ttl, client.session_ttl,
-            client.refresh_cookie, list(client.origins),
+            self._INSERT, client.client_id, client.subject, client.name, client.confidential, sorted(client.grants),
+            sorted(client.scopes), list(client.resources), list(client.default_resources), client.enabled, to_datetime(now),
+            client.refresh_grace_seconds, client.session_idle_ttl, client.session_ttl, client.refresh_cookie,
+            list(client.origins), list(client.secret_hashes),
         )  # fmt: skip
         if added is None:
             raise AlreadyExists(f"A client {client.client_id} exists already.")
 
     _LIST = """
-        SELECT client_id, subject, name, confidential, secret_hashes, grants, scopes, audiences, default_audiences, enabled,
-               refresh_grace_seconds, session_idle_ttl, session_ttl, refresh_cookie, origins
-          FROM clients
-         ORDER BY client_id
+        SELECT c.client_id, c.subject, c.name, c.confidential, c.grants, c.scopes, c.resources, c.default_resources, c.enabled,
+               c.refresh_grace_seconds, c.session_idle_ttl, c.session_ttl, c.refresh_cookie, c.origins, secrets.hashes
+          FROM authmint.clients AS c
+         CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes
+                               FROM authmint.client_secrets AS s
+                              WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets
+         ORDER BY c.client_id
     """
 
     async def list(self) -> Sequence[Client]:
+        """Return all clients in the order of their ids."""
         return [_client(row) for row in await self._database.fetch_all(self._LIST)]
 
-    _ENABLE = "UPDATE clients SET enabled = true WHERE client_id = $1 RETURNING client_id"
+    _ENABLE = "UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id"
 
     async def enable(self, client_id: str) -> bool:
-        """It may have tokens again. Sessions that were ended stay ended. Whether there is such a client."""
+        """Allow a client to get tokens again. Revoked sessions stay revoked. Return whether there is such a client."""
         return await self._database.fetch_value(self._ENABLE, client_id) is not None
 
-    _DISABLE = "UPDATE clients SET enabled = false, tokens_not_before = $2 WHERE client_id = $1 RETURNING client_id"
-    _END_SESSIONS = "UPDATE sessions SET revoked_at = $2 WHERE client_id = $1 AND revoked_at IS NULL"
+    _DISABLE = """
+        UPDATE authmint.clients SET enabled = false, tokens_not_before = $2 WHERE client_id = $1 RETURNING client_id
+    """
+    _REVOKE_SESSIONS = """
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
+         WHERE client_id = $1 AND revoked_at IS NULL
+    """
 
     async def disable(self, client_id: str, now: float) -> bool:
-        """No token from now on, and no live session once this returns. `now`: seconds. Whether there is such a client."""
+        """Disable a client. It gets no token, and has no live session once this returns. `now`: seconds since the epoch.
+
+        Return whether there is such a client.
+        """
         async with self._database.transaction() as connection:
-            # First the client: a session that is being started holds this row until it exists, and is then ended below.
+            # The client first: a sign-in locks this row until its session exists. The next statement then revokes it.
             if await connection.fetchval(self._DISABLE, client_id, to_datetime(now)) is None:
                 return False
-            await connection.execute(self._END_SESSIONS, client_id, to_datetime(now))
+            await connection.execute(self._REVOKE_SESSIONS, client_id, to_datetime(now))
             return True
 
     _COOKIE_ORIGINS = """
         SELECT DISTINCT unnest(origins) AS origin
-          FROM clients
+          FROM authmint.clients
          WHERE refresh_cookie AND enabled
     """
 
     async def cookie_origins(self) -> frozenset[str]:
-        """The origins that pages of clients with a refresh cookie come from."""
+        """Return the web origins of the pages of clients with a refresh cookie."""
         return frozenset(row["origin"] for row in await self._database.fetch_all(self._COOKIE_ORIGINS))
 
 
@@ -91,11 +110,11 @@ def _client(row: asyncpg.Record) -> Client:
         subject=str(row["subject"]),
         name=row["name"],
         confidential=row["confidential"],
-        secret_hashes=tuple(row["secret_hashes"]),
+        secret_hashes=tuple(row["hashes"]),
         grants=frozenset(row["grants"]),
         scopes=frozenset(row["scopes"]),
-        audiences=tuple(row["audiences"]),
-        default_audiences=tuple(row["default_audiences"]),
+        resources=tuple(row["resources"]),
+        default_resources=tuple(row["default_resources"]),
         enabled=row["enabled"],
         refresh_grace_seconds=row["refresh_grace_seconds"],
         session_idle_ttl=row["session_idle_ttl"],

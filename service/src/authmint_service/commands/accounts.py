@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from authmint_service.accounts import AccountStore, User, prepare_username
+from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.commands.output import echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
-from authmint_service.passwords import CONTEXT_WORDS, PasswordHasher, PasswordPolicy
+from authmint_service.passwords import CONTEXT_WORDS, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.settings import Settings, load_settings
 
 app = typer.Typer(help="People who sign in with a name and a password.", no_args_is_help=True)
@@ -30,27 +30,26 @@ def add(
     name = prepare_username(username)
     password = read_secret_line("password") if password_stdin else secrets.token_urlsafe(18)
     rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
-    user = asyncio.run(_add(settings, name, rules.check(password, username=name)))
+    account = asyncio.run(_add(settings, name, rules.check(password, username=name)))
     shown = {} if password_stdin else {"password": password}
     if as_json:
-        echo_json({"username": user.username, "subject": user.id, **shown})
+        echo_json({"username": account.username, "id": account.id, **shown})
         return
-    echo(f"Added the user {user.username} (sub {user.id}).")
+    echo(f"Added the account {account.username} (sub {account.id}).")
     if shown:
         echo(f"Password, shown this once: {password}")
 
 
 @app.command("list")
-def list_users(as_json: AsJson = False) -> None:
-    """List people."""
-    people = asyncio.run(_list(load_settings()))
-    rows = [{"username": user.username, "subject": user.id, "enabled": user.enabled} for user in people]
+def list_accounts(as_json: AsJson = False) -> None:
+    """List accounts."""
+    accounts = asyncio.run(_list(load_settings()))
+    rows = [{"username": account.username, "id": account.id, "state": account.state.value} for account in accounts]
     if as_json:
         echo_json(rows)
     else:
-        echo_table(
-            ("username", "subject", "enabled"), rows, empty="There are no users. Add one with: authmint-service accounts add"
-        )
+        empty = "There are no accounts. Add one with: authmint-service accounts add"
+        echo_table(("username", "id", "state"), rows, empty=empty)
 
 
 @app.command()
@@ -85,12 +84,12 @@ def enable(username: Annotated[str, typer.Argument(help="Who may sign in again."
     echo(f"{name} may sign in again.")
 
 
-async def find_user(store: AccountStore, username: str) -> User:
-    """Raises Invalid."""
-    user = await store.find_by_name(username)
-    if user is None:
-        raise InvalidValue(f"There is no user {username}. See: authmint-service accounts list")
-    return user
+async def find_account(store: AccountStore, username: str) -> Account:
+    """Return the account with this prepared username. Raise InvalidValue."""
+    account = await store.find_by_name(username)
+    if account is None:
+        raise InvalidValue(f"There is no account {username}. See: authmint-service accounts list")
+    return account
 
 
 async def _replace_password(settings: Settings, username: str, password: str) -> None:
@@ -98,10 +97,16 @@ async def _replace_password(settings: Settings, username: str, password: str) ->
     try:
         new_hash = await hasher.hash(password)
         async with open_database(settings) as database:
-            store = AccountStore(database)
-            user = await find_user(store, username)
-            if not await store.change_password(user, new_hash, except_session_id=None, now=time.time()):
-                raise InvalidValue(f"The password of {username} was changed by somebody else at the same moment. Try again.")
+            account = await find_account(AccountStore(database), username)
+            changed = await PasswordStore(database).change(
+                account.id,
+                new_hash,
+                credentials_version=account.credentials_version,
+                except_session_id=None,
+                now=time.time(),
+            )
+            if not changed:
+                raise InvalidValue(f"The password of {username} was changed by another process at the same time. Try again.")
     finally:
         hasher.close()
 
@@ -109,24 +114,24 @@ async def _replace_password(settings: Settings, username: str, password: str) ->
 async def _set_enabled(settings: Settings, username: str, *, enabled: bool) -> None:
     async with open_database(settings) as database:
         store = AccountStore(database)
-        user = await find_user(store, username)
+        account = await find_account(store, username)
         if enabled:
-            await store.enable(user.id)
+            await store.enable(account.id)
         else:
-            await store.disable(user.id, time.time())
+            await store.disable(account.id, time.time())
 
 
-async def _add(settings: Settings, username: str, password: str) -> User:
+async def _add(settings: Settings, username: str, password: str) -> Account:
     hasher = PasswordHasher(workers=1, queue=1)
     try:
-        user = User(id=str(uuid.uuid4()), username=username, password_hash=await hasher.hash(password))
+        account = Account(id=str(uuid.uuid4()), username=username, password_hash=await hasher.hash(password))
         async with open_database(settings) as database:
-            await AccountStore(database).add(user, time.time())
+            await AccountStore(database).add(account, time.time())
     finally:
         hasher.close()
-    return user
+    return account
 
 
-async def _list(settings: Settings) -> list[User]:
+async def _list(settings: Settings) -> list[Account]:
     async with open_database(settings) as database:
         return list(await AccountStore(database).list())

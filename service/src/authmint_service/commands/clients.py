@@ -46,15 +46,15 @@ def add(
     if confidential is None:
         raise InvalidValue("Say whether the client can keep a secret: --confidential or --public.")
     secret = _secret(confidential=confidential, from_stdin=secret_stdin)
-    audiences = tuple(audience or [settings.issuer_url])
+    resources = tuple(audience or [settings.issuer_url])
     client = Client(
         client_id=client_id,
         name=name or client_id,
         confidential=confidential,
         grants=frozenset(grant or (["client_credentials"] if confidential else ["password", "refresh_token"])),
         scopes=frozenset(scope or []),
-        audiences=audiences,
-        default_audiences=tuple(default_audience or audiences),
+        resources=resources,
+        default_resources=tuple(default_audience or resources),
         secret_hashes=(secret_hash(secret),) if secret else (),
         refresh_grace_seconds=refresh_grace_seconds,
         session_idle_ttl=session_idle_ttl,
@@ -81,7 +81,7 @@ def list_clients(as_json: AsJson = False) -> None:
     if as_json:
         echo_json(rows)
     else:
-        columns = ("client_id", "confidential", "grants", "scopes", "audiences", "enabled")
+        columns = ("client_id", "confidential", "grants", "scopes", "resources", "enabled")
         echo_table(columns, rows, empty="There are no clients. Add one with: authmint-service clients add")
 
 
@@ -132,8 +132,8 @@ def _row(client: Client) -> dict[str, Any]:
         "confidential": client.confidential,
         "grants": sorted(client.grants),
         "scopes": sorted(client.scopes),
-        "audiences": list(client.audiences),
-        "default_audiences": list(client.default_audiences),
+        "resources": list(client.resources),
+        "default_resources": list(client.default_resources),
         "refresh_grace_seconds": client.refresh_grace_seconds,
         "session_idle_ttl": client.session_idle_ttl,
         "session_ttl": client.session_ttl,

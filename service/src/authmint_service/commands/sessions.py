@@ -10,10 +10,10 @@ from uuid import UUID
 import typer
 
 from authmint_service.accounts import AccountStore, prepare_username
-from authmint_service.commands.accounts import find_user
+from authmint_service.commands.accounts import find_account
 from authmint_service.commands.output import echo, echo_json, echo_table, open_database
 from authmint_service.errors import InvalidValue
-from authmint_service.sessions import SessionLifetimes, SessionStore, SessionSummary
+from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
 from authmint_service.settings import Settings, load_settings
 
@@ -66,14 +66,16 @@ def _limits(settings: Settings) -> SessionLifetimes:
 
 async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
     async with open_database(settings) as database:
-        user = await find_user(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).list(user.id, time.time())
+        account = await find_account(AccountStore(database), username)
+        return await SessionStore(database, _limits(settings)).list(account.id, time.time())
 
 
 async def _end(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
-        user = await find_user(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).revoke(session_id, user.id, time.time())
+        account = await find_account(AccountStore(database), username)
+        return await SessionStore(database, _limits(settings)).revoke(
+            session_id, account.id, time.time(), cause=EndCause.OPERATOR
+        )
 
 
 async def _prune(settings: Settings) -> int:

@@ -1,8 +1,22 @@
-"""Passwords: how they are prepared, judged, hashed and changed."""
+"""Passwords: their preparation, policy, hashes, rows and change.
+
+The account that a password belongs to is known by its id alone: `accounts` is a sibling. `authentication` uses both.
+"""
 
 from authmint_service.passwords.change import PasswordChange, WrongPassword
-from authmint_service.passwords.hasher import PasswordHasher
+from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
 from authmint_service.passwords.policy import CONTEXT_WORDS, PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
+from authmint_service.passwords.store import PasswordStore, StoredPassword
 
-__all__ = ["CONTEXT_WORDS", "PasswordChange", "PasswordHasher", "PasswordPolicy", "WrongPassword", "prepare_password"]
+__all__ = [
+    "CONTEXT_WORDS",
+    "PasswordChange",
+    "PasswordCheck",
+    "PasswordHasher",
+    "PasswordPolicy",
+    "PasswordStore",
+    "StoredPassword",
+    "WrongPassword",
+    "prepare_password",
+]

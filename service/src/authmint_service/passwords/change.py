@@ -1,12 +1,12 @@
-"""A person changes their password: who knows the old one may, and every other session ends with it (ASVS 7.4.3)."""
+"""The change of a password by its owner. The current one is the proof, and all other sessions are revoked (ASVS 7.4.3)."""
 
 from collections.abc import Callable
 
-from authmint_service.accounts.store import AccountStore
 from authmint_service.errors import InvalidValue
 from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.policy import PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
+from authmint_service.passwords.store import PasswordStore
 
 
 class WrongPassword(Exception):
@@ -14,27 +14,42 @@ class WrongPassword(Exception):
 
 
 class PasswordChange:
-    """Changes passwords."""
+    """Change passwords."""
 
-    def __init__(self, store: AccountStore, hasher: PasswordHasher, rules: PasswordPolicy, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: PasswordStore, hasher: PasswordHasher, policy: PasswordPolicy, clock: Callable[[], float]
+    ) -> None:
         """`clock`: seconds since the epoch."""
-        self._store, self._hasher, self._rules, self._clock = store, hasher, rules, clock
+        self._store, self._hasher, self._policy, self._clock = store, hasher, policy, clock
 
     async def change(self, account_id: str, *, current: str, new: str, except_session_id: str) -> None:
-        """No other session of theirs is live once this returns.
+        """Change the password of an account. No other session of the account is live once this returns.
 
-        Raises WrongPassword, Invalid with what is wrong with the new one, and TemporarilyUnavailable when too many wait.
+        Raise WrongPassword, InvalidValue if the policy refuses the new one, and TemporarilyUnavailable if the queue is full.
         """
-        user = await self._store.find(account_id)
-        if user is None or not user.enabled or not await self._is_right(current, user.password_hash):
+        stored = await self._store.find(account_id)
+        if stored is None or not await self._is_right(current, stored.hash):
             raise WrongPassword
-        new_hash = await self._hasher.hash(self._rules.check(new, username=user.username))
-        if not await self._store.change_password(user, new_hash, except_session_id=except_session_id, now=self._clock()):
+        new_hash = await self._hasher.hash(self._check_new(new, stored.username))
+        changed = await self._store.change(
+            account_id,
+            new_hash,
+            credentials_version=stored.credentials_version,
+            except_session_id=except_session_id,
+            now=self._clock(),
+        )
+        if not changed:
             raise WrongPassword
 
-    async def _is_right(self, password: str, known: str) -> bool:
+    def _check_new(self, new: str, username: str) -> str:
+        try:
+            return self._policy.check(new, username=username)
+        except InvalidValue as error:
+            raise InvalidValue(str(error), code=error.code, field="new_password") from error
+
+    async def _is_right(self, password: str, known_hash: str) -> bool:
         try:
             prepared = prepare_password(password)
         except InvalidValue:
             return False
-        return (await self._hasher.verify(prepared, known)).is_right
+        return (await self._hasher.verify(prepared, known_hash)).is_right

@@ -1,7 +1,7 @@
 """Password hashes: Argon2id (RFC 9106; OWASP's parameters), computed in a bounded pool of threads. The only owner of passlib.
 
-A hash takes 19 MiB and some ten milliseconds of a core. Unbounded, a crowd that signs in takes all memory and starves
-everything else; so a few are computed at a time, a limited number wait, and the rest are told to come back.
+A hash takes 19 MiB and some ten milliseconds of a core. Without a bound, many concurrent sign-ins take all memory and all
+cores. So a few hashes are computed at a time, a limited number wait, and further requests are refused with a time to retry.
 """
 
 import asyncio
@@ -22,31 +22,31 @@ from authmint.errors import TemporarilyUnavailable
 MEMORY_KIB, ROUNDS, LANES = 19 * 1024, 2, 1
 RETRY_AFTER = 2
 NICE = 10
-"""Of 0, as urgent as anything else, to 19, at which other programs on the machine would leave a sign-in nothing."""
+"""Priority of the threads, from 0 (as urgent as the rest) to 19 (a sign-in would starve beside other programs)."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a password was right, and, if its hash should be replaced by today's, the new one."""
+class PasswordCheck:
+    """Whether a password was right, and the new hash if the stored one should be replaced."""
 
     is_right: bool
     replacement: str | None = None
 
 
 def _lower_thread_priority() -> None:
-    """Lets everything else go first: while many sign in, hashes take all cores, and a refresh waits for none of them."""
-    # On Linux, and there alone, a thread has a priority of its own.
+    """Give this thread a lower priority: many sign-ins take all cores, and a refresh must not wait for their hashes."""
+    # Only on Linux does a thread have a priority of its own.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 class PasswordHasher:
-    """Hashes and verifies, `workers` at a time, with at most `queue` waiting. Close it when done."""
+    """Hash and verify passwords: `workers` at a time, with at most `queue` waiting. Close it when done."""
 
     def __init__(self, *, workers: int, queue: int, memory_kib: int = MEMORY_KIB, rounds: int = ROUNDS) -> None:
-        # Other schemes are read, so that accounts can be brought along, and never written.
+        # Other schemes are verified, so that accounts can be imported, and never written.
         self._context = CryptContext(
             schemes=["argon2", "bcrypt", "pbkdf2_sha256", "pbkdf2_sha512", "sha512_crypt"],
             deprecated="auto",
@@ -57,58 +57,63 @@ class PasswordHasher:
             bcrypt__truncate_error=True,
         )
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password hashing", initializer=_lower_thread_priority)
-        self.permits, self._places = workers, workers + queue
-        self._all_places = self._places
+        self.slots, self._free_slots = workers, workers + queue
+        self._all_slots = self._free_slots
         self.refused = 0
-        """How many found no place."""
+        """The number of requests that were refused because the queue was full."""
         # Made with the live parameters, so that a sign-in with an unknown name takes as long as one with a known name.
         self._dummy = self._context.hash(secrets.token_urlsafe(24))
 
     @property
-    def in_flight(self) -> int:
-        """Hashes that are being computed."""
-        return min(self.permits, self._all_places - self._places)
+    def running(self) -> int:
+        """The number of hashes that are being computed."""
+        return min(self.slots, self._all_slots - self._free_slots)
 
     @property
-    def waiting(self) -> int:
-        return self._all_places - self._places - self.in_flight
+    def queued(self) -> int:
+        """The number of hashes that wait for a slot."""
+        return self._all_slots - self._free_slots - self.running
 
     def close(self) -> None:
+        """Finish the hashes that are being computed, and drop the queue."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def hash(self, password: str) -> str:
-        """Raises TemporarilyUnavailable when too many wait already, as `verify` does."""
+        """Return the hash of a prepared password. Raise TemporarilyUnavailable if the queue is full."""
         return await self._run(lambda: str(self._context.hash(password)))
 
-    async def verify(self, password: str, known: str | None) -> Verdict:
-        """Compares `password` with the hash `known`; without one it takes the same time, and the answer is no."""
-        return await self._run(lambda: self._verify(password, known))
+    async def verify(self, password: str, known_hash: str | None) -> PasswordCheck:
+        """Compare a prepared password with a stored hash. Without a hash the result is "wrong", after the same time.
+
+        Raise TemporarilyUnavailable if the queue is full.
+        """
+        return await self._run(lambda: self._verify(password, known_hash))
 
     def check_capacity(self) -> None:
-        """Raises TemporarilyUnavailable when too many wait already: before any other work is done for nothing."""
-        if self._places <= 0:
+        """Raise TemporarilyUnavailable if the queue is full, before other work is done in vain."""
+        if self._free_slots <= 0:
             self.refused += 1
             raise TemporarilyUnavailable("Too many sign-ins at once. Try again in a moment.", retry_after=RETRY_AFTER)
 
-    def _verify(self, password: str, known: str | None) -> Verdict:
-        stored = self._dummy if known is None else known
+    def _verify(self, password: str, known_hash: str | None) -> PasswordCheck:
+        stored = self._dummy if known_hash is None else known_hash
         with suppress(ValueError):
             is_right, replacement = self._context.verify_and_update(password, stored)
             if is_right or not self._context.needs_update(stored):
-                return Verdict(is_right and known is not None, replacement)
-        # A stored hash that nobody can read, a password that its scheme cannot take, or a hash that may cost less than today's.
+                return PasswordCheck(is_right and known_hash is not None, replacement)
+        # The stored hash is unreadable, its scheme cannot take the password, or it may be cheaper than a current hash.
         self._context.verify(password, self._dummy)
-        return Verdict(is_right=False)
+        return PasswordCheck(is_right=False)
 
     async def _run(self, work: Callable[[], T]) -> T:
         self.check_capacity()
-        self._places -= 1
+        self._free_slots -= 1
         future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        # The place is free when the hash has ended, not when its caller has given up waiting for it.
-        future.add_done_callback(self._free_place)
+        # The slot is free when the hash is computed, not when its caller stops waiting for it.
+        future.add_done_callback(self._free_slot)
         return await asyncio.shield(future)
 
-    def _free_place(self, ended: "asyncio.Future[T]") -> None:
-        self._places += 1
+    def _free_slot(self, ended: "asyncio.Future[T]") -> None:
+        self._free_slots += 1
         if not ended.cancelled():
             ended.exception()

@@ -1,4 +1,4 @@
-"""What a new password must be (NIST SP 800-63B-4, section 3.1.1.2): long, and not one that is guessed first. Nothing else."""
+"""The policy for new passwords (NIST SP 800-63B-4, section 3.1.1.2): long, not among the first guesses, and nothing else."""
 
 from functools import cache
 
@@ -12,26 +12,32 @@ CONTEXT_WORDS = ("authmint",)
 
 
 class PasswordPolicy:
-    """Checks new passwords. Those that exist are never checked again: no periodic change, no sudden refusal."""
+    """Check new passwords. Existing ones are never checked again: no periodic change, no sudden refusal."""
 
     def __init__(self, *, min_length: int, context_words: tuple[str, ...] = ()) -> None:
         """`min_length` counts code points; `context_words`: names of this service, which people like to use."""
         self._min_length, self._context_words = min_length, context_words
 
     def check(self, password: str, *, username: str) -> str:
-        """The prepared password. Raises Invalid, with what to do."""
+        """Return the prepared password. Raise InvalidValue with what to do."""
         prepared = prepare_password(password)
         if len(prepared) < self._min_length:
-            raise InvalidValue(f"The password is too short: it needs {self._min_length} characters at least.")
+            raise _refused(f"The password is too short: it needs {self._min_length} characters at least.", "too_short")
         folded = prepared.casefold()
         if folded in _common():
-            raise InvalidValue("The password is one of those that are guessed first. Choose another.")
+            raise _refused("The password is one of those that are guessed first. Choose another.", "too_common")
         words = [word.casefold() for word in (username, *self._context_words) if len(word) >= MIN_CONTEXT_WORD_LENGTH]
         if any(len(folded.replace(word, "")) < self._min_length * 2 // 3 for word in words if word in folded):
-            raise InvalidValue("The password is little more than your name or the name of this service. Choose another.")
+            raise _refused(
+                "The password is little more than your name or the name of this service. Choose another.", "too_similar"
+            )
         if len(set(folded)) <= 3:
-            raise InvalidValue("The password repeats a few characters. Choose another.")
+            raise _refused("The password repeats a few characters. Choose another.", "repetitive")
         return prepared
+
+
+def _refused(message: str, rule: str) -> InvalidValue:
+    return InvalidValue(message, code=f"password_{rule}", field="password")
 
 
 @cache

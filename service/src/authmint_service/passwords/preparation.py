@@ -1,4 +1,4 @@
-"""Passwords in one form, however a keyboard made them (RFC 8265, OpaqueString)."""
+"""One form for each password, independent of the keyboard (RFC 8265, OpaqueString)."""
 
 from functools import cache
 from typing import Any
@@ -11,13 +11,17 @@ MAX_PASSWORD_LENGTH = 256
 
 
 def prepare_password(text: str) -> str:
-    """Prepare a password for hashing: every space is U+0020, NFC, nothing is cut, case is kept. Raises InvalidValue."""
-    if not 0 < len(text) <= MAX_PASSWORD_LENGTH:
-        raise InvalidValue(f"A password has at most {MAX_PASSWORD_LENGTH} characters.")
+    """Prepare a password for hashing: every space is U+0020, NFC, nothing is cut, case is kept. Raise InvalidValue."""
+    if not text:
+        raise InvalidValue("A password has one character at least.", code="password_too_short", field="password")
+    if len(text) > MAX_PASSWORD_LENGTH:
+        message = f"A password has at most {MAX_PASSWORD_LENGTH} characters."
+        raise InvalidValue(message, code="password_too_long", field="password")
     try:
         password: str = _profile().enforce(text)
     except UnicodeError as error:
-        raise InvalidValue("A password has no control characters.") from error
+        message = "A password has no control characters."
+        raise InvalidValue(message, code="password_invalid_characters", field="password") from error
     return password
 
 

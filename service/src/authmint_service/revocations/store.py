@@ -28,23 +28,26 @@ class RevocationStore:
 
     _SINCE = """
         SELECT 'session' AS kind, id::text AS name, extract(epoch FROM revoked_at)::float8 AS revoked_at
-          FROM sessions WHERE revoked_at > $1
+          FROM authmint.sessions WHERE revoked_at > $1
         UNION ALL
-        SELECT 'user', id::text, extract(epoch FROM tokens_not_before)::float8 FROM users WHERE tokens_not_before > $1
+        SELECT 'account', id::text, extract(epoch FROM tokens_not_before)::float8
+          FROM authmint.accounts WHERE tokens_not_before > $1
         UNION ALL
-        SELECT 'client', client_id, extract(epoch FROM tokens_not_before)::float8 FROM clients WHERE tokens_not_before > $1
+        SELECT 'client', client_id, extract(epoch FROM tokens_not_before)::float8
+          FROM authmint.clients WHERE tokens_not_before > $1
         UNION ALL
-        SELECT 'everyone', '', extract(epoch FROM tokens_not_before)::float8 FROM everyone WHERE tokens_not_before > $1
+        SELECT 'all', '', extract(epoch FROM tokens_not_before)::float8
+          FROM authmint.all_tokens WHERE tokens_not_before > $1
     """
 
     async def find_since(self, since: float) -> RevokedEntries:
         """Return what was revoked after `since`, seconds since the epoch."""
-        found: dict[str, dict[str, float]] = {"session": {}, "user": {}, "client": {}, "everyone": {}}
+        found: dict[str, dict[str, float]] = {"session": {}, "account": {}, "client": {}, "all": {}}
         for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
             found[row["kind"]][row["name"]] = row["revoked_at"]
-        return RevokedEntries(found["session"], found["user"], found["client"], found["everyone"].get(""))
+        return RevokedEntries(found["session"], found["account"], found["client"], found["all"].get(""))
 
-    _REVOKE_ALL = "UPDATE everyone SET tokens_not_before = greatest(tokens_not_before, $1)"
+    _REVOKE_ALL = "UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1)"
 
     async def raise_global_epoch(self, now: float) -> None:
         """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""

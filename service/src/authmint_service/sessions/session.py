@@ -1,6 +1,18 @@
 """A session and its lifetimes."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EndCause(StrEnum):
+    """Why a session was revoked, as its row says."""
+
+    SIGNED_OUT = "signed_out"
+    SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"
+    """Its owner revoked it from another session."""
+    OPERATOR = "operator"
+    REUSED = "reused"
+    """An old refresh token was presented."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

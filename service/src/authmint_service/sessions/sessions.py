@@ -8,7 +8,7 @@ from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.request_log import current_record
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
-from authmint_service.sessions.session import Session
+from authmint_service.sessions.session import EndCause, Session
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
@@ -83,7 +83,9 @@ class Sessions:
             token = self._codec.decode(text)
         except InvalidGrant:
             return None
-        session = await self._store.revoke_by_handle(token.handle, self._clock(), client_id=client_id)
+        session = await self._store.revoke_by_handle(
+            token.handle, self._clock(), client_id=client_id, cause=EndCause.SIGNED_OUT
+        )
         self._count("revoked", session is not None)
         return session
 
@@ -98,15 +100,17 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
-    async def revoke(self, session_id: str, *, account_id: str) -> bool:
+    async def revoke(self, session_id: str, *, account_id: str, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE) -> bool:
         """Revoke one session of an account. Return whether there was one to revoke."""
-        revoked = await self._store.revoke(session_id, account_id, self._clock())
+        revoked = await self._store.revoke(session_id, account_id, self._clock(), cause=cause)
         self._count("revoked", revoked)
         return revoked
 
-    async def revoke_others(self, account_id: str, *, except_id: str | None) -> None:
+    async def revoke_others(
+        self, account_id: str, *, except_id: str | None, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE
+    ) -> None:
         """Revoke all sessions of an account except one; with None, all of them."""
-        self._count("revoked", await self._store.revoke_others(account_id, except_id, self._clock()))
+        self._count("revoked", await self._store.revoke_others(account_id, except_id, self._clock(), cause=cause))
 
     async def is_live(self, session_id: str) -> bool:
         """Return whether the session is neither revoked nor expired, and its account and client are enabled."""
@@ -127,7 +131,7 @@ class Sessions:
         if stored is None or decision is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
         if decision is RotationDecision.REVOKE:
-            await self._store.revoke_by_handle(token.handle, now, client_id=client_id)
+            await self._store.revoke_by_handle(token.handle, now, client_id=client_id, cause=EndCause.REUSED)
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
         if not stored.session.scopes.issuperset(scopes):

@@ -7,7 +7,7 @@ import asyncpg
 
 from authmint_service.database import Database, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +45,16 @@ class SessionStore:
 
     # The locks on account and client: a transaction that disables one of them waits for this row, and then revokes it.
     _START = """
-        WITH person AS (SELECT id FROM users WHERE id = $3 AND enabled AND credentials_version = $10 FOR SHARE),
+        WITH account AS (SELECT id FROM authmint.accounts
+                          WHERE id = $3 AND state = 'active' AND credentials_version = $10 FOR SHARE),
              client AS (SELECT client_id, coalesce(session_idle_ttl, $8) * interval '1 second' AS idle,
                                coalesce(session_ttl, $9) * interval '1 second' AS absolute
-                          FROM clients WHERE client_id = $4 AND enabled FOR SHARE)
-        INSERT INTO sessions (handle, id, account_id, client_id, scopes, audiences,
-                              created_at, rotated_at, idle_expires_at, expires_at, ip_address)
-        SELECT $1, $2, person.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
+                          FROM authmint.clients WHERE client_id = $4 AND enabled FOR SHARE)
+        INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences,
+                                       started_at, rotated_at, idle_expires_at, expires_at, ip_address)
+        SELECT $1, $2, account.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
                $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11
-          FROM person, client
+          FROM account, client
         RETURNING id
     """
 
@@ -70,14 +71,14 @@ class SessionStore:
 
     # One statement decides: of concurrent requests with one generation, one finds it, and the others find the next.
     ROTATE = """
-        UPDATE sessions AS s
+        UPDATE authmint.sessions AS s
            SET generation = s.generation + 1, rotated_at = $4,
                idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
-          FROM users AS u, clients AS c
+          FROM authmint.accounts AS a, authmint.clients AS c
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
            AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
-           AND u.id = s.account_id AND u.enabled AND c.client_id = s.client_id AND c.enabled
+           AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
         RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences
     """
 
@@ -98,8 +99,11 @@ class SessionStore:
         SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.generation,
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
                coalesce(c.refresh_grace_seconds, $3) AS grace,
-               s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled AS is_live
-          FROM sessions AS s JOIN users AS u ON u.id = s.account_id JOIN clients AS c ON c.client_id = s.client_id
+               s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
+               AND a.state = 'active' AND c.enabled AS is_live
+          FROM authmint.sessions AS s
+          JOIN authmint.accounts AS a ON a.id = s.account_id
+          JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.handle = $1
     """
 
@@ -113,37 +117,43 @@ class SessionStore:
         )  # fmt: skip
 
     _REVOKE = """
-        UPDATE sessions SET revoked_at = $2
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
          WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
         RETURNING id, account_id, client_id, scopes, audiences
     """
 
-    async def revoke_by_handle(self, handle: bytes, now: float, *, client_id: str) -> Session | None:
+    async def revoke_by_handle(self, handle: bytes, now: float, *, client_id: str, cause: EndCause) -> Session | None:
         """Revoke the session if it is this client's. Once this returns, none of its refresh tokens is valid.
 
         Return the session; None if nothing was revoked.
         """
-        row = await self._database.fetch_row(self._REVOKE, handle, to_datetime(now), client_id)
+        row = await self._database.fetch_row(self._REVOKE, handle, to_datetime(now), client_id, cause.value)
         return None if row is None else _session(row)
 
-    _END = "UPDATE sessions SET revoked_at = $3 WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL RETURNING id"
-
-    async def revoke(self, session_id: str, account_id: str, now: float) -> bool:
-        """Revoke one session of an account. Return whether there was one to revoke."""
-        return await self._database.fetch_value(self._END, session_id, account_id, to_datetime(now)) is not None
-
-    _END_OTHERS = """
-        WITH ended AS (UPDATE sessions SET revoked_at = $3
-                        WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
-                       RETURNING id)
-        SELECT count(*) FROM ended
+    _REVOKE_BY_ID = """
+        UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
+         WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL
+        RETURNING id
     """
 
-    async def revoke_others(self, account_id: str, except_id: str | None, now: float) -> int:
-        """Revoke all sessions of an account except one; with None, all. Return how many."""
-        return int(await self._database.fetch_value(self._END_OTHERS, account_id, except_id, to_datetime(now)))
+    async def revoke(self, session_id: str, account_id: str, now: float, *, cause: EndCause) -> bool:
+        """Revoke one session of an account. Return whether there was one to revoke."""
+        values = session_id, account_id, to_datetime(now), cause.value
+        return await self._database.fetch_value(self._REVOKE_BY_ID, *values) is not None
 
-    _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('sessions') AND reltuples >= 0"
+    _REVOKE_OTHERS = """
+        WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
+                        WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
+                       RETURNING id)
+        SELECT count(*) FROM revoked
+    """
+
+    async def revoke_others(self, account_id: str, except_id: str | None, now: float, *, cause: EndCause) -> int:
+        """Revoke all sessions of an account except one; with None, all. Return how many."""
+        values = account_id, except_id, to_datetime(now), cause.value
+        return int(await self._database.fetch_value(self._REVOKE_OTHERS, *values))
+
+    _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('authmint.sessions') AND reltuples >= 0"
 
     async def estimate(self) -> float | None:
         """Return PostgreSQL's last estimate of the number of rows; None if there is none. This counts nothing."""
@@ -151,8 +161,10 @@ class SessionStore:
         return rows
 
     _IS_LIVE = """
-        SELECT s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND u.enabled AND c.enabled
-          FROM sessions AS s JOIN users AS u ON u.id = s.account_id JOIN clients AS c ON c.client_id = s.client_id
+        SELECT s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND a.state = 'active' AND c.enabled
+          FROM authmint.sessions AS s
+          JOIN authmint.accounts AS a ON a.id = s.account_id
+          JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.id = $1
     """
 
@@ -161,10 +173,10 @@ class SessionStore:
         return await self._database.fetch_value(self._IS_LIVE, session_id, to_datetime(now)) is True
 
     _LIST = """
-        SELECT s.id, s.client_id, c.name, extract(epoch FROM s.created_at)::float8 AS started_at,
+        SELECT s.id, s.client_id, c.name, extract(epoch FROM s.started_at)::float8 AS started_at,
                extract(epoch FROM s.rotated_at)::float8 AS last_used_at,
                extract(epoch FROM s.idle_expires_at)::float8 AS expires_at, s.ip_address
-          FROM sessions AS s JOIN clients AS c ON c.client_id = s.client_id
+          FROM authmint.sessions AS s JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.account_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled
          ORDER BY s.rotated_at DESC, s.id
     """
@@ -181,8 +193,9 @@ class SessionStore:
 
     # Old sessions are found by walking the primary key: every refresh would have to write an index on the times.
     _PRUNE = """
-        WITH walked AS (SELECT handle, idle_expires_at, revoked_at FROM sessions WHERE handle > $1 ORDER BY handle LIMIT $3),
-             deleted AS (DELETE FROM sessions
+        WITH walked AS (SELECT handle, idle_expires_at, revoked_at FROM authmint.sessions
+                         WHERE handle > $1 ORDER BY handle LIMIT $3),
+             deleted AS (DELETE FROM authmint.sessions
                           WHERE handle IN (SELECT handle FROM walked WHERE idle_expires_at < $2 OR revoked_at < $2)
                          RETURNING handle)
         SELECT (SELECT handle FROM walked ORDER BY handle DESC LIMIT 1) AS last, (SELECT count(*) FROM deleted) AS deleted

@@ -49,7 +49,7 @@ class SigningKeyStore:
     _LOAD = """
         SELECT kid, algorithm, encrypted_key, encryption_key_id,
                published_at, active_from, retired_at, withdrawn_at, revoked_at
-          FROM signing_keys
+          FROM authmint.signing_keys
          ORDER BY published_at DESC, active_from DESC, kid
          LIMIT 500
     """
@@ -90,7 +90,7 @@ class SigningKeyStore:
         return key.kid, await self.announce(key, policy, now)
 
     _REVOKE_ALL = """
-        UPDATE signing_keys SET revoked_at = $1, encrypted_key = NULL
+        UPDATE authmint.signing_keys SET revoked_at = $1, encrypted_key = NULL
          WHERE revoked_at IS NULL AND (withdrawn_at IS NULL OR withdrawn_at > $1)
         RETURNING kid
     """
@@ -102,9 +102,9 @@ class SigningKeyStore:
             await self._append(connection, key, Schedule(published_at=now, active_from=now - BACKDATE_SECONDS), policy)
         return revoked
 
-    _REVOKE = "UPDATE signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
+    _REVOKE = "UPDATE authmint.signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
     _CLOSE_GAP = """
-        UPDATE signing_keys SET retired_at = NULL, withdrawn_at = NULL
+        UPDATE authmint.signing_keys SET retired_at = NULL, withdrawn_at = NULL
          WHERE retired_at = $1 AND revoked_at IS NULL
     """
 
@@ -124,7 +124,7 @@ class SigningKeyStore:
                 # The active key was planned to retire when this one becomes active.
                 await connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
 
-    _REENCRYPT = "UPDATE signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
+    _REENCRYPT = "UPDATE authmint.signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
 
     async def reencrypt(self) -> tuple[int, Sequence[str]]:
         """Encrypt every key with the current encryption key. Return how many were encrypted, and the problems of the others."""
@@ -144,7 +144,7 @@ class SigningKeyStore:
         return count, problems
 
     _ERASE = """
-        UPDATE signing_keys SET encrypted_key = NULL
+        UPDATE authmint.signing_keys SET encrypted_key = NULL
          WHERE withdrawn_at <= $1 AND encrypted_key IS NOT NULL
     """
 
@@ -152,7 +152,7 @@ class SigningKeyStore:
         """Delete the private halves of withdrawn keys: no token that they could sign would be accepted."""
         await self._database.execute(self._ERASE, to_datetime(now))
 
-    _LOCK = "SELECT only_row FROM signing_key_lock FOR UPDATE"
+    _LOCK = "SELECT only_row FROM authmint.signing_key_lock FOR UPDATE"
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
@@ -162,11 +162,11 @@ class SigningKeyStore:
             yield connection, self._read(await connection.fetch(self._LOAD))
 
     _RETIRE = """
-        UPDATE signing_keys SET retired_at = $1, withdrawn_at = $2
+        UPDATE authmint.signing_keys SET retired_at = $1, withdrawn_at = $2
          WHERE retired_at IS NULL AND revoked_at IS NULL
     """
     _INSERT = """
-        INSERT INTO signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from)
+        INSERT INTO authmint.signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from)
         VALUES ($1, $2, $3, $4, $5, $6)
     """
 

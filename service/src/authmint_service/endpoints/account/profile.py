@@ -29,8 +29,8 @@ class Me(BaseModel):
 class UserEndpoints:
     """Answers under `/users/`."""
 
-    def __init__(self, users: AccountStore, auth: ResourceServer) -> None:
-        self._users, self._auth = users, auth
+    def __init__(self, accounts: AccountStore, auth: ResourceServer) -> None:
+        self._accounts, self._auth = accounts, auth
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["users"], responses=BEARER_RESPONSES)
@@ -47,7 +47,7 @@ class UserEndpoints:
         scopes = sorted(who.scopes)
         if not who.is_user:
             return Me(sub=who.sub, kind="service", client_id=who.client_id, scopes=scopes)
-        user = await self._users.find(who.sub)
-        if user is None or not user.enabled:
+        account = await self._accounts.find(who.sub)
+        if account is None or not account.is_active:
             raise refusal(InvalidToken("unknown_account"))
-        return Me(sub=user.id, kind="user", client_id=who.client_id, scopes=scopes, username=user.username)
+        return Me(sub=account.id, kind="user", client_id=who.client_id, scopes=scopes, username=account.username)

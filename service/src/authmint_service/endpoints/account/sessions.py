@@ -19,7 +19,7 @@ from authmint_service.endpoints.requests import record_principal
 from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
 from authmint_service.errors import InvalidValue
 from authmint_service.passwords import PasswordChange, WrongPassword
-from authmint_service.sessions import Sessions, SessionSummary
+from authmint_service.sessions import EndCause, Sessions, SessionSummary
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class SessionEndpoints:
         person = Annotated[Principal, self._auth.user.requires()]
 
         async def logout(who: person) -> Response:
-            await self._end(_session_of(who), who, by="logout")
+            await self._end(_session_of(who), who, by="logout", cause=EndCause.SIGNED_OUT)
             return Response(status_code=204)
 
         async def list_sessions(who: person) -> list[SessionOfMine]:
@@ -81,7 +81,7 @@ class SessionEndpoints:
 
         async def end_session(session_id: UUID, who: person) -> Response:
             await self._live_session_of(who)
-            if await self._end(str(session_id), who, by="its person"):
+            if await self._end(str(session_id), who, by="its person", cause=EndCause.SIGNED_OUT_ELSEWHERE):
                 return Response(status_code=204)
             return problem_response(404, "not_found", "You have no session with this id, or it has ended already.")
 
@@ -117,14 +117,14 @@ class SessionEndpoints:
 
         async def end_session(account_id: UUID, session_id: UUID, who: administrator) -> Response:
             record_principal(who)
-            if await self._sessions.revoke(str(session_id), account_id=str(account_id)):
+            if await self._sessions.revoke(str(session_id), account_id=str(account_id), cause=EndCause.OPERATOR):
                 log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=f"administrator {who.client_id}")
                 return Response(status_code=204)
             return problem_response(404, "not_found", "This person has no session with this id, or it has ended already.")
 
         async def end_all(account_id: UUID, who: administrator) -> Response:
             record_principal(who)
-            await self._sessions.revoke_others(str(account_id), except_id=None)
+            await self._sessions.revoke_others(str(account_id), except_id=None, cause=EndCause.OPERATOR)
             log.info("sessions.revoked", sub=str(account_id), extent="all", actor=f"administrator {who.client_id}")
             return Response(status_code=204)
 
@@ -166,8 +166,8 @@ class SessionEndpoints:
             for session in await self._sessions.list_for_account(who.sub)
         ]
 
-    async def _end(self, session_id: str, who: Principal, *, by: str) -> bool:
-        ended = await self._sessions.revoke(session_id, account_id=who.sub)
+    async def _end(self, session_id: str, who: Principal, *, by: str, cause: EndCause) -> bool:
+        ended = await self._sessions.revoke(session_id, account_id=who.sub, cause=cause)
         if ended:
             log.info("session.revoked", sub=who.sub, sid=session_id, actor=by)
         return ended

@@ -95,7 +95,7 @@ def _policy(client: Client, parameters: Mapping[str, str], source: RequestSource
     if requested and not scopes:
         raise InvalidScope("This client may have none of the requested scopes.")
     resource = parameters.get("resource")
-    if resource is not None and resource not in client.audiences:
+    if resource is not None and resource not in client.resources:
         raise InvalidTarget
     audiences = () if resource is None else (resource,)
     return GrantRequest(
@@ -104,14 +104,14 @@ def _policy(client: Client, parameters: Mapping[str, str], source: RequestSource
         requested_scopes=requested,
         scopes=scopes,
         requested_audiences=audiences,
-        audiences=audiences or client.default_audiences,
+        audiences=audiences or client.default_resources,
         source=source,
     )
 
 
 def _limit(authorization: Authorization, client: Client) -> Authorization:
     scopes = authorization.scopes & client.scopes
-    audiences = tuple(audience for audience in authorization.audiences if audience in client.audiences)
+    audiences = tuple(audience for audience in authorization.audiences if audience in client.resources)
     if authorization.scopes and not scopes:
         raise InvalidScope("This client may no longer have any of these scopes.")
     if not audiences:

@@ -1,0 +1,77 @@
+"""Password hashes in the database."""
+
+from dataclasses import dataclass, field
+
+from authmint_service.database import Database, to_datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPassword:
+    """The password of an active account."""
+
+    account_id: str
+    username: str
+    """For the policy: a new password must not be little more than this."""
+    hash: str = field(repr=False)
+    credentials_version: int
+
+
+class PasswordStore:
+    """Find, rehash and change passwords."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    _FIND = """
+        SELECT username.prepared AS username, p.hash, a.credentials_version
+          FROM authmint.accounts AS a
+          JOIN authmint.account_names AS username
+            ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
+          JOIN authmint.passwords AS p ON p.account_id = a.id
+         WHERE a.id = $1 AND a.state = 'active'
+    """
+
+    async def find(self, account_id: str) -> StoredPassword | None:
+        """Return the password of an account; None if there is none, or the account is not active."""
+        row = await self._database.fetch_row(self._FIND, account_id)
+        if row is None:
+            return None
+        return StoredPassword(
+            account_id=account_id, username=row["username"], hash=row["hash"], credentials_version=row["credentials_version"]
+        )
+
+    _REPLACE_HASH = "UPDATE authmint.passwords SET hash = $3 WHERE account_id = $1 AND hash = $2"
+
+    async def replace_hash(self, account_id: str, known_hash: str, new_hash: str) -> None:
+        """Store a newer hash of the same password. If the password was changed meanwhile, nothing changes."""
+        await self._database.execute(self._REPLACE_HASH, account_id, known_hash, new_hash)
+
+    _CHANGE = """
+        WITH account AS (UPDATE authmint.accounts SET credentials_version = credentials_version + 1
+                          WHERE id = $1 AND credentials_version = $2
+                         RETURNING id)
+        INSERT INTO authmint.passwords (account_id, hash, changed_at)
+        SELECT id, $3, $4 FROM account
+            ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at
+        RETURNING account_id
+    """
+    _REVOKE_OTHER_SESSIONS = """
+        UPDATE authmint.sessions SET revoked_at = $3, end_cause = 'password_changed'
+         WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
+    """
+
+    async def change(
+        self, account_id: str, new_hash: str, *, credentials_version: int, except_session_id: str | None, now: float
+    ) -> bool:
+        """Set a new password, and revoke all sessions of the account but `except_session_id` (None: all).
+
+        Return False, with nothing changed, if the credentials were changed since `credentials_version` was read. `now`: seconds
+        since the epoch.
+        """
+        async with self._database.transaction() as connection:
+            # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
+            values = account_id, credentials_version, new_hash, to_datetime(now)
+            if await connection.fetchval(self._CHANGE, *values) is None:
+                return False
+            await connection.execute(self._REVOKE_OTHER_SESSIONS, account_id, except_session_id, to_datetime(now))
+            return True
