@@ -146,7 +146,7 @@ class Application:
         if self._settings.docs:
             routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
         self._figures = figures or Metrics(
-            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
+            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.max_processes
         )
         self._sampler = self._make_sampler()
         keys = KeyCollector(published, self._policy, self._time)

@@ -28,11 +28,11 @@ def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
 async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     async with database_url(settings) as dsn:
         await _check_encryption_keys(settings, dsn)
-        await serve_requests(create_app(settings, dsn=dsn), listener, drain=settings.drain)
+        await serve_requests(create_app(settings, dsn=dsn), listener, drain=settings.shutdown_seconds)
 
 
 def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
-    workers = Workers(listeners, drain=settings.drain)
+    workers = Workers(listeners, drain=settings.shutdown_seconds)
     with workers.handle_signals(), _database(settings) as dsn:
 
         def make_app(current: FastAPI | None) -> FastAPI:
