@@ -68,7 +68,7 @@ def _decode(encoded: str, name: str) -> bytes:
 
 
 def check_shared_secret(text: str) -> bytes:
-    """Return the bytes of AUTHMINT_SHARED_SECRET, which resource servers have too (RFC 7518, section 3.2). Raise SettingsError."""
+    """Return the bytes of AUTHMINT_SHARED_SECRET, the key of HS256 (RFC 7518, section 3.2). Raise SettingsError."""
     secret, name, advice = text.encode(), "AUTHMINT_SHARED_SECRET", "Make one with: openssl rand -base64 32"
     if len(secret) < KEY_BYTES:
         raise SettingsError(f"{name} is wrong: it has {len(secret)} bytes, and HS256 needs at least 32. {advice}")

@@ -84,7 +84,7 @@ class _SharedServer:
         try:
             with _start_lock(self._folder):
                 try:
-                    # The request for an exclusive lock gives up the shared one, so the next release does not count this process.
+                    # The request for an exclusive lock gives up the shared one: the next release does not count this process.
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return

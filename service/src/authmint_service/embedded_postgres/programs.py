@@ -53,6 +53,7 @@ def run_as(
     *,
     needs: tuple[Path, Path],
     env: dict[str, str],
+    input_bytes: bytes = b"",
     stdout: int,
     seconds: int,
 ) -> "subprocess.CompletedProcess[bytes]":
@@ -62,7 +63,7 @@ def run_as(
     """
     try:
         return subprocess.run(
-            [*_prefix(account, needs), *command], env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=stdout,
+            [*_prefix(account, needs), *command], env=env, cwd="/", input=input_bytes, stdout=stdout,
             stderr=subprocess.STDOUT, start_new_session=True, timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

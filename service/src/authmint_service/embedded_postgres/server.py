@@ -13,7 +13,7 @@ from pathlib import Path
 from authmint_service.embedded_postgres.programs import START_SECONDS, EmbeddedPostgresError, account_for, find_programs, run_as
 
 NEWEST_VERSION = "18"
-ROLE = "authmint"
+ROLE = DATABASE = "authmint"
 STOP_SECONDS = 30
 MAX_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432")
 """The kernel limits the address of a socket."""
@@ -87,7 +87,16 @@ class Server:
         if done.returncode != 0:
             shutil.rmtree(unfinished)
             raise EmbeddedPostgresError(f"PostgreSQL's files could not be made in {self._data}: {_last_line(done.stdout)}")
+        self._create_database(unfinished)
         unfinished.rename(self._data)
+
+    def _create_database(self, cluster: Path) -> None:
+        """Create the database in a cluster whose server does not run."""
+        statement = f"CREATE DATABASE {DATABASE};\n".encode()
+        done = self._run("postgres", "--single", "-D", str(cluster), "postgres", input_bytes=statement)
+        if done.returncode != 0:
+            shutil.rmtree(cluster)
+            raise EmbeddedPostgresError(f"PostgreSQL could not create a database: {_last_line(done.stdout)}")
 
     def _start(self) -> str:
         """Start the server and wait until it is ready. Return the last line of its log since then."""
@@ -101,7 +110,12 @@ class Server:
             return _last_line(log.read())
 
     def _run(
-        self, name: str, *arguments: str, seconds: int = START_SECONDS + 10, output: int = subprocess.PIPE
+        self,
+        name: str,
+        *arguments: str,
+        seconds: int = START_SECONDS + 10,
+        input_bytes: bytes = b"",
+        output: int = subprocess.PIPE,
     ) -> "subprocess.CompletedProcess[bytes]":
         """Run one of PostgreSQL's programs in its own session, so that Ctrl-C does not reach it, and in a fixed environment."""
         return run_as(
@@ -109,6 +123,7 @@ class Server:
             [str(self._binaries / name), *arguments],
             needs=(self._binaries / "postgres", self._data),
             env={"PGDATA": str(self._data), "LC_ALL": "C", "PATH": os.defpath},
+            input_bytes=input_bytes,
             stdout=output,
             seconds=seconds,
         )
@@ -159,7 +174,7 @@ class Server:
 
 
 def _dsn(postmaster: _Postmaster) -> str:
-    return f"postgresql://{ROLE}@/postgres?host={postmaster.socket_folder}"
+    return f"postgresql://{ROLE}@/{DATABASE}?host={postmaster.socket_folder}"
 
 
 def _read_postmaster(data: Path) -> _Postmaster | None:
@@ -174,7 +189,7 @@ def _read_postmaster(data: Path) -> _Postmaster | None:
 
 
 def _is_alive(pid: int, data: Path) -> bool:
-    """Return whether `pid` is a PostgreSQL of this data folder: its working directory. The id alone may be another program's."""
+    """Return whether `pid` is a PostgreSQL of this data folder: its working directory. The id may be another program's."""
     try:
         return Path(f"/proc/{pid}/cwd").samefile(data)
     except PermissionError:
