@@ -1,10 +1,17 @@
-"""How long it takes from starting the process to the first token, with an embedded PostgreSQL that has been set up before."""
+"""How long a start takes: of the service until its first token, and of a command.
+
+`python -m benchmarks.start` prints the second alone.
+"""
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 from authmint_service.clients import Client, ClientStore
 from authmint_service.clients.client import new_client_secret, secret_hash
@@ -15,10 +22,15 @@ from tests.e2e.conftest import environment, fetch, free_ports, running
 from tests.faults.servers import SERVE
 
 TIMES = 5
+PAIRS = 10
+MAX_COMMAND_RATIO = 1.3
+"""The limit of `command_start_ratio`."""
+NEEDED_IMPORTS = "import typer, pydantic_settings, asyncpg"
+COMMAND_IMPORTS = "from authmint_service.cli import main; main(['accounts', 'list', '--json'])"
 
 
 async def add_machine(dsn: str) -> str:
-    """A client `machine` for client_credentials, and its secret."""
+    """Add a client `machine` for client_credentials, and return its secret."""
     secret, database = new_client_secret(), Database(size=1)
     client = Client(
         client_id="machine", name="machine", confidential=True, grants=frozenset({"client_credentials"}),
@@ -37,7 +49,7 @@ async def _set_up(data: Path) -> str:
 
 
 def seconds_to_first_token(folder: Path) -> float:
-    """The median of some starts, the first of which makes the signing key and does not count."""
+    """Return the median of several starts. The first makes the signing key, and does not count."""
     folder.mkdir()
     secret, (port,) = asyncio.run(_set_up(folder / "data")), free_ports(1)
     env = environment(
@@ -59,3 +71,27 @@ def _start(folder: Path, env: dict[str, str], port: int, secret: str) -> float:
                 if status == 200 and json.loads(text)["access_token"]:
                     return time.perf_counter() - started
             time.sleep(0.01)
+
+
+def command_start_ratio() -> float:
+    """Return the CPU time of a start of `accounts list`, divided by that of the three imports that every command needs.
+
+    The command is stopped by a setting that is wrong, after all imports and before the database. The two are started in turns.
+    The result is the median of the ratios of the pairs.
+    """
+    env = environment(AUTHMINT_PORT="none")
+    _cpu_seconds(NEEDED_IMPORTS, env), _cpu_seconds(COMMAND_IMPORTS, env)  # compile what is not compiled yet
+    return median(_cpu_seconds(COMMAND_IMPORTS, env) / _cpu_seconds(NEEDED_IMPORTS, env) for _ in range(PAIRS))
+
+
+def _cpu_seconds(program: str, env: dict[str, str]) -> float:
+    """Return the user and system time of a Python process."""
+    process = subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    ratio = command_start_ratio()
+    print(f"CPU of a command's start, divided by that of the imports it needs: {ratio:.2f} (at most {MAX_COMMAND_RATIO})")

@@ -19,7 +19,7 @@ import pytest
 from authmint.jose import SigningKey, decode_base64url
 from tests.e2e.conftest import Running, fetch, free_ports, running
 from tests.e2e.test_commands import COMMAND, Commands
-from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
+from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 from tests.service.conftest import dsn_of as database_on
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("keys")]
@@ -34,7 +34,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Commands,
     commands = Commands(tmp_path_factory.mktemp("keys"))
     holder = hold(commands.folder / "data")
     yield commands, dsn_of(holder)
-    let_go(holder)
+    release(holder)
 
 
 @pytest.fixture

@@ -71,10 +71,12 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the token service until Ctrl-C or SIGTERM."""
+    settings = load_settings() if workers is None else load_settings(workers=workers)
+
+    # After the settings: a wrong one stops the start before FastAPI is imported.
     from authmint_service import serving
     from authmint_service.logs import configure_logging
 
-    settings = load_settings() if workers is None else load_settings(workers=workers)
     configure_logging(settings.log_level, settings.log_format)
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in _listen(settings)]
