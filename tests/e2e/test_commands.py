@@ -1,7 +1,7 @@
 """The command `authmint-service`, as a person or a program uses it.
 
-Commands run in this process, through `main`, because the start of a process costs more than the command. A process is started for
-`serve`, and for what only a process shows: the exit code in the shell, and which modules are imported.
+Commands run in this process, through `main`, because the start of a process costs more than the command. A process is
+started for `serve`, and for what only a process shows: the exit code in the shell, and which modules are imported.
 """
 
 import io
