@@ -132,7 +132,7 @@ def test_every_setting_is_frozen_has_a_description_and_is_in_one_group_alone() -
         assert field.description, name
         assert field.description.endswith((".", "…")), name
     with pytest.raises(ValidationError, match="frozen"):
-        load().port = 1  # type: ignore[misc]  # the settings are frozen, and that is what is tested
+        load().port = 1
 
 
 def test_the_algorithms_are_those_of_the_library() -> None:

@@ -94,13 +94,15 @@ _MODULES = {
 """The module of each public name. A test compares it with `__all__` and with the imports above."""
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # A type checker that saw this function would accept every name.
+
+    def __getattr__(name: str) -> object:
+        """Import a public name (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

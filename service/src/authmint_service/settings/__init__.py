@@ -88,7 +88,7 @@ S = TypeVar("S", bound=SettingsGroup)
 
 def _load(kind: type[S], overrides: Mapping[str, object]) -> S:
     try:
-        return kind(**overrides)  # type: ignore[arg-type]  # pydantic checks the values
+        return kind(**overrides)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
     except UnicodeDecodeError as error:
