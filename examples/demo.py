@@ -47,7 +47,7 @@ class Demo:
         self._page_client = f"demo-page-{spa_port}"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._shared = [
-            "--audience=orders", f"--audience={self._issuer}", "--scope=orders:read", "--scope=orders:write",
+            "--resource=orders", f"--resource={self._issuer}", "--scope=orders:read", "--scope=orders:write",
         ]  # fmt: skip
         self._environment = {
             **os.environ,
@@ -149,7 +149,7 @@ class Demo:
         )  # fmt: skip
         self._command(
             ["clients", "add", values["ORDERS_CLIENT_ID"], "--confidential", "--name=Orders", "--secret-stdin",
-             "--audience=billing", "--scope=billing:write"],
+             "--resource=billing", "--scope=billing:write"],
             values["ORDERS_CLIENT_SECRET"],
         )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)

@@ -1,6 +1,6 @@
-"""Writes constraints.txt: every package of both distributions and of the tests, with its hashes, for each supported Python.
+"""`make lock`: write constraints.txt, with every package of both distributions and of the tests, and its hashes.
 
-Run through `make lock` when a dependency in a pyproject.toml changes.
+It holds for each supported Python. Run it when a dependency in a pyproject.toml changes.
 """
 
 import subprocess
@@ -16,25 +16,25 @@ HEADER = """\
 
 
 def requirements() -> list[str]:
-    """The requirements of both distributions, their extras and the development groups."""
+    """Return the requirements of both distributions, of their extras and of the development groups."""
     service = tomllib.loads((ROOT / "pyproject.toml").read_text())
     library = tomllib.loads((ROOT / "authmint" / "pyproject.toml").read_text())
-    wanted = [*library["project"]["dependencies"], *service["project"]["dependencies"]]
+    found = [*library["project"]["dependencies"], *service["project"]["dependencies"]]
     for project in (library, service):
         for extra in project["project"].get("optional-dependencies", {}).values():
-            wanted.extend(extra)
+            found.extend(extra)
     for group in service["dependency-groups"].values():
-        wanted.extend(group)
-    return [line for line in wanted if not line.startswith("authmint==")]
+        found.extend(group)
+    return [line for line in found if not line.startswith("authmint==")]
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        wanted = Path(folder) / "requirements.in"
-        wanted.write_text("\n".join(requirements()) + "\n")
+        unpinned = Path(folder) / "requirements.in"
+        unpinned.write_text("\n".join(requirements()) + "\n")
         command = [
             sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
-            "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", str(wanted),
+            "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", str(unpinned),
             *sys.argv[1:],
         ]  # fmt: skip
         pinned = subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -1,6 +1,6 @@
-"""Prints the part of constraints.txt that some distributions need, with hashes, as this environment has them installed.
+"""Print the part of constraints.txt that some distributions need, with hashes, as they are installed here.
 
-Usage: python tools/requirements.py authmint-service. For installations that want nothing of the tests, such as images.
+Usage: python tools/requirements.py authmint-service. It is for installations without the tests, such as images.
 """
 
 import re
@@ -16,7 +16,7 @@ OURS = {"authmint", "authmint-service"}
 
 
 def closure(names: list[str]) -> set[str]:
-    """The names of distributions and of everything they need here."""
+    """Return the names of distributions and of everything that they need here."""
     seen: set[tuple[str, str]] = set()
     pending = [(canonicalize_name(name), "") for name in names]
     while pending:
@@ -32,7 +32,7 @@ def closure(names: list[str]) -> set[str]:
 
 
 def pinned(names: set[str]) -> str:
-    """The entries of constraints.txt for these names."""
+    """Return the entries of constraints.txt for these names."""
     entries = re.split(r"\n(?=[a-z0-9])", CONSTRAINTS.read_text())
     chosen = [entry for entry in entries if canonicalize_name(re.split(r"[=\s]", entry)[0]) in names]
     return "\n".join(chosen) + "\n"

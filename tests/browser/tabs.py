@@ -117,7 +117,7 @@ class House:
         self._command("accounts", "add", USERNAME, "--password-stdin", echo=PASSWORD)
         self._command(
             "clients", "add", CLIENT_ID, "--public", "--refresh-cookie", f"--origin={self.page.rstrip('/')}",
-            "--audience=orders", f"--audience={self.issuer}", "--scope=orders:read", "--scope=orders:write",
+            "--resource=orders", f"--resource={self.issuer}", "--scope=orders:read", "--scope=orders:write",
         )  # fmt: skip
         orders = (
             str(BIN / "uvicorn"), "--app-dir", "examples/orders", "orders.app:app", "--port", self._env["ORDERS_PORT"],

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
-from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
+from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 from tests.service.test_settings import GOOD
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(420), pytest.mark.xdist_group("containers")]
@@ -135,7 +135,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     holder = hold(tmp_path_factory.mktemp("database") / "data")
     yield dsn_of(holder)
-    let_go(holder)
+    release(holder)
 
 
 def packages(image: Image, name: str) -> set[str]:

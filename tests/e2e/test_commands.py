@@ -1,15 +1,23 @@
-"""The command `authmint-service`, as a person or a program would use it."""
+"""The command `authmint-service`, as a person or a program uses it.
 
+Commands run in this process, through `main`, because the start of a process costs more than the command. A process is
+started for `serve`, and for what only a process shows: the exit code in the shell, and which modules are imported.
+"""
+
+import io
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from authmint_service.cli import main
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
@@ -32,6 +40,24 @@ class Commands:
         )
 
     def run(self, *arguments: str, stdin: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in this process. `serve` gets a process, because it forks and sets signal handlers and the log."""
+        if arguments[0] == "serve":
+            return self.run_process(*arguments, stdin=stdin, **env)
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (self.env | env).items():
+                if os.environ.get(name) != value:
+                    patch.setenv(name, value)
+            patch.chdir(self.folder)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            with pytest.raises(SystemExit) as exited:
+                main(arguments)
+        return subprocess.CompletedProcess(arguments, int(exited.value.code or 0), out.getvalue(), err.getvalue())
+
+    def run_process(self, *arguments: str, stdin: str = "", **env: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command in a process of its own."""
         done = subprocess.run(
             [COMMAND, *arguments],
             input=stdin,
@@ -48,27 +74,68 @@ class Commands:
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """With somebody else on the server, so that each command does not start it anew."""
-    from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
+    """Another process holds the server, so that each command does not start it anew."""
+    from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 
     found = Commands(tmp_path_factory.mktemp("commands"))
     holder = hold(found.folder / "data")
     dsn_of(holder)
     yield found
-    let_go(holder)
+    release(holder)
 
 
-def test_a_user_is_added_listed_and_not_added_twice(commands: Commands) -> None:
+def test_an_account_is_added_listed_and_not_added_twice(commands: Commands) -> None:
     added = commands.run("accounts", "add", "Alice", "--json")
     assert 0 == added.returncode, added.stderr
-    said = json.loads(added.stdout)
-    assert {"username", "id", "password"} == set(said)
-    assert "alice" == said["username"]
-    assert said["password"] not in commands.run("accounts", "list").stdout
+    account = json.loads(added.stdout)
+    assert {"username", "id", "password"} == set(account)
+    assert "alice" == account["username"]
+    assert account["password"] not in commands.run("accounts", "list").stdout
     (listed,) = (one for one in json.loads(commands.run("accounts", "list", "--json").stdout) if one["username"] == "alice")
-    assert {"username": "alice", "id": said["id"], "state": "active"} == listed
+    assert {"username": "alice", "id": account["id"], "state": "active"} == listed
     again = commands.run("accounts", "add", "ALICE")
     assert (3, "An account alice exists already.\n") == (again.returncode, again.stderr)
+
+
+def test_a_process_returns_the_exit_code_to_the_shell(commands: Commands) -> None:
+    assert 0 == commands.run_process("accounts", "add", "walter").returncode
+    again = commands.run_process("accounts", "add", "walter")
+    assert (3, 1) == (again.returncode, len(again.stderr.splitlines()))
+
+
+def test_the_version_is_printed(commands: Commands) -> None:
+    done = commands.run("--version")
+    assert (0, f"authmint-service {version('authmint-service')}\n") == (done.returncode, done.stdout)
+
+
+IMPORTS = """
+import sys
+from authmint_service.cli import main
+
+for line in sys.argv[1:]:
+    try:
+        main(line.split())
+    except SystemExit as done:
+        assert not done.code, line
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+def test_a_command_imports_only_what_it_needs(commands: Commands) -> None:
+    """All commands run one after another in one process, so the modules of the last are those of all."""
+    lines = [
+        "accounts list --json", "clients list --json", "tokens revoke --all", "accounts add xenia",
+        "accounts set-password xenia", "sessions list xenia", "sessions prune", "keys list --json", "keys rotate",
+    ]  # fmt: skip
+    assert 0 == commands.run("accounts", "list").returncode  # the database is migrated before
+    command = [sys.executable, "-c", IMPORTS, *lines]
+    done = subprocess.run(command, cwd=commands.folder, env=commands.env, capture_output=True, text=True, check=False)
+    assert 0 == done.returncode, done.stderr
+    imported = [set(line.split()) for line in done.stderr.splitlines()]
+    assert len(lines) == len(imported)
+    assert not {"fastapi", "starlette", "uvicorn", "httpx2", "alembic", "sqlalchemy"} & imported[-1]
+    for modules in imported[:3]:
+        assert not {"jose", "cryptography", "passlib", "zxcvbn", "rich", "structlog"} & modules
 
 
 def test_a_password_from_standard_input_is_not_shown_and_is_held_to_the_rules(commands: Commands) -> None:
@@ -84,7 +151,7 @@ def test_a_password_from_standard_input_is_not_shown_and_is_held_to_the_rules(co
 
 def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
     added = json.loads(
-        commands.run("clients", "add", "robot", "--confidential", "--scope", "a", "--audience", "x", "--json").stdout
+        commands.run("clients", "add", "robot", "--confidential", "--scope", "a", "--resource", "x", "--json").stdout
     )
     assert added["client_secret"].startswith("amcs_")
     listed = commands.run("clients", "list", "--json").stdout
@@ -102,14 +169,14 @@ def test_a_clients_secret_is_shown_once(commands: Commands) -> None:
         ("clients", "add", "x"), ("clients", "add", "x y", "--public"),
         ("clients", "add", "x", "--public", "--grant", "implicit"), ("clients", "add", "x", "--public", "--scope", "a b"),
         ("clients", "add", "x", "--public", "--grant", "client_credentials"),
-        ("clients", "add", "x", "--public", "--default-audience", "other", "--audience", "one"), ("accounts", "add", "a b"),
+        ("clients", "add", "x", "--public", "--default-resource", "other", "--resource", "one"), ("accounts", "add", "a b"),
         ("accounts", "add", ""), ("clients", "add", "x", "--public", "--secret-stdin"), ("accounts", "add"), ("nonsense",),
         ("clients", "add", "x", "--confidential", "--secret-stdin"), ("clients", "add", "x", "--public", "--refresh-cookie"),
         ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.example.com/"),
         ("clients", "add", "x", "--public", "--refresh-cookie", "--origin", "https://app.another-site.example"),
     ],
 )  # fmt: skip
-def test_wrong_usage_is_told_apart_by_its_exit_code(commands: Commands, arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_has_an_exit_code_of_its_own(commands: Commands, arguments: tuple[str, ...]) -> None:
     done = commands.run(*arguments)
     assert 2 == done.returncode
     assert done.stderr
@@ -146,14 +213,14 @@ def test_a_taken_port_is_a_sentence(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_answers_and_ends_cleanly_when_told_to(commands: Commands, tmp_path: Path, number: int) -> None:
+def test_serve_responds_and_stops_cleanly_on_a_signal(commands: Commands, tmp_path: Path, number: int) -> None:
     with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
         process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
         assert 0 == process.stop(number)
         assert "Traceback" not in process.said
 
 
-def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: Commands, tmp_path: Path) -> None:
+def test_an_operator_revokes_sessions_and_changes_passwords(commands: Commands, tmp_path: Path) -> None:
     site = f"http://127.0.0.1:{commands.port}"
     for arguments in (("clients", "add", "spa", "--public"), ("accounts", "add", "dora", "--password-stdin")):
         assert 0 == commands.run(*arguments, stdin=f"{PASSWORD}\n").returncode
@@ -181,7 +248,7 @@ def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: 
         changed = commands.run("accounts", "set-password", "dora")
         assert 0 == changed.returncode, changed.stderr
         new = changed.stdout.splitlines()[-1].removeprefix("Password, shown this once: ")
-        assert "dora is signed in nowhere.\n" == commands.run("sessions", "list", "dora").stdout
+        assert "dora is not signed in.\n" == commands.run("sessions", "list", "dora").stdout
         assert [400, 200] == [sign_in()[0], sign_in(new)[0]]
         assert 0 == commands.run("accounts", "disable", "dora").returncode
         assert 400 == sign_in(new)[0]
@@ -197,7 +264,7 @@ def test_whoever_runs_the_service_ends_sessions_and_changes_passwords(commands: 
             assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no account nobody."))
 
 
-def test_whoever_runs_the_service_disables_a_client_and_revokes_everyones_tokens(commands: Commands) -> None:
+def test_an_operator_disables_a_client_and_revokes_all_tokens(commands: Commands) -> None:
     assert 0 == commands.run("clients", "add", "worker", "--confidential").returncode
     for arguments, enabled in ((("clients", "disable"), False), (("clients", "enable"), True)):
         assert 0 == commands.run(*arguments, "worker").returncode
@@ -205,9 +272,9 @@ def test_whoever_runs_the_service_disables_a_client_and_revokes_everyones_tokens
         assert [enabled] == [client["enabled"] for client in listed if client["client_id"] == "worker"]
         refused = commands.run(*arguments, "nobody")
         assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no client nobody."))
-    assert 0 == commands.run("tokens", "revoke", "--everyone").returncode
+    assert 0 == commands.run("tokens", "revoke", "--all").returncode
     refused = commands.run("tokens", "revoke")
-    assert (2, True) == (refused.returncode, refused.stderr.startswith("Say whose: --everyone."))
+    assert (2, True) == (refused.returncode, refused.stderr.startswith("Name the tokens: --all."))
 
 
 def test_a_client_has_lifetimes_of_its_own_and_senseless_ones_are_refused(commands: Commands) -> None:
@@ -244,6 +311,6 @@ def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: P
 
 
 def test_help_lists_the_commands(commands: Commands) -> None:
-    said = commands.run("--help").stdout
-    for name in ("serve", "migrate", "users", "clients", "sessions", "tokens"):
-        assert name in said
+    printed = commands.run("--help").stdout
+    for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys"):
+        assert name in printed

@@ -1,4 +1,4 @@
-"""What the documentation says to type is typed, and what it says will come comes. `…` in an output stands for anything."""
+"""Run the commands of the documentation, and compare their output with the documented one. `…` stands for any text."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Demo:
-    """The demo, in a folder where its files are where the README says."""
+    """The demo, in a folder where its files have the paths that the README names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -63,26 +63,26 @@ def blocks(document: str, language: str) -> list[str]:
     return [text for name, text in BLOCK.findall((ROOT / document).read_text()) if name == language]
 
 
-def test_the_readmes_tour_says_what_really_comes(demo: Demo) -> None:
+def test_the_output_in_the_readmes_tour_is_the_real_one(demo: Demo) -> None:
     commands, outputs = blocks("README.md", "sh"), blocks("README.md", "text")
     assert len(commands) == len(outputs) >= 4
     script = "\necho --next--\n".join(demo.localize(command) for command in commands)
     done = subprocess.run(["bash", "-ec", script], cwd=demo.folder, capture_output=True, text=True, timeout=60, check=False)
     assert 0 == done.returncode, done.stderr
-    said = done.stdout.split("--next--\n")
-    for expected, came in zip(outputs, said, strict=True):
+    printed = done.stdout.split("--next--\n")
+    for expected, actual in zip(outputs, printed, strict=True):
         pattern = ".*".join(re.escape(part) for part in expected.strip().split("…"))
-        assert re.fullmatch(pattern, came.strip()), came
+        assert re.fullmatch(pattern, actual.strip()), actual
 
 
 @pytest.mark.parametrize(("document", "path"), [("README.md", "/hello"), ("authmint/README.md", "/orders")])
-def test_the_services_in_the_documentation_let_the_right_people_in(demo: Demo, document: str, path: str) -> None:
+def test_the_services_in_the_documentation_accept_a_token_and_refuse_its_absence(demo: Demo, document: str, path: str) -> None:
     (code,) = blocks(document, "python")
     names: dict[str, Any] = {}
     exec(compile(demo.localize(code), document, "exec"), names)
     token = demo.tokens()["access_token"]
 
-    async def ask() -> list[int]:
+    async def statuses() -> list[int]:
         app = names["app"]
         async with (
             app.router.lifespan_context(app),
@@ -91,10 +91,10 @@ def test_the_services_in_the_documentation_let_the_right_people_in(demo: Demo, d
             bearer = {"Authorization": f"Bearer {token}"}
             return [(await http.get(path)).status_code, (await http.get(path, headers=bearer)).status_code]
 
-    assert [401, 200] == asyncio.run(ask())
+    assert [401, 200] == asyncio.run(statuses())
 
 
-def test_links_inside_the_repository_lead_somewhere() -> None:
+def test_links_inside_the_repository_have_a_target() -> None:
     for document in (
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
@@ -105,7 +105,7 @@ def test_links_inside_the_repository_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-def test_the_makefile_has_the_doors_that_the_documentation_names() -> None:
-    doors = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+def test_the_makefile_has_the_targets_that_the_documentation_names() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for document in (*ROOT.glob("*.md"),):
-        assert set(re.findall(r"`make ([a-z]+)", document.read_text())) <= doors, document.name
+        assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= targets, document.name

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: shared, left last, found again, and at home in awkward folders."""
+"""The embedded PostgreSQL: shared by processes, stopped by the last, found after a crash, and in folders with awkward names."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ async def ask(dsn: str, statement: str) -> object:
 
 
 def hold(folder: Path) -> "subprocess.Popen[str]":
-    """Another process that uses the server of a folder until its input is closed."""
+    """Start a process that holds the server of a folder until its input is closed."""
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)],
         stdin=subprocess.PIPE,
@@ -52,7 +52,7 @@ def dsn_of(process: "subprocess.Popen[str]") -> str:
     return process.stdout.readline().strip()
 
 
-def let_go(process: "subprocess.Popen[str]") -> None:
+def release(process: "subprocess.Popen[str]") -> None:
     process.communicate(timeout=60)
 
 
@@ -64,38 +64,39 @@ def is_running(folder: Path) -> bool:
     return Path(f"/proc/{pid}/cwd").exists()
 
 
-async def test_it_keeps_its_data_listens_to_its_owner_alone_and_is_gone_afterwards(tmp_path: Path) -> None:
+async def test_it_keeps_its_data_listens_to_its_owner_alone_and_is_stopped_afterwards(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with embedded_postgres(folder) as dsn:
         await ask(dsn, "CREATE TABLE kept (value text)")
-        await ask(dsn, "INSERT INTO kept VALUES ('here')")
+        await ask(dsn, "INSERT INTO kept VALUES ('value')")
+        assert ("authmint", "authmint") == (await ask(dsn, "SELECT current_user"), await ask(dsn, "SELECT current_database()"))
         assert "" == await ask(dsn, "SHOW listen_addresses")
         assert "on" == await ask(dsn, "SHOW fsync")
         assert 0o700 == (folder / "postgres.socket").stat().st_mode & 0o777
         assert 0o700 == (folder / "postgres").stat().st_mode & 0o777
     assert not is_running(folder)
     async with embedded_postgres(folder) as dsn:
-        assert "here" == await ask(dsn, "SELECT value FROM kept")
+        assert "value" == await ask(dsn, "SELECT value FROM kept")
 
 
-async def test_several_processes_share_one_server_and_the_last_to_leave_stops_it(tmp_path: Path) -> None:
+async def test_several_processes_share_one_server_and_the_last_to_release_it_stops_it(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     holders = [hold(folder) for _ in range(4)]
     assert 1 == len({dsn_of(holder) for holder in holders})
     for holder in holders[:-1]:
-        let_go(holder)
+        release(holder)
         assert is_running(folder)
-    let_go(holders[-1])
+    release(holders[-1])
     assert not is_running(folder)
 
 
-async def test_after_a_user_was_killed_the_next_finds_the_server_and_stops_it(tmp_path: Path) -> None:
+async def test_after_a_process_was_killed_the_next_finds_the_server_and_stops_it(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     holder = hold(folder)
     dsn = dsn_of(holder)
     await ask(dsn, "CREATE TABLE kept ()")
     holder.kill()
-    let_go(holder)
+    release(holder)
     assert is_running(folder)
     async with embedded_postgres(folder) as again:
         assert dsn == again
@@ -109,21 +110,21 @@ async def test_after_the_server_was_killed_the_next_start_recovers(tmp_path: Pat
     dsn = dsn_of(holder)
     await ask(dsn, "CREATE TABLE kept ()")
     pid = int((folder / "postgres" / "postmaster.pid").read_text().split()[0])
-    # Ours: it works in the folder that this test has made.
+    # It is the server of this test: its working directory is the folder that the test has made.
     assert Path(f"/proc/{pid}/cwd").samefile(folder / "postgres")
     os.kill(pid, signal.SIGKILL)
-    let_go(holder)
+    release(holder)
     async with embedded_postgres(folder) as again:
         assert 0 == await ask(again, "SELECT count(*) FROM kept")
 
 
-async def test_a_pid_file_that_names_a_stranger_does_not_keep_it_from_starting(tmp_path: Path) -> None:
+async def test_a_pid_file_that_names_another_program_does_not_keep_it_from_starting(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with embedded_postgres(folder):
         lines = (folder / "postgres" / "postmaster.pid").read_text().splitlines()
-    stranger = folder / "postgres" / "postmaster.pid"
-    stranger.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
-    os.chown(stranger, (folder / "postgres").stat().st_uid, -1)
+    pid_file = folder / "postgres" / "postmaster.pid"
+    pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
+    os.chown(pid_file, (folder / "postgres").stat().st_uid, -1)
     async with embedded_postgres(folder) as dsn:
         assert 1 == await ask(dsn, "SELECT 1")
 
@@ -141,7 +142,7 @@ async def test_it_works_below_a_folder_that_only_root_may_enter(tmp_path: Path) 
     assert 0o700 == (tmp_path / "closed").stat().st_mode & 0o777
 
 
-async def test_a_caller_that_gives_up_while_it_starts_leaves_no_server_behind(tmp_path: Path) -> None:
+async def test_a_caller_that_is_cancelled_during_the_start_leaves_no_server_running(tmp_path: Path) -> None:
     folder = tmp_path / "data"
 
     async def use() -> None:

@@ -33,7 +33,7 @@ def served(folder: Path) -> Iterator[tuple[int, Known]]:
     env = commands.env | {"AUTHMINT_LOG_LEVEL": "WARNING", "AUTHMINT_REFRESH_TOKEN_KEYS": keys}
     with running(COMMAND, "serve", cwd=folder, env=env, output=folder / "said") as process:
         process.wait_for(f"{site}/readyz")
-        robot = ("clients", "add", "robot", "--confidential", "--scope", "orders:read", "--audience", "orders", "--json")
+        robot = ("clients", "add", "robot", "--confidential", "--scope", "orders:read", "--resource", "orders", "--json")
         spa, person = ("clients", "add", "spa", "--public"), ("accounts", "add", "eve", "--password-stdin")
         done = [commands.run(*arguments, stdin=f"{PASSWORD}\n") for arguments in (robot, spa, person)]
         assert [0, 0, 0] == [one.returncode for one in done], done

@@ -1,4 +1,4 @@
-"""Signing keys, as whoever runs the service sees them: commands, a start with the wrong secret, and many processes at once."""
+"""Signing keys, as an operator sees them: commands, a start with the wrong secret, and many processes at once."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ import pytest
 from authmint.jose import SigningKey, decode_base64url
 from tests.e2e.conftest import Running, fetch, free_ports, running
 from tests.e2e.test_commands import COMMAND, Commands
-from tests.e2e.test_embedded_postgres import dsn_of, hold, let_go
+from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 from tests.service.conftest import dsn_of as database_on
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("keys")]
@@ -30,16 +30,16 @@ PROCESSES = 8
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Commands, str]]:
-    """Commands, and the address of the PostgreSQL that they use."""
+    """Return commands, and the DSN of the PostgreSQL that they use."""
     commands = Commands(tmp_path_factory.mktemp("keys"))
     holder = hold(commands.folder / "data")
     yield commands, dsn_of(holder)
-    let_go(holder)
+    release(holder)
 
 
 @pytest.fixture
 def commands(server: tuple[Commands, str]) -> Commands:
-    """On a database of the test's own, without keys."""
+    """Return commands on a database of the test's own, without keys."""
     shared, dsn = server
     mine = Commands(shared.folder)
     mine.env = shared.env | {"AUTHMINT_DATABASE_URL": new_database(dsn), "AUTHMINT_PORT": str(mine.port)}
@@ -77,7 +77,7 @@ def token(site: str, secret: str) -> str:
     return str(json.loads(body)["access_token"])
 
 
-def add_robot(commands: Commands) -> str:
+def add_service(commands: Commands) -> str:
     done = commands.run("clients", "add", "robot", "--confidential", "--json")
     assert 0 == done.returncode, done.stderr
     return str(json.loads(done.stdout)["client_secret"])
@@ -100,7 +100,7 @@ def test_keys_are_rotated_revoked_and_replaced_by_commands_while_a_service_follo
     site = commands.env["AUTHMINT_ISSUER"]
     with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as service:
         service.wait_for(f"{site}/readyz")
-        secret = add_robot(commands)
+        secret = add_service(commands)
         (first,) = listed(commands)
         assert ("active", "ES256", 1) == (first["state"], first["alg"], first["encryption_key_id"])
         old = token(site, secret)
@@ -123,7 +123,7 @@ def test_keys_are_rotated_revoked_and_replaced_by_commands_while_a_service_follo
         third = listed(commands)[0]
         assert ["active", "revoked", "revoked"] == [key["state"] for key in listed(commands)]
         wait_for_keys(site, {third["kid"]})
-        # Services that follow hear that no token from before is good, whichever key they still believe in.
+        # The revocation list names all tokens from before, for services that still trust the old key.
         assert json.loads(decode_base64url(fetch(f"{site}/revocation-list")[1].split(".")[1]))["everyone"] > 0
         message = explained(site, old)["signature"]
         assert message.startswith(f"The issuer's key {first['kid']} was revoked on 20")
@@ -168,7 +168,7 @@ def test_the_encryption_key_is_rotated_by_naming_two_and_dropping_the_old_one(co
     assert 2 == commands.run("keys", "reencrypt", AUTHMINT_KEY_ENCRYPTION_KEYS=f"3:{old[2:]}").returncode
 
 
-def test_a_service_without_the_right_encryption_key_does_not_start_and_says_which_it_needs(commands: Commands) -> None:
+def test_a_service_without_the_right_encryption_key_does_not_start_and_names_the_one_it_needs(commands: Commands) -> None:
     right, wrong = (f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
     assert 0 == commands.run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=right).returncode
     for given, words in (
@@ -180,7 +180,7 @@ def test_a_service_without_the_right_encryption_key_does_not_start_and_says_whic
         assert words in done.stderr
 
 
-def test_with_a_shared_secret_there_are_no_keys_to_command(commands: Commands) -> None:
+def test_with_a_shared_secret_the_key_commands_are_refused(commands: Commands) -> None:
     shared = {"AUTHMINT_SIGNING_ALGORITHM": "HS256", "AUTHMINT_SHARED_SECRET": secrets.token_urlsafe(32)}
     done = commands.run("keys", "list", **shared)
     assert (2, True) == (done.returncode, "HS256" in done.stderr)
@@ -188,7 +188,7 @@ def test_with_a_shared_secret_there_are_no_keys_to_command(commands: Commands) -
 
 
 def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[str]:
-    """So many processes on one empty database."""
+    """Start `PROCESSES` servers on one empty database, and return their URLs."""
     ports = free_ports(PROCESSES)
     sites = [f"http://127.0.0.1:{port}" for port in ports]
     known = commands.env | {"AUTHMINT_ISSUER": sites[0], "AUTHMINT_LOG_LEVEL": "WARNING", "AUTHMINT_DATABASE_POOL_SIZE": "2"}
@@ -203,10 +203,10 @@ def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[s
 
 
 def agree(commands: Commands, folder: Path) -> int:
-    """Checks that they have one key, and that each believes the tokens of all: how many that were."""
+    """Check that servers have one key, and that each accepts the tokens of all. Return the number of tokens verified."""
     with ExitStack() as stack, ThreadPoolExecutor(PROCESSES) as pool:
         sites = start_together(stack, commands, folder)
-        secret = add_robot(commands)
+        secret = add_service(commands)
         kids = list(pool.map(lambda site: tuple(published(site)), sites))
         assert (1, 1) == (len(set(kids)), len(kids[0]))
         assert ["active"] == [key["state"] for key in listed(commands)]
@@ -221,7 +221,9 @@ def agree(commands: Commands, folder: Path) -> int:
     return len(pairs)
 
 
-def test_eight_processes_on_an_empty_store_have_one_key_and_believe_each_other(commands: Commands, tmp_path: Path) -> None:
+def test_eight_processes_on_an_empty_store_have_one_key_and_accept_each_others_tokens(
+    commands: Commands, tmp_path: Path
+) -> None:
     verified = agree(commands, tmp_path)
     sys.stdout.write(json.dumps({"processes": PROCESSES, "times": 1, "keys": 1, "verified": verified}) + "\n")
 

@@ -1,4 +1,4 @@
-"""`make run` in a fresh clone with an empty home folder: the main job from end to end, and what goes wrong in one sentence."""
+"""`make run` in a fresh clone with an empty home folder: the main flow from end to end, and failures in one sentence."""
 
 import json
 import os
@@ -18,19 +18,19 @@ from tests.e2e.conftest import ROOT, Running, environment, fetch, free_ports, ru
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600), pytest.mark.xdist_group("make run")]
 
 
-class House:
-    """A clone, and what `make run` needs to be alone in it."""
+class Clone:
+    """A fresh clone, with an empty home folder and its own ports for `make run`."""
 
     def __init__(self, folder: Path) -> None:
-        self.clone, self.home = folder / "clone", folder / "home"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.clone)], check=True, timeout=60)
+        self.folder, self.home = folder / "clone", folder / "home"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(self.folder)], check=True, timeout=60)
         self.home.mkdir()
         self.port, self.orders_port, self.billing_port, self.spa_port = free_ports(4)
         self.output = folder / "said"
         cache = subprocess.run(
             [sys.executable, "-m", "pip", "cache", "dir"], capture_output=True, text=True, check=False
         ).stdout
-        # Nothing of this machine is used but the interpreter that runs this, and pip's downloads, to be fair to the index.
+        # Of this computer only the interpreter that runs the tests is used, and pip's cache, to spare the package index.
         self.env = environment(
             HOME=str(self.home), PYTHON=sys.executable, AUTHMINT_PORT=str(self.port), ORDERS_PORT=str(self.orders_port),
             BILLING_PORT=str(self.billing_port), SPA_PORT=str(self.spa_port),
@@ -53,7 +53,7 @@ class House:
 
     @property
     def credentials(self) -> dict[str, str]:
-        return dict(line.split("=", 1) for line in (self.clone / ".authmint/demo.env").read_text().splitlines())
+        return dict(line.split("=", 1) for line in (self.folder / ".authmint/demo.env").read_text().splitlines())
 
     def token(self, **form: str) -> tuple[int, dict[str, str]]:
         status, body, _ = fetch(f"{self.service}/token", data=form)
@@ -68,19 +68,19 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
-    return House(tmp_path_factory.mktemp("house"))
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    return Clone(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture
-def demo(house: House) -> Iterator[Running]:
-    with running("make", "run", cwd=house.clone, env=house.env, output=house.output) as process:
+def demo(clone: Clone) -> Iterator[Running]:
+    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
         process.wait_until_it_says("Running.", 400)
         yield process
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The commands of whatever still works in a folder."""
+    """Return the commands of all processes whose working directory is in a folder."""
     found = []
     for link in Path("/proc").glob("[0-9]*/cwd"):
         try:
@@ -91,47 +91,47 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def test_the_main_job_runs_from_a_fresh_clone_and_comes_back_after_a_stop(house: House, demo: Running) -> None:
-    assert 200 == fetch(f"{house.service}/readyz")[0]
-    values = house.credentials
-    assert house.page in demo.said
-    assert values["DEMO_PAGE_CLIENT_ID"] in fetch(f"{house.page}/config.js")[1]
-    assert 0o600 == stat.S_IMODE((house.clone / ".authmint/demo.env").stat().st_mode)
-    status, first = house.sign_in()
+def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clone, demo: Running) -> None:
+    assert 200 == fetch(f"{clone.service}/readyz")[0]
+    values = clone.credentials
+    assert clone.page in demo.said
+    assert values["DEMO_PAGE_CLIENT_ID"] in fetch(f"{clone.page}/config.js")[1]
+    assert 0o600 == stat.S_IMODE((clone.folder / ".authmint/demo.env").stat().st_mode)
+    status, first = clone.sign_in()
     assert 200 == status
-    as_person = {"Authorization": f"Bearer {first['access_token']}"}
-    assert (200, "[]") == fetch(f"{house.orders}/orders", headers=as_person)[:2]
+    as_user = {"Authorization": f"Bearer {first['access_token']}"}
+    assert (200, "[]") == fetch(f"{clone.orders}/orders", headers=as_user)[:2]
     refresh = {
         "grant_type": "refresh_token",
         "client_id": values["DEMO_SPA_CLIENT_ID"],
         "refresh_token": first["refresh_token"],
     }
-    (status, second), (again, retried) = house.token(**refresh), house.token(**refresh)
+    (status, second), (again, retried) = clone.token(**refresh), clone.token(**refresh)
     assert (200, 200) == (status, again)
     assert second["refresh_token"] == retried["refresh_token"] != first["refresh_token"]
-    status, machine = house.token(
+    status, service = clone.token(
         grant_type="client_credentials", client_id=values["DEMO_SERVICE_CLIENT_ID"],
         client_secret=values["DEMO_SERVICE_CLIENT_SECRET"], scope="orders:read",
     )  # fmt: skip
     assert 200 == status
-    headers = {"Authorization": f"Bearer {machine['access_token']}", "Content-Type": "application/json"}
-    status, _, answer = fetch(f"{house.orders}/orders", data={}, headers=headers)
+    headers = {"Authorization": f"Bearer {service['access_token']}", "Content-Type": "application/json"}
+    status, _, received = fetch(f"{clone.orders}/orders", data={}, headers=headers)
     assert 403 == status
-    assert 'scope="orders:write"' in {name.lower(): value for name, value in answer.items()}["www-authenticate"]
-    keys = fetch(f"{house.service}/.well-known/jwks.json")[1]
+    assert 'scope="orders:write"' in {name.lower(): value for name, value in received.items()}["www-authenticate"]
+    keys = fetch(f"{clone.service}/.well-known/jwks.json")[1]
 
     assert demo.stop(signal.SIGTERM) in {0, 143, -signal.SIGTERM}
-    assert [] == processes_of(house.clone)
-    with running("make", "run", cwd=house.clone, env=house.env, output=house.output) as process:
+    assert [] == processes_of(clone.folder)
+    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
         process.wait_until_it_says("Running.", 60)
-        assert values == house.credentials
-        assert keys == fetch(f"{house.service}/.well-known/jwks.json")[1]
+        assert values == clone.credentials
+        assert keys == fetch(f"{clone.service}/.well-known/jwks.json")[1]
         refresh["refresh_token"] = second["refresh_token"]
-        assert 200 == house.token(**refresh)[0]
-        assert 200 == fetch(f"{house.orders}/orders", headers=as_person)[0]
+        assert 200 == clone.token(**refresh)[0]
+        assert 200 == fetch(f"{clone.orders}/orders", headers=as_user)[0]
 
 
-def test_the_lines_that_are_printed_work_when_pasted(house: House, demo: Running) -> None:
+def test_the_lines_that_are_printed_work_when_pasted(clone: Clone, demo: Running) -> None:
     lines = demo.said.split("paste these into another terminal:")[1].split("Running.")[0]
     done = subprocess.run(["bash", "-ec", lines], capture_output=True, text=True, cwd="/", timeout=60, check=False)
     assert 0 == done.returncode, done.stderr
@@ -139,50 +139,50 @@ def test_the_lines_that_are_printed_work_when_pasted(house: House, demo: Running
     assert "[]" in done.stdout
 
 
-def test_orders_still_answers_when_the_token_service_has_been_stopped(house: House, demo: Running) -> None:
-    _, tokens = house.sign_in()
+def test_orders_still_responds_while_the_token_service_is_stopped(clone: Clone, demo: Running) -> None:
+    _, tokens = clone.sign_in()
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-    assert 200 == fetch(f"{house.orders}/orders", headers=headers)[0]
-    (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, house))
+    assert 200 == fetch(f"{clone.orders}/orders", headers=headers)[0]
+    (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, clone))
     os.kill(server, signal.SIGSTOP)
     try:
-        assert 200 == fetch(f"{house.orders}/orders", headers=headers)[0]
+        assert 200 == fetch(f"{clone.orders}/orders", headers=headers)[0]
     finally:
         os.kill(server, signal.SIGCONT)
 
 
-def is_server(cmdline: Path, house: House) -> bool:
+def is_server(cmdline: Path, clone: Clone) -> bool:
     try:
-        return str(house.clone).encode() in (text := cmdline.read_bytes()) and b"authmint-service\0serve" in text
+        return str(clone.folder).encode() in (text := cmdline.read_bytes()) and b"authmint-service\0serve" in text
     except OSError:
         return False
 
 
-def test_ctrl_c_stops_everything(house: House, demo: Running) -> None:
+def test_ctrl_c_stops_everything(clone: Clone, demo: Running) -> None:
     # A terminal sends it to the whole group.
     os.killpg(demo.process.pid, signal.SIGINT)
     demo.process.wait(40)
-    assert [] == processes_of(house.clone)
+    assert [] == processes_of(clone.folder)
     assert "Stopped." in demo.said
     assert "Traceback" not in demo.said
 
 
-def test_when_a_process_dies_the_others_stop_too_and_the_reason_is_said(house: House, demo: Running) -> None:
-    (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, house))
+def test_when_a_process_dies_the_others_stop_too_and_the_reason_is_printed(clone: Clone, demo: Running) -> None:
+    (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, clone))
     os.kill(server, signal.SIGKILL)
     assert 0 != demo.process.wait(40)
     assert "the token service has ended" in demo.said
     assert "Traceback" not in demo.said
-    # PostgreSQL outlives a killed service, by design; the next start finds it, and its end stops it.
-    with running("make", "run", cwd=house.clone, env=house.env, output=house.output) as process:
+    # PostgreSQL outlives a killed service, by design; the next start finds it, and stops it at its own end.
+    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
         process.wait_until_it_says("Running.", 60)
-        assert 200 == house.sign_in()[0]
-    assert [] == processes_of(house.clone)
+        assert 200 == clone.sign_in()[0]
+    assert [] == processes_of(clone.folder)
 
 
-def last_line(house: House, **changes: str) -> tuple[int, str]:
+def last_line(clone: Clone, **changes: str) -> tuple[int, str]:
     done = subprocess.run(
-        ["make", "run"], cwd=house.clone, env=house.env | changes, capture_output=True, text=True, timeout=400, check=False
+        ["make", "run"], cwd=clone.folder, env=clone.env | changes, capture_output=True, text=True, timeout=400, check=False
     )
     assert "Traceback" not in done.stdout + done.stderr
     lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
@@ -190,26 +190,26 @@ def last_line(house: House, **changes: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("which", ["port", "orders_port", "billing_port"])
-def test_a_taken_port_is_one_sentence(house: House, which: str) -> None:
-    port = getattr(house, which)
+def test_a_taken_port_is_one_sentence(clone: Clone, which: str) -> None:
+    port = getattr(clone, which)
     with socket.create_server(("127.0.0.1", port)):
-        status, said = last_line(house)
+        status, message = last_line(clone)
     assert 0 != status
-    assert said.startswith(f"Port {port} cannot be used")
+    assert message.startswith(f"Port {port} cannot be used")
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(house: House, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_sentence(clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    status, said = last_line(house, AUTHMINT_DATA_DIR=str(tmp_path / "file" / "data"))
+    status, message = last_line(clone, AUTHMINT_DATA_DIR=str(tmp_path / "file" / "data"))
     assert 0 != status
-    assert said.startswith(f"The folder {tmp_path / 'file' / 'data'} cannot be written")
-    status, said = last_line(house, VENV=str(tmp_path / "file" / "venv"))
+    assert message.startswith(f"The folder {tmp_path / 'file' / 'data'} cannot be written")
+    status, message = last_line(clone, VENV=str(tmp_path / "file" / "venv"))
     assert 0 != status
-    assert "cannot be written" in said
+    assert "cannot be written" in message
 
 
-def test_a_python_that_is_too_old_is_one_sentence(house: House, tmp_path: Path) -> None:
-    """Programs that say they are Python 3.6 stand in for every interpreter that can be found."""
+def test_a_python_that_is_too_old_is_one_sentence(clone: Clone, tmp_path: Path) -> None:
+    """Every interpreter that can be found is replaced by a program that prints the version 3.6."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = f'#!/bin/sh\ncase "$1" in -c) echo 3 6;; *) exec {sys.executable} "$@";; esac\n'
@@ -218,38 +218,38 @@ def test_a_python_that_is_too_old_is_one_sentence(house: House, tmp_path: Path) 
         (folder / name).chmod(0o755)
     for tool in ("make", "sh", "git", "sed"):
         (folder / tool).symlink_to(shutil.which(tool) or tool)
-    status, said = last_line(house, PATH=str(folder), PYTHON="", VENV=str(tmp_path / "venv"))
+    status, message = last_line(clone, PATH=str(folder), PYTHON="", VENV=str(tmp_path / "venv"))
     assert 0 != status
-    assert said.startswith("Authmint needs Python 3.11 or later")
-    status, said = last_line(house, PYTHON=str(folder / "python3"), VENV=str(tmp_path / "venv"))
+    assert message.startswith("Authmint needs Python 3.11 or later")
+    status, message = last_line(clone, PYTHON=str(folder / "python3"), VENV=str(tmp_path / "venv"))
     assert 0 != status
-    assert "is not Python 3.11 or later" in said
+    assert "is not Python 3.11 or later" in message
 
 
-def test_make_help_lists_the_doors(house: House) -> None:
-    done = subprocess.run(["make"], cwd=house.clone, env=house.env, capture_output=True, text=True, timeout=60, check=True)
-    for door in ("run", "test", "lint", "types", "format", "lock", "clean"):
-        assert f"make {door}" in done.stdout
+def test_make_help_lists_the_targets(clone: Clone) -> None:
+    done = subprocess.run(["make"], cwd=clone.folder, env=clone.env, capture_output=True, text=True, timeout=60, check=True)
+    for target in ("run", "test", "lint", "types", "format", "lock", "clean"):
+        assert f"make {target}" in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_an_ordinary_user_can_run_it_too(house: House, tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_can_run_it_too(clone: Clone, tmp_path: Path) -> None:
     """The same clone, owned by `nobody`, whose home is empty."""
-    base = Path("/var/tmp") / f"authmint-test-{os.getpid()}-{house.port}"
+    base = Path("/var/tmp") / f"authmint-test-{os.getpid()}-{clone.port}"
     try:
-        shutil.copytree(house.clone, base / "clone", ignore=shutil.ignore_patterns(".authmint", ".venv*"), symlinks=True)
+        shutil.copytree(clone.folder, base / "clone", ignore=shutil.ignore_patterns(".authmint", ".venv*"), symlinks=True)
         (base / "home").mkdir()
         for path in [base, *base.rglob("*")]:
             os.chown(path, 65534, 65534, follow_symlinks=False)
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-        env = house.env | {
+        env = clone.env | {
             "HOME": str(base / "home"),
             "PYTHON": find_python_for_all(),
             "PIP_CACHE_DIR": str(base / "home" / "cache"),
         }
-        with running(*become, "make", "run", cwd=base / "clone", env=env, output=house.output) as process:
+        with running(*become, "make", "run", cwd=base / "clone", env=env, output=clone.output) as process:
             process.wait_until_it_says("Running.", 400)
-            assert 200 == fetch(f"{house.service}/readyz")[0]
+            assert 200 == fetch(f"{clone.service}/readyz")[0]
             assert 65534 == (base / "clone/.authmint/demo.env").stat().st_uid
         assert [] == processes_of(base / "clone")
     finally:
@@ -257,9 +257,9 @@ def test_an_ordinary_user_can_run_it_too(house: House, tmp_path: Path) -> None:
 
 
 def find_python_for_all() -> str:
-    """An interpreter that `nobody` may run, and that has a venv module."""
+    """Return an interpreter that the system user `nobody` may run, and that has a venv module."""
     for candidate in (os.path.realpath(sys.executable), *(f"/usr/bin/python3.{minor}" for minor in range(19, 10, -1))):
-        # By way of a shell: setpriv itself would still find the way as root.
+        # Through a shell: setpriv itself would still search the path as root.
         command = [
             "setpriv",
             "--reuid=65534",
@@ -276,22 +276,22 @@ def find_python_for_all() -> str:
     pytest.fail("No Python 3.11 with venv that an ordinary user may run: apt-get install python3 python3-venv")
 
 
-def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(house: House, demo: Running) -> None:
+def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(clone: Clone, demo: Running) -> None:
     import urllib.request
 
-    _, tokens = house.sign_in()
+    _, tokens = clone.sign_in()
 
     def order() -> dict[str, object]:
         request = urllib.request.Request(
-            f"{house.orders}/orders",
+            f"{clone.orders}/orders",
             data=b'{"item": "tea"}',
             headers={"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"},
         )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as answer:
-            placed: dict[str, object] = json.load(answer)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as response:
+            placed: dict[str, object] = json.load(response)
         return placed
 
     first, second = order(), order()
     assert (1, 2) == (first["invoice"], second["invoice"])
     headers = {"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"}
-    assert 401 == fetch(f"http://127.0.0.1:{house.billing_port}/invoices", data={}, headers=headers)[0]
+    assert 401 == fetch(f"http://127.0.0.1:{clone.billing_port}/invoices", data={}, headers=headers)[0]

@@ -18,7 +18,7 @@ FORM = {"client_id": "spa"}
 
 @pytest.fixture(scope="module")
 def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
-    """Two servers that share a database and its keys, with a client and a person."""
+    """Start two servers that share a database and its keys, with a client and an account. Yield their URLs."""
     folder = tmp_path_factory.mktemp("races")
     commands, ports = Commands(folder), free_ports(2)
     first, second = (f"http://127.0.0.1:{port}" for port in ports)
@@ -48,15 +48,15 @@ async def race(sites: tuple[str, str], *, at_once: int, times: int) -> None:
             signed_in = await token(sites[0], grant_type="password", username="eve", password=PASSWORD)
             parent = signed_in.json()["refresh_token"]
             uses = (token(sites[number % 2], grant_type="refresh_token", refresh_token=parent) for number in range(at_once))
-            answers = await asyncio.gather(*uses)
-            assert {200} == {answer.status_code for answer in answers}
-            children = {answer.json()["refresh_token"] for answer in answers}
+            responses = await asyncio.gather(*uses)
+            assert {200} == {response.status_code for response in responses}
+            children = {response.json()["refresh_token"] for response in responses}
             assert 1 == len(children - {parent})
-            # One live child: it is redeemed, and what it brings is the only token that is redeemed next.
+            # One live child: it is redeemed, and the token that it returns is the only one that is redeemed next.
             (child,) = children
             grandchild = (await token(sites[1], grant_type="refresh_token", refresh_token=child)).json()["refresh_token"]
             assert grandchild not in {parent, child}
-            rotations, retries = rotations + 1, retries + len(answers) - 1
+            rotations, retries = rotations + 1, retries + len(responses) - 1
     sys.stdout.write(json.dumps({"times": times, "at_once": at_once, "rotations": rotations, "same_child": retries}) + "\n")
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, Running, environment, fetch, running
 from tests.e2e.test_commands import COMMAND, Commands
-from tests.e2e.test_embedded_postgres import dsn_of, hold, is_running, let_go
+from tests.e2e.test_embedded_postgres import dsn_of, hold, is_running, release
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
@@ -116,7 +116,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     holder = hold(folder / "data")
     dsn_of(holder)
     yield folder
-    let_go(holder)
+    release(holder)
 
 
 def test_all_workers_serve_each_reports_the_metrics_of_all_and_a_stop_leaves_no_process(tmp_path: Path) -> None:

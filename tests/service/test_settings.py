@@ -1,4 +1,4 @@
-"""A setting that is missing, weak or wrong stops the start with a sentence that names it and repeats no value."""
+"""A setting that is missing, weak or wrong stops the start with a sentence that names it and does not repeat its value."""
 
 import base64
 import re
@@ -6,10 +6,13 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from authmint import jose
 from authmint_service.errors import SettingsError
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import DatabaseSettings, Settings, load_settings, signing
+from authmint_service.settings.group import SettingsGroup
 
 GOOD = "1:" + base64.b64encode(bytes(range(32))).decode()
 KNOWN: dict[str, object] = {"issuer": "https://auth.example", "key_encryption_keys": GOOD, "refresh_token_keys": GOOD}
@@ -118,6 +121,22 @@ def test_the_environment_and_a_file_are_read(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("AUTHMINT_CORS_ORIGINS", "https://a.example, https://b.example")
     settings = load_settings()
     assert ("https://file.example", ("https://a.example", "https://b.example")) == (settings.issuer_url, settings.cors_origins)
+
+
+def test_every_setting_is_frozen_has_a_description_and_is_in_one_group_alone() -> None:
+    groups = [group for group in Settings.__mro__ if issubclass(group, SettingsGroup) and group is not Settings]
+    owned = [name for group in groups for name in vars(group).get("__annotations__", {}) if name in Settings.model_fields]
+    assert sorted(Settings.model_fields) == sorted(owned)
+    assert {"database_url", "database_pool_size", "database_statement_cache", "data_dir"} == set(DatabaseSettings.model_fields)
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith((".", "…")), name
+    with pytest.raises(ValidationError, match="frozen"):
+        load().port = 1
+
+
+def test_the_algorithms_are_those_of_the_library() -> None:
+    assert jose.ALGORITHMS == signing.ALGORITHMS
 
 
 def test_every_setting_stands_in_the_example_with_a_comment_and_its_default() -> None:

@@ -1,31 +1,38 @@
-"""Authmint: tell, without a call to anyone, that an access token was struck by your token service."""
+"""Verify the access tokens of your token service in a FastAPI application, without a call to anyone for each request.
 
-from authmint.bearer_auth import BearerAuth
-from authmint.claims import AccessTokenClaims
-from authmint.client_credentials import ServiceAuthError
-from authmint.errors import (
-    AccessDenied,
-    ConfigurationError,
-    InsufficientScope,
-    InvalidClient,
-    InvalidGrant,
-    InvalidRequest,
-    InvalidScope,
-    InvalidTarget,
-    InvalidToken,
-    IssuerUnavailable,
-    OAuthError,
-    TemporarilyUnavailable,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-)
-from authmint.events import Event
-from authmint.issuers import Issuer
-from authmint.key_sets import KeySet, RemoteKeySet, StaticKeySet
-from authmint.middleware import ResourceServerMiddleware
-from authmint.principal import Principal
-from authmint.resource_server import ResourceServer
-from authmint.service_auth import ServiceAuth
+A name is imported when it is first used, so that `import authmint` alone costs no import of FastAPI.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from authmint.bearer_auth import BearerAuth
+    from authmint.claims import AccessTokenClaims
+    from authmint.client_credentials import ServiceAuthError
+    from authmint.errors import (
+        AccessDenied,
+        ConfigurationError,
+        InsufficientScope,
+        InvalidClient,
+        InvalidGrant,
+        InvalidRequest,
+        InvalidScope,
+        InvalidTarget,
+        InvalidToken,
+        IssuerUnavailable,
+        OAuthError,
+        TemporarilyUnavailable,
+        UnauthorizedClient,
+        UnsupportedGrantType,
+    )
+    from authmint.events import Event
+    from authmint.issuers import Issuer
+    from authmint.key_sets import KeySet, RemoteKeySet, StaticKeySet
+    from authmint.middleware import ResourceServerMiddleware
+    from authmint.principal import Principal
+    from authmint.resource_server import ResourceServer
+    from authmint.service_auth import ServiceAuth
 
 __all__ = [
     "AccessDenied",
@@ -55,3 +62,48 @@ __all__ = [
     "UnauthorizedClient",
     "UnsupportedGrantType",
 ]
+
+_MODULES = {
+    "AccessDenied": "authmint.errors",
+    "AccessTokenClaims": "authmint.claims",
+    "BearerAuth": "authmint.bearer_auth",
+    "ConfigurationError": "authmint.errors",
+    "Event": "authmint.events",
+    "InsufficientScope": "authmint.errors",
+    "InvalidClient": "authmint.errors",
+    "InvalidGrant": "authmint.errors",
+    "InvalidRequest": "authmint.errors",
+    "InvalidScope": "authmint.errors",
+    "InvalidTarget": "authmint.errors",
+    "InvalidToken": "authmint.errors",
+    "Issuer": "authmint.issuers",
+    "IssuerUnavailable": "authmint.errors",
+    "KeySet": "authmint.key_sets",
+    "OAuthError": "authmint.errors",
+    "Principal": "authmint.principal",
+    "RemoteKeySet": "authmint.key_sets",
+    "ResourceServer": "authmint.resource_server",
+    "ResourceServerMiddleware": "authmint.middleware",
+    "ServiceAuth": "authmint.service_auth",
+    "ServiceAuthError": "authmint.client_credentials",
+    "StaticKeySet": "authmint.key_sets",
+    "TemporarilyUnavailable": "authmint.errors",
+    "UnauthorizedClient": "authmint.errors",
+    "UnsupportedGrantType": "authmint.errors",
+}
+"""The module of each public name. A test compares it with `__all__` and with the imports above."""
+
+
+if not TYPE_CHECKING:  # A type checker that saw this function would accept every name.
+
+    def __getattr__(name: str) -> object:
+        """Import a public name (PEP 562)."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value: object = getattr(import_module(_MODULES[name]), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,7 +7,6 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ import httpx2
 
 from authmint.errors import ConfigurationError
 from authmint.jose import read_json_object
+from authmint.loopback import is_loopback
 
 TIMEOUT = 3.0
 LARGEST = 65_536
@@ -70,16 +70,6 @@ def check_url(url: str, name: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ConfigurationError(f"{name} must be an https URL (http is for loopback addresses only).")
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine, by its text alone: no name is resolved."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def fetch_document(url: str) -> Document:

@@ -19,8 +19,9 @@ import httpx2
 
 from authmint.client_credentials import AccessToken, ClientCredentials, SecretMethod, ServiceAuthError
 from authmint.errors import ConfigurationError
-from authmint.fetching import TIMEOUT, is_loopback
+from authmint.fetching import TIMEOUT
 from authmint.jose import SigningKey
+from authmint.loopback import is_loopback
 
 log = logging.getLogger("authmint.service_auth")
 

@@ -1,106 +1,137 @@
-"""`authmint-service`: the commands of whoever runs the service.
+"""`authmint-service`: the commands for operators of the service.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 exists already, 4 the database cannot be reached.
+A command imports what it needs when it runs: `accounts list` needs neither FastAPI nor cryptography, and starts faster without.
+The exit codes are `ExitCode`.
 """
 
 import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
-from enum import IntEnum
-from typing import Annotated, NoReturn
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from authmint_service import migrations, serving
-from authmint_service.commands import accounts, clients, keys, sessions, tokens
-from authmint_service.commands.output import fail
-from authmint_service.database import database_url
+from authmint_service.commands.output import ExitCode, echo, fail
 from authmint_service.embedded_postgres import EmbeddedPostgresError
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue, SchemaOutdated, SettingsError
-from authmint_service.logs import configure_logging
 from authmint_service.settings import Settings, load_database_settings, load_settings
 
+GROUPS = ("accounts", "clients", "sessions", "tokens", "keys")
+"""The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
 
-class Exit(IntEnum):
-    """What the shell learns."""
 
-    DONE = 0
-    FAILED = 1
-    WRONG_USAGE = 2
-    EXISTS = 3
-    NO_DATABASE = 4
+class LazyGroups(TyperGroup):
+    """Import a group of commands when one of them runs, or when all are listed."""
+
+    # The types of the context and of a command are private to typer.
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in GROUPS:
+            return super().get_command(ctx, cmd_name)
+        return typer.main.get_group(import_module(f"authmint_service.commands.{cmd_name}").app)
 
 
 app = typer.Typer(
     name="authmint-service",
     help="The Authmint token service. Settings come from AUTHMINT_… variables and from .env; see .env.example.",
+    cls=LazyGroups,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(accounts.app, name="accounts")
-app.add_typer(clients.app, name="clients")
-app.add_typer(sessions.app, name="sessions")
-app.add_typer(tokens.app, name="tokens")
-app.add_typer(keys.app, name="keys")
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        echo(f"authmint-service {version('authmint-service')}")
+        raise typer.Exit(ExitCode.OK)
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Declare the options before the command."""
 
 
 @app.command()
 def serve(
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes. Left out: AUTHMINT_WORKERS, or one.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Number of processes. Left out: AUTHMINT_WORKERS, or one.")
+    ] = None,
 ) -> None:
     """Serve the token service until Ctrl-C or SIGTERM."""
     settings = load_settings() if workers is None else load_settings(workers=workers)
+
+    # After the settings: a wrong one stops the start before FastAPI is imported.
+    from authmint_service import serving
+    from authmint_service.logs import configure_logging
+
     configure_logging(settings.log_level, settings.log_format)
     with ExitStack() as stack:
         listeners = [stack.enter_context(listener) for listener in _listen(settings)]
         if not serving.serve(settings, listeners):
-            raise typer.Exit(Exit.FAILED)
+            raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the database schema to the version of this program. Safe to run from several machines at once."""
+    """Bring the database schema to the version of this program. Several processes may do it at once."""
+    from authmint_service import migrations
+    from authmint_service.database import database_url
+
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
     async def run() -> str | None:
         async with database_url(load_database_settings()) as dsn:
             return await migrations.migrate(dsn)
 
-    typer.echo(f"The database schema is at revision {asyncio.run(run())}.")
+    echo(f"The database schema is at revision {asyncio.run(run())}.")
 
 
 def _listen(settings: Settings) -> list[socket.socket]:
+    from authmint_service import serving
+
     try:
         return serving.listen(settings.host, settings.port, settings.workers)
     except OSError as error:
         fail(
             f"Port {settings.port} on {settings.host} cannot be used: {error.strerror or error}. Set AUTHMINT_PORT to another.",
-            Exit.FAILED,
+            ExitCode.FAILED,
         )
 
 
-def main() -> NoReturn:
-    """Runs a command; every foreseen failure is one sentence and an exit code."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit. Every expected failure is one sentence on standard error and an exit code.
+
+    `arguments`: those of the process if left out.
+    """
     try:
-        app()
-    except SettingsError as error:
-        fail(str(error), Exit.WRONG_USAGE)
-    except InvalidValue as error:
-        fail(str(error), Exit.WRONG_USAGE)
+        app(arguments)
+    except (SettingsError, InvalidValue) as error:
+        fail(str(error), ExitCode.USAGE)
     except AlreadyExists as error:
-        fail(str(error), Exit.EXISTS)
+        fail(str(error), ExitCode.EXISTS)
     except SchemaOutdated:
-        fail("The database has not been migrated. Run: authmint-service migrate", Exit.FAILED)
+        fail("The database has not been migrated. Run: authmint-service migrate", ExitCode.FAILED)
     except DatabaseUnavailable as error:
-        fail(f"The database cannot be reached: {error.__cause__ or error}. Look at AUTHMINT_DATABASE_URL.", Exit.NO_DATABASE)
+        message = f"The database cannot be reached: {error.__cause__ or error}. Check AUTHMINT_DATABASE_URL."
+        fail(message, ExitCode.DATABASE_UNAVAILABLE)
     except EmbeddedPostgresError as error:
-        fail(str(error), Exit.NO_DATABASE)
+        fail(str(error), ExitCode.DATABASE_UNAVAILABLE)
     except KeyboardInterrupt:
-        fail("Stopped.", Exit.FAILED)
-    sys.exit(Exit.DONE)
+        fail("Stopped.", ExitCode.FAILED)
+    sys.exit(ExitCode.OK)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Secret keys with ids, so that they can be rotated: `id:base64,id:base64,…`, the first for what is made from now on.
+"""Secret keys with ids, so that they can be rotated: `id:base64,id:base64,…`. The first is used for everything new.
 
-Keys are 32 random bytes. What was made with an older key names its id, and is read with it for as long as it is listed.
+A key is 32 random bytes. A value that was made with an older key names its id, and can be read while that key is listed.
 """
 
 import base64
@@ -18,7 +18,7 @@ NAMES = ("AUTHMINT_KEY_ENCRYPTION_KEYS", "AUTHMINT_REFRESH_TOKEN_KEYS")
 
 
 class SecretKeys(Mapping[int, bytes]):
-    """Keys by id (1 to 255). Never shows a key in its text form."""
+    """Keys by id (1 to 255). The text form has no key."""
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
         """`keys`: the first is the current one."""
@@ -27,14 +27,14 @@ class SecretKeys(Mapping[int, bytes]):
 
     @classmethod
     def parse(cls, text: str, name: str) -> "SecretKeys":
-        """The keys in a setting. Raises SettingsError, naming it `name`."""
+        """Return the keys in the text of the setting `name`. Raise SettingsError."""
         keys: dict[int, bytes] = {}
         for entry in filter(None, (part.strip() for part in text.split(","))):
             key_id, colon, encoded = entry.partition(":")
             if not colon or not key_id.isascii() or not key_id.isdecimal() or not 1 <= int(key_id[:4]) <= 255:
                 raise SettingsError(f'{name} is wrong: each key is written as "id:key", with an id from 1 to 255.')
             if int(key_id) in keys:
-                raise SettingsError(f"{name} is wrong: the id {int(key_id)} stands there twice.")
+                raise SettingsError(f"{name} is wrong: the id {int(key_id)} is there twice.")
             keys[int(key_id)] = _decode(encoded.strip(), name)
         if not keys:
             raise SettingsError(f'{name} is empty. Set it to "1:" and the output of: openssl rand -base64 32')
@@ -61,33 +61,33 @@ def _decode(encoded: str, name: str) -> bytes:
         raise SettingsError(f"{name} is wrong: a key is not base64. Make one with: openssl rand -base64 32") from None
     if len(key) != KEY_BYTES:
         raise SettingsError(f"{name} is wrong: a key has {len(key)} bytes, not 32. Make one with: openssl rand -base64 32")
-    # 32 random bytes have about 30 different ones; 16 and fewer is somebody's keyboard, or an example.
+    # 32 random bytes have about 30 different values. 16 or fewer were typed by a person, or are an example.
     if len(set(key)) <= 16:
         raise SettingsError(f"{name} is wrong: a key is not random. Make one with: openssl rand -base64 32")
     return key
 
 
 def check_shared_secret(text: str) -> bytes:
-    """The bytes of AUTHMINT_SHARED_SECRET, as resource servers get it too (RFC 7518, section 3.2). Raises SettingsError."""
+    """Return the bytes of AUTHMINT_SHARED_SECRET, the key of HS256 (RFC 7518, section 3.2). Raise SettingsError."""
     secret, name, advice = text.encode(), "AUTHMINT_SHARED_SECRET", "Make one with: openssl rand -base64 32"
     if len(secret) < KEY_BYTES:
-        raise SettingsError(f"{name} is wrong: it has {len(secret)} bytes, and HS256 needs 32 at least. {advice}")
-    # Even 64 hexadecimal digits have nearly all of the sixteen; a word that repeats has fewer.
+        raise SettingsError(f"{name} is wrong: it has {len(secret)} bytes, and HS256 needs at least 32. {advice}")
+    # 64 random hexadecimal digits have nearly all of the sixteen; a repeated word has fewer.
     if len(set(secret)) < 12:
         raise SettingsError(f"{name} is wrong: it is not random. {advice}")
     return secret
 
 
 def development_secrets(data_dir: Path) -> dict[str, str]:
-    """The secrets of a development start: made at the first, kept in `<data_dir>/secrets.env` for the next.
+    """Return the secrets of a development start, by variable. The first start makes them, in `<data_dir>/secrets.env`.
 
-    Raises SettingsError when the folder cannot be used.
+    Raise SettingsError if the folder cannot be used.
     """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(data_dir / "secrets.env", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with os.fdopen(file, "r+", encoding="utf-8") as stream:
-            # Two processes may start at once: whoever comes second reads what the first has written.
+            # Two processes may start at the same time: the second reads what the first has written.
             fcntl.flock(stream, fcntl.LOCK_EX)
             known = dict(line.split("=", 1) for line in stream.read().splitlines() if "=" in line)
             missing = [name for name in NAMES if name not in known]

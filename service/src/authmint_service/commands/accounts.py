@@ -9,78 +9,75 @@ from typing import Annotated
 import typer
 
 from authmint_service.accounts import Account, AccountStore, prepare_username
-from authmint_service.commands.output import echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
-from authmint_service.passwords import CONTEXT_WORDS, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.settings import Settings, load_settings
 
-app = typer.Typer(help="People who sign in with a name and a password.", no_args_is_help=True)
+app = typer.Typer(name="accounts", help="People who sign in with a username and a password.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+COLUMNS = ("username", "id", "state")
+
+Username = Annotated[str, typer.Argument(help="The account's username.")]
+FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 
 @app.command()
-def add(
-    username: Annotated[str, typer.Argument(help="The name to sign in with.")],
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Add a person. Without --password-stdin a random password is made, and shown this once."""
+def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson = False) -> None:
+    """Add an account. Without --password-stdin a random password is made, and printed this once."""
     settings = load_settings()
     name = prepare_username(username)
-    password = read_secret_line("password") if password_stdin else secrets.token_urlsafe(18)
-    rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
-    account = asyncio.run(_add(settings, name, rules.check(password, username=name)))
-    shown = {} if password_stdin else {"password": password}
+    password = _read_or_make_password(from_stdin=password_stdin)
+    account = asyncio.run(_add(settings, name, _check_password(settings, name, password)))
+    printed = {} if password_stdin else {"password": password}
     if as_json:
-        echo_json({"username": account.username, "id": account.id, **shown})
+        echo_json({"username": account.username, "id": account.id, **printed})
         return
     echo(f"Added the account {account.username} (sub {account.id}).")
-    if shown:
+    if printed:
         echo(f"Password, shown this once: {password}")
 
 
 @app.command("list")
 def list_accounts(as_json: AsJson = False) -> None:
-    """List accounts."""
-    accounts = asyncio.run(_list(load_settings()))
-    rows = [{"username": account.username, "id": account.id, "state": account.state.value} for account in accounts]
+    """List the accounts."""
+    rows = [
+        {"username": account.username, "id": account.id, "state": account.state.value}
+        for account in asyncio.run(_list(load_settings()))
+    ]
     if as_json:
         echo_json(rows)
     else:
-        empty = "There are no accounts. Add one with: authmint-service accounts add"
-        echo_table(("username", "id", "state"), rows, empty=empty)
+        echo_table(COLUMNS, rows, empty="There are no accounts. Add one with: authmint-service accounts add")
 
 
 @app.command()
-def passwd(
-    username: Annotated[str, typer.Argument(help="Whose password.")],
-    password_stdin: Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")] = False,
-) -> None:
-    """Give a person a new password, and end all their sessions. Without --password-stdin a random one, shown this once."""
+def set_password(username: Username, password_stdin: FromStdin = False) -> None:
+    """Set a new password, and revoke all sessions. Without --password-stdin a random one is made, and printed this once."""
     settings = load_settings()
     name = prepare_username(username)
-    password = read_secret_line("password") if password_stdin else secrets.token_urlsafe(18)
-    rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
-    asyncio.run(_replace_password(settings, name, rules.check(password, username=name)))
+    password = _read_or_make_password(from_stdin=password_stdin)
+    asyncio.run(_set_password(settings, name, _check_password(settings, name, password)))
     echo(f"{name} has a new password, and is signed out everywhere.")
     if not password_stdin:
         echo(f"Password, shown this once: {password}")
 
 
 @app.command()
-def disable(username: Annotated[str, typer.Argument(help="Who shall not sign in any more.")]) -> None:
-    """Disable a person: no sign-in from now on, and all their sessions end."""
+def disable(
+    username: Username,
+    reason: Annotated[str | None, typer.Option(help="Why, for other operators; the person does not see it.")] = None,
+) -> None:
+    """Disable an account: it cannot sign in, and all its sessions are revoked."""
     name = prepare_username(username)
-    asyncio.run(_set_enabled(load_settings(), name, enabled=False))
+    asyncio.run(_disable(load_settings(), name, reason))
     echo(f"{name} is disabled, and signed out everywhere.")
 
 
 @app.command()
-def enable(username: Annotated[str, typer.Argument(help="Who may sign in again.")]) -> None:
-    """Enable a person again. Sessions that were ended stay ended."""
+def enable(username: Username) -> None:
+    """Enable an account again. Revoked sessions stay revoked."""
     name = prepare_username(username)
-    asyncio.run(_set_enabled(load_settings(), name, enabled=True))
+    asyncio.run(_enable(load_settings(), name))
     echo(f"{name} may sign in again.")
 
 
@@ -92,43 +89,63 @@ async def find_account(store: AccountStore, username: str) -> Account:
     return account
 
 
-async def _replace_password(settings: Settings, username: str, password: str) -> None:
+def _read_or_make_password(*, from_stdin: bool) -> str:
+    return read_secret_line("password") if from_stdin else secrets.token_urlsafe(18)
+
+
+def _check_password(settings: Settings, username: str, password: str) -> str:
+    """Return the prepared password. Raise InvalidValue."""
+    from authmint_service.passwords import CONTEXT_WORDS, PasswordPolicy
+
+    policy = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
+    return policy.check(password, username=username)
+
+
+async def _hash(password: str) -> str:
+    from authmint_service.passwords import PasswordHasher
+
     hasher = PasswordHasher(workers=1, queue=1)
     try:
-        new_hash = await hasher.hash(password)
-        async with open_database(settings) as database:
-            account = await find_account(AccountStore(database), username)
-            changed = await PasswordStore(database).change(
-                account.id,
-                new_hash,
-                credentials_version=account.credentials_version,
-                except_session_id=None,
-                now=time.time(),
-            )
-            if not changed:
-                raise InvalidValue(f"The password of {username} was changed by another process at the same time. Try again.")
+        return await hasher.hash(password)
     finally:
         hasher.close()
 
 
-async def _set_enabled(settings: Settings, username: str, *, enabled: bool) -> None:
+async def _set_password(settings: Settings, username: str, password: str) -> None:
+    from authmint_service.passwords.store import PasswordStore
+
+    new_hash = await _hash(password)
+    async with open_database(settings) as database:
+        account = await find_account(AccountStore(database), username)
+        changed = await PasswordStore(database).change(
+            account.id,
+            new_hash,
+            credentials_version=account.credentials_version,
+            except_session_id=None,
+            now=time.time(),
+        )
+        if not changed:
+            raise InvalidValue(f"The password of {username} was changed by another process at the same time. Try again.")
+
+
+async def _disable(settings: Settings, username: str, reason: str | None) -> None:
     async with open_database(settings) as database:
         store = AccountStore(database)
         account = await find_account(store, username)
-        if enabled:
-            await store.enable(account.id)
-        else:
-            await store.disable(account.id, time.time())
+        await store.disable(account.id, time.time(), reason=reason)
+
+
+async def _enable(settings: Settings, username: str) -> None:
+    async with open_database(settings) as database:
+        store = AccountStore(database)
+        account = await find_account(store, username)
+        await store.enable(account.id)
 
 
 async def _add(settings: Settings, username: str, password: str) -> Account:
-    hasher = PasswordHasher(workers=1, queue=1)
-    try:
-        account = Account(id=str(uuid.uuid4()), username=username, password_hash=await hasher.hash(password))
-        async with open_database(settings) as database:
-            await AccountStore(database).add(account, time.time())
-    finally:
-        hasher.close()
+    account = Account(id=str(uuid.uuid4()), username=username, password_hash=await _hash(password))
+    async with open_database(settings) as database:
+        await AccountStore(database).add(account, time.time())
     return account
 
 

@@ -7,46 +7,50 @@ from typing import Annotated, Any
 import typer
 
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
-from authmint_service.commands.accounts import AsJson
-from authmint_service.commands.output import echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
 from authmint_service.grants import GRANT_TYPES, check_client_grants
 from authmint_service.settings import Settings, load_settings
 from authmint_service.web_origins import are_of_different_sites
 
-app = typer.Typer(help="Applications that may ask for tokens.", no_args_is_help=True)
+app = typer.Typer(name="clients", help="Applications that may ask for tokens.", no_args_is_help=True)
 
 MIN_SECRET_LENGTH = 32
+COLUMNS = ("client_id", "confidential", "grants", "scopes", "resources", "enabled")
+
+ClientId = Annotated[str, typer.Argument(help="The client's id.")]
 Many = list[str] | None
 
 
 @app.command()
 def add(
-    client_id: Annotated[str, typer.Argument(help="The client's id.")],
+    client_id: ClientId,
     confidential: Annotated[
-        bool | None, typer.Option("--confidential/--public", help="Can it keep a secret? An SPA cannot.")
+        bool | None, typer.Option("--confidential/--public", help="Whether it can keep a secret. An SPA cannot.")
     ] = None,
-    name: Annotated[str, typer.Option(help="A name for people.")] = "",
+    name: Annotated[str, typer.Option(help="A name to show to people.")] = "",
     grant: Annotated[Many, typer.Option(help=f"One of {', '.join(GRANT_TYPES)}; may be repeated.")] = None,
-    scope: Annotated[Many, typer.Option(help="A scope it may have; may be repeated.")] = None,
-    audience: Annotated[Many, typer.Option(help="A resource server it may have tokens for; may be repeated.")] = None,
-    default_audience: Annotated[Many, typer.Option(help="Those it gets without asking; all audiences if left out.")] = None,
-    refresh_grace_seconds: Annotated[
-        int | None, typer.Option(help="Seconds in which the last refresh token still counts.")
+    scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated.")] = None,
+    resource: Annotated[Many, typer.Option(help="A resource that it may have tokens for; may be repeated.")] = None,
+    default_resource: Annotated[
+        Many, typer.Option(help="A resource of tokens that name none in the request; all resources if left out.")
     ] = None,
-    session_idle_ttl: Annotated[int | None, typer.Option(help="Seconds without a refresh that end a session.")] = None,
-    session_ttl: Annotated[int | None, typer.Option(help="Seconds after which a session ends.")] = None,
-    refresh_cookie: Annotated[bool, typer.Option("--refresh-cookie", help="Refresh tokens in a cookie alone; an SPA.")] = False,
-    origin: Annotated[Many, typer.Option(help="An origin that its pages come from; may be repeated.")] = None,
+    refresh_grace_seconds: Annotated[
+        int | None, typer.Option(help="Seconds in which the previous refresh token returns the current one.")
+    ] = None,
+    session_idle_ttl: Annotated[int | None, typer.Option(help="Seconds without a refresh until a session expires.")] = None,
+    session_ttl: Annotated[int | None, typer.Option(help="Seconds from sign-in until a session expires.")] = None,
+    refresh_cookie: Annotated[bool, typer.Option("--refresh-cookie", help="Send refresh tokens in a cookie only.")] = False,
+    origin: Annotated[Many, typer.Option(help="A web origin of its pages; may be repeated.")] = None,
     secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the secret from standard input.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a client. The secret of a confidential client is shown this once."""
+    """Add a client. The secret of a confidential client is made, and printed this once."""
     settings = load_settings()
     if confidential is None:
-        raise InvalidValue("Say whether the client can keep a secret: --confidential or --public.")
-    secret = _secret(confidential=confidential, from_stdin=secret_stdin)
-    resources = tuple(audience or [settings.issuer_url])
+        raise InvalidValue("Choose whether the client can keep a secret: --confidential or --public.")
+    secret = _read_or_make_secret(confidential=confidential, from_stdin=secret_stdin)
+    resources = tuple(resource or [settings.issuer_url])
     client = Client(
         client_id=client_id,
         name=name or client_id,
@@ -54,7 +58,7 @@ def add(
         grants=frozenset(grant or (["client_credentials"] if confidential else ["password", "refresh_token"])),
         scopes=frozenset(scope or []),
         resources=resources,
-        default_resources=tuple(default_audience or resources),
+        default_resources=tuple(default_resource or resources),
         secret_hashes=(secret_hash(secret),) if secret else (),
         refresh_grace_seconds=refresh_grace_seconds,
         session_idle_ttl=session_idle_ttl,
@@ -63,64 +67,63 @@ def add(
         origins=tuple(origin or []),
     )
     check_client_grants(client.grants, confidential=client.confidential)
-    _check_against(settings, client)
+    _check_with_settings(settings, client)
     asyncio.run(_add(settings, client))
-    shown = {"client_secret": secret} if secret and not secret_stdin else {}
+    printed = {"client_secret": secret} if secret and not secret_stdin else {}
     if as_json:
-        echo_json({**_row(client), **shown})
+        echo_json({**_row(client), **printed})
         return
     echo(f"Added the client {client.client_id}.")
-    if shown:
+    if printed:
         echo(f"Secret, shown this once: {secret}")
 
 
 @app.command("list")
 def list_clients(as_json: AsJson = False) -> None:
-    """List clients. Secrets cannot be shown: only their hashes are kept."""
+    """List the clients. Secrets are not listed: only their hashes are stored."""
     rows = [_row(client) for client in asyncio.run(_list(load_settings()))]
     if as_json:
         echo_json(rows)
     else:
-        columns = ("client_id", "confidential", "grants", "scopes", "resources", "enabled")
-        echo_table(columns, rows, empty="There are no clients. Add one with: authmint-service clients add")
+        echo_table(COLUMNS, rows, empty="There are no clients. Add one with: authmint-service clients add")
 
 
 @app.command()
-def disable(client_id: Annotated[str, typer.Argument(help="Which client shall have no tokens any more.")]) -> None:
-    """Disable a client: no token from now on, all sessions through it end, and services that follow refuse what it has."""
+def disable(client_id: ClientId) -> None:
+    """Disable a client: it gets no tokens, all its sessions are revoked, and so are its tokens at services that follow."""
     _set_enabled(client_id, enabled=False)
-    echo(f"{client_id} is disabled, and everybody is signed out of it.")
+    echo(f"{client_id} is disabled, and all its sessions are revoked.")
 
 
 @app.command()
-def enable(client_id: Annotated[str, typer.Argument(help="Which client may have tokens again.")]) -> None:
-    """Enable a client again. Sessions that were ended stay ended."""
+def enable(client_id: ClientId) -> None:
+    """Enable a client again. Revoked sessions stay revoked."""
     _set_enabled(client_id, enabled=True)
-    echo(f"{client_id} may have tokens again.")
+    echo(f"{client_id} may get tokens again.")
 
 
-def _check_against(settings: Settings, client: Client) -> None:
+def _check_with_settings(settings: Settings, client: Client) -> None:
     if client.session_idle_ttl is not None and client.session_idle_ttl <= settings.access_token_ttl:
         raise InvalidValue(
-            f"A session must outlive an access token: more than {settings.access_token_ttl} seconds of idleness."
+            f"A session must outlive an access token: --session-idle-ttl is more than {settings.access_token_ttl} seconds."
         )
     for origin in client.origins if client.refresh_cookie else ():
         if are_of_different_sites(origin, settings.issuer_url):
             raise InvalidValue(
-                f"{origin} and {settings.issuer_url} are different sites for a browser: pages there never send the cookie."
+                f"{origin} and {settings.issuer_url} are different sites for a browser: its pages never send the cookie."
             )
 
 
-def _secret(*, confidential: bool, from_stdin: bool) -> str | None:
+def _read_or_make_secret(*, confidential: bool, from_stdin: bool) -> str | None:
     if not confidential:
         if from_stdin:
-            raise InvalidValue("A public client has no secret: leave out --secret-stdin, or say --confidential.")
+            raise InvalidValue("A public client has no secret: leave out --secret-stdin, or choose --confidential.")
         return None
     if not from_stdin:
         return new_client_secret()
     secret = read_secret_line("secret")
     if len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < MIN_SECRET_LENGTH // 3:
-        raise InvalidValue(f"The secret is too easy to guess: it needs {MIN_SECRET_LENGTH} random characters at least.")
+        raise InvalidValue(f"The secret is too easy to guess: it needs at least {MIN_SECRET_LENGTH} random characters.")
     return secret
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from authmint_service.commands.output import echo, echo_json, echo_table, open_database
+from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.database import to_datetime
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import InvalidValue
@@ -26,7 +26,7 @@ from authmint_service.signing_keys import (
     rotate_emergency,
 )
 
-app = typer.Typer(help="The keys that sign tokens. They rotate by themselves.", no_args_is_help=True)
+app = typer.Typer(name="keys", help="The keys that sign tokens. They rotate by themselves.", no_args_is_help=True)
 
 COLUMNS = (
     "kid",
@@ -39,12 +39,12 @@ COLUMNS = (
     "revoked_at",
     "encryption_key_id",
 )
-FOLLOWING = "Running services follow within seconds."
+FOLLOWING = "Running services load the change within seconds."
 
 
 @app.command("list")
-def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False) -> None:
-    """List the keys and their times, the newest first. Times in the future are announced."""
+def list_keys(as_json: AsJson = False) -> None:
+    """List the signing keys and their times, the newest first. Times in the future are planned."""
 
     async def run(settings: Settings) -> list[dict[str, Any]]:
         async with _keys(settings) as keys:
@@ -60,32 +60,32 @@ def list_keys(as_json: Annotated[bool, typer.Option("--json", help="Answer in JS
 @app.command()
 def rotate(
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="A key has leaked: another signs at once, and all others are revoked.")
+        bool, typer.Option("--emergency", help="A key has leaked: a new one signs at once, and all others are revoked.")
     ] = False,
 ) -> None:
-    """Announce the next key now. It signs when everybody has had time to fetch it."""
+    """Announce the next key now. It signs once all services have had time to fetch it."""
 
     async def announce(settings: Settings) -> tuple[str, Schedule]:
         async with _keys(settings) as keys:
             return await keys.store.announce_new(keys.policy, keys.now)
 
-    async def replace(settings: Settings) -> None:
+    async def rotate_now(settings: Settings) -> None:
         async with _keys(settings) as keys:
-            done = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.raise_global_epoch)
-        echo(f"The key {done.kid} signs from now on. {FOLLOWING}")
-        for kid in done.revoked:
+            rotation = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.raise_global_epoch)
+        echo(f"The key {rotation.kid} signs from now on. {FOLLOWING}")
+        for kid in rotation.revoked:
             echo(f"Revoked {kid}.")
 
     if emergency:
-        asyncio.run(replace(_settings()))
+        asyncio.run(rotate_now(_settings()))
         return
     kid, schedule = asyncio.run(announce(_settings()))
-    echo(f"Announced the key {kid}. It signs from {_shown(schedule.active_from)} on.")
+    echo(f"Announced the key {kid}. It signs from {_format(schedule.active_from)} on.")
 
 
 @app.command()
-def revoke(kid: Annotated[str, typer.Argument(help="Which one; see keys list.")]) -> None:
-    """Take a key that does not sign out at once. For the one that signs there is rotate --emergency."""
+def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.")]) -> None:
+    """Revoke a key that does not sign. For the one that signs, use rotate --emergency."""
 
     async def run(settings: Settings) -> None:
         async with _keys(settings) as keys:
@@ -98,22 +98,22 @@ def revoke(kid: Annotated[str, typer.Argument(help="Which one; see keys list.")]
 @app.command("import")
 def import_key(
     file: Annotated[str, typer.Argument(help="PEM or a private JWK, unencrypted; - is standard input.")],
-    algorithm: Annotated[str | None, typer.Option(help="For RSA: RS256 (if left out), RS384 or RS512.")] = None,
+    algorithm: Annotated[str | None, typer.Option(help="For RSA: RS256 (the default), RS384 or RS512.")] = None,
 ) -> None:
-    """Announce a key of your own as the next one, if it is good enough."""
+    """Announce a key of your own as the next one. A weak key is refused."""
     key = read_imported_key(_read(file), algorithm)
 
     async def run(settings: Settings) -> Schedule:
         if key.algorithm != settings.signing_algorithm:
             raise InvalidValue(
                 f"The key is for {key.algorithm}, and AUTHMINT_SIGNING_ALGORITHM is {settings.signing_algorithm}: "
-                "the next rotation would take it out again. Set that first."
+                "the next rotation would replace it. Change the setting first."
             )
         async with _keys(settings) as keys:
             return await keys.store.announce(key, keys.policy, keys.now)
 
     schedule = asyncio.run(run(_settings()))
-    echo(f"Announced the key {key.kid}. It signs from {_shown(schedule.active_from)} on. Destroy the file.")
+    echo(f"Announced the key {key.kid}. It signs from {_format(schedule.active_from)} on. Destroy the file.")
 
 
 @app.command("export-public")
@@ -129,7 +129,7 @@ def export_public() -> None:
 
 @app.command()
 def reencrypt() -> None:
-    """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS, so that the others can be dropped."""
+    """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS, so that the others can be removed."""
 
     async def run(settings: Settings) -> int:
         async with _keys(settings) as keys:
@@ -144,7 +144,7 @@ def reencrypt() -> None:
 
 
 class _Keys:
-    """What a command works with."""
+    """The store, the rotation policy, and the time of the database in seconds since the epoch."""
 
     def __init__(self, store: SigningKeyStore, revocations: RevocationStore, policy: RotationPolicy, now: float) -> None:
         self.store, self.revocations, self.policy, self.now = store, revocations, policy, now
@@ -170,7 +170,7 @@ def _policy(settings: Settings) -> RotationPolicy:
 def _settings() -> Settings:
     settings = load_settings()
     if settings.hmac_secret is not None:
-        raise InvalidValue("AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no keys.")
+        raise InvalidValue("AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.")
     return settings
 
 
@@ -180,20 +180,22 @@ def _row(key: StoredKey, now: float) -> dict[str, Any]:
         "kid": key.kid,
         "alg": key.algorithm,
         "state": "unusable" if key.problem else schedule.state(now).value,
-        "published_at": _shown(schedule.published_at),
-        "active_from": _shown(schedule.active_from),
-        "retired_at": _shown(schedule.retired_at),
-        "withdrawn_at": _shown(schedule.withdrawn_at),
-        "revoked_at": _shown(schedule.revoked_at),
+        "published_at": _format(schedule.published_at),
+        "active_from": _format(schedule.active_from),
+        "retired_at": _format(schedule.retired_at),
+        "withdrawn_at": _format(schedule.withdrawn_at),
+        "revoked_at": _format(schedule.revoked_at),
         "encryption_key_id": key.encryption_key_id if key.signer or key.problem else None,
     }
 
 
-def _shown(seconds: float | None) -> str | None:
+def _format(seconds: float | None) -> str | None:
+    """Return a time in ISO 8601."""
     return None if seconds is None else to_datetime(seconds).isoformat(timespec="seconds")
 
 
 def _read(file: str) -> bytes:
+    """Return the content of a file, or of standard input. Raise InvalidValue."""
     try:
         return sys.stdin.buffer.read(65_537) if file == "-" else Path(file).read_bytes()
     except OSError as error:

@@ -1,44 +1,67 @@
-"""How commands speak: tables for people, JSON for programs, one sentence for what went wrong."""
+"""What commands print and read: tables for people, JSON for programs, one sentence and an exit code for a failure."""
 
 import json
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
+import typer
 
-from authmint_service import migrations
-from authmint_service.database import Database, database_url
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings
 
-LONGEST_LINE, WIDEST = 4096, 4096
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from authmint_service.database import Database
+
+MAX_LINE_LENGTH, MAX_TABLE_WIDTH = 4096, 4096
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+"""The option `--json`, the same in every command that has it."""
+
+
+class ExitCode(IntEnum):
+    """What a command returns to the shell."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    """Wrong usage, or a setting or value that is refused."""
+    EXISTS = 3
+    DATABASE_UNAVAILABLE = 4
 
 
 def echo(message: str) -> None:
-    """One line for the person. Goes to standard output as it is: no markup, no wrapping."""
+    """Print one line as it is: no markup, no wrapping."""
     sys.stdout.write(f"{message}\n")
 
 
 def echo_json(value: object) -> None:
+    """Print a value as one line of JSON."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def echo_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, empty: str) -> None:
-    """`rows` with the members named `columns`: a line each, or, on a terminal that is too narrow for it, a paragraph each."""
+    """Print the members `columns` of `rows`: a line each, or, on a terminal that is too narrow, a paragraph each.
+
+    `empty`: the sentence to print when there are no rows.
+    """
     if not rows:
         echo(empty)
         return
+    from rich.console import Console
+    from rich.measure import Measurement
+
     names = [column.replace("_", " ") for column in columns]
     cells = [[_cell(row[column]) for column in columns] for row in rows]
     table = _table(names, cells)
     console = Console(markup=False, highlight=False)
-    width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+    width = Measurement.get(console, console.options.update(max_width=MAX_TABLE_WIDTH), table).maximum
     if not console.is_terminal:
-        # Whoever reads this by program, with grep for one, wants whole lines.
+        # A program that reads this, such as grep, needs whole lines.
         console.width = width
     if width <= console.width:
         console.print(table)
@@ -49,8 +72,10 @@ def echo_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, emp
         console.print(_table(["", ""], zip(names, row, strict=True)))
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Without names in the header, the first column has them."""
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """Return a table. If the header has no names, the first column is printed like one."""
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", show_header=any(header))
     for name in header:
         table.add_column(name, overflow="fold")
@@ -60,29 +85,34 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return table
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Ends the program with a sentence on standard error."""
+def fail(message: str, code: ExitCode) -> NoReturn:
+    """Print a sentence on standard error, and exit."""
     sys.stderr.write(f"{message}\n")
     sys.exit(code)
 
 
 def read_secret_line(name: str) -> str:
-    """One line of standard input: a secret on the command line would be seen by everyone on the machine. Raises Invalid."""
-    line = sys.stdin.readline(LONGEST_LINE).rstrip("\r\n")
+    """Return one line of standard input; an argument would be visible to all users of the computer. Raise InvalidValue.
+
+    `name`: of the secret, for the error.
+    """
+    line = sys.stdin.readline(MAX_LINE_LENGTH).rstrip("\r\n")
     if not line:
         raise InvalidValue(f"Standard input is empty: it must hold the {name} on its first line.")
     return line
 
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """The database. A development one is migrated first, so that the order of the first commands does not matter."""
+async def open_database(settings: Settings) -> AsyncIterator["Database"]:
+    """Open the database. In development it is migrated first, so that the first commands may run in any order."""
+    from authmint_service import migrations
+    from authmint_service.database import Database, database_url
+
     database = Database(size=1, statement_cache=settings.database_statement_cache)
-    async with database_url(settings) as dsn:
+    async with database_url(settings) as dsn, database.open(dsn):
         if settings.uses_embedded_database or settings.is_development:
-            await migrations.migrate(dsn)
-        async with database.open(dsn):
-            yield database
+            await migrations.migrate_if_behind(database, dsn)
+        yield database
 
 
 def _cell(value: object) -> str:

@@ -10,53 +10,51 @@ from uuid import UUID
 import typer
 
 from authmint_service.accounts import AccountStore, prepare_username
-from authmint_service.commands.accounts import find_account
-from authmint_service.commands.output import echo, echo_json, echo_table, open_database
+from authmint_service.commands.accounts import Username, find_account
+from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.errors import InvalidValue
 from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
 from authmint_service.settings import Settings, load_settings
 
-app = typer.Typer(help="Where people are signed in.", no_args_is_help=True)
+app = typer.Typer(name="sessions", help="Where people are signed in.", no_args_is_help=True)
 
 COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_address")
 
 
 @app.command("list")
-def list_sessions(
-    username: Annotated[str, typer.Argument(help="Whose sessions.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
-) -> None:
-    """List a person's live sessions, the one used last first."""
+def list_sessions(username: Username, as_json: AsJson = False) -> None:
+    """List the live sessions of an account. The last used comes first."""
     name = prepare_username(username)
     found = asyncio.run(_list(load_settings(), name))
-    rows = [{column: _shown(getattr(session, column)) for column in COLUMNS} for session in found]
+    rows = [{column: _format(getattr(session, column)) for column in COLUMNS} for session in found]
     if as_json:
         echo_json(rows)
     else:
-        echo_table(COLUMNS, rows, empty=f"{name} is signed in nowhere.")
+        echo_table(COLUMNS, rows, empty=f"{name} is not signed in.")
 
 
 @app.command()
-def end(
-    username: Annotated[str, typer.Argument(help="Whose session.")],
-    session_id: Annotated[UUID, typer.Argument(help="Which one; see sessions list.")],
+def revoke(
+    username: Username,
+    session_id: Annotated[UUID, typer.Argument(help="The session's id; see sessions list.")],
 ) -> None:
-    """End one session of a person. Access tokens that it has brought are good until they expire."""
+    """Revoke one session of an account. Its access tokens are accepted until they expire."""
     name = prepare_username(username)
-    if not asyncio.run(_end(load_settings(), name, str(session_id))):
-        raise InvalidValue(f"{name} has no session {session_id}, or it has ended already.")
-    echo(f"Ended the session {session_id} of {name}.")
+    if not asyncio.run(_revoke(load_settings(), name, str(session_id))):
+        raise InvalidValue(f"{name} has no session {session_id}, or it was revoked already.")
+    echo(f"Revoked the session {session_id} of {name}.")
 
 
 @app.command()
 def prune() -> None:
-    """Delete sessions that have been over for a day. The service does it by itself every hour."""
+    """Delete sessions that expired or were revoked a day ago. The service does it by itself every hour."""
     deleted = asyncio.run(_prune(load_settings()))
     echo(f"Deleted {deleted} session{'' if deleted == 1 else 's'}.")
 
 
-def _shown(value: object) -> object:
+def _format(value: object) -> object:
+    """Return a time in ISO 8601, and any other value as it is."""
     return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds") if isinstance(value, float) else value
 
 
@@ -70,7 +68,7 @@ async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
         return await SessionStore(database, _limits(settings)).list(account.id, time.time())
 
 
-async def _end(settings: Settings, username: str, session_id: str) -> bool:
+async def _revoke(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
         return await SessionStore(database, _limits(settings)).revoke(

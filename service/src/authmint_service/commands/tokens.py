@@ -11,21 +11,21 @@ from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings, load_settings
 
-app = typer.Typer(help="Access tokens that were issued already.", no_args_is_help=True)
+app = typer.Typer(name="tokens", help="Access tokens that were issued already.", no_args_is_help=True)
 
 
 @app.command()
 def revoke(
-    everyone: Annotated[bool, typer.Option("--everyone", help="All access tokens that were issued until now.")] = False,
+    all_tokens: Annotated[bool, typer.Option("--all", help="All access tokens that were issued until now.")] = False,
 ) -> None:
-    """Revoke access tokens, at every service that follows the list of revocations.
+    """Revoke access tokens, at every service that follows the revocation list.
 
-    Nobody is signed out: a refresh brings a new one. To end sessions as well, see: users disable, clients disable.
+    Sessions stay: a refresh returns a new access token. To revoke sessions too, see: accounts disable, clients disable.
     """
-    if not everyone:
-        raise InvalidValue("Say whose: --everyone. One person: users disable. One client: clients disable.")
+    if not all_tokens:
+        raise InvalidValue("Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.")
     asyncio.run(_revoke_all(load_settings()))
-    echo("Every access token issued until now is revoked, at the services that follow the list of revocations.")
+    echo("Every access token issued until now is revoked, at the services that follow the revocation list.")
 
 
 async def _revoke_all(settings: Settings) -> None:

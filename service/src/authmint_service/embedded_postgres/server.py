@@ -1,4 +1,4 @@
-"""The PostgreSQL of one data folder: made, started, asked for, stopped. Called by whoever holds the start lock."""
+"""The PostgreSQL server of one data folder: create, start, find and stop it. The caller holds the start lock."""
 
 import os
 import re
@@ -12,14 +12,15 @@ from pathlib import Path
 
 from authmint_service.embedded_postgres.programs import START_SECONDS, EmbeddedPostgresError, account_for, find_programs, run_as
 
-NEWEST = "18"
-ROLE = "authmint"
+NEWEST_VERSION = "18"
+ROLE = DATABASE = "authmint"
 STOP_SECONDS = 30
-SOCKET_FOLDER_LIMIT = 107 - len("/.s.PGSQL.5432")  # bytes: what the kernel takes for a socket's address
+MAX_SOCKET_FOLDER_BYTES = 107 - len("/.s.PGSQL.5432")
+"""The kernel limits the address of a socket."""
 
 
 def open_for_owner(path: Path, flags: int) -> int:
-    """Opens a file that belongs to the folder's owner, also when root is the first to need it."""
+    """Open a file that belongs to the folder's owner, also when root creates it. Return the descriptor."""
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if os.geteuid() == 0:
         owner = path.parent.stat()
@@ -29,7 +30,7 @@ def open_for_owner(path: Path, flags: int) -> int:
 
 @dataclass(frozen=True)
 class _Postmaster:
-    """What a running server says of itself in `postmaster.pid`."""
+    """What a running server writes about itself to `postmaster.pid`."""
 
     pid: int
     socket_folder: str
@@ -37,21 +38,22 @@ class _Postmaster:
 
 
 class Server:
-    """The PostgreSQL of one data folder. Its methods are called by the one who holds the start lock."""
+    """The server of one data folder. The caller of a method holds the start lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._data = folder / "postgres"
         self._log = folder / "postgres.log"
-        version = (self._data / "PG_VERSION").read_text().strip() if self._data.exists() else NEWEST
+        version = (self._data / "PG_VERSION").read_text().strip() if self._data.exists() else NEWEST_VERSION
         self._binaries = find_programs(version, self._data)
         self._account = account_for(folder, self._data)
 
     def ensure_running(self) -> str:
+        """Return a DSN of the running server. Create and start it if needed. Raise EmbeddedPostgresError."""
         if not self._data.exists():
             self._initialise()
         failure = ""
-        # More than once: a start that was interrupted from outside may still be under way, or its remains may be ending.
+        # Try again: a start that was interrupted from outside may still be under way, or its processes may be stopping.
         for pause in (0, 1, 2):
             time.sleep(pause)
             postmaster = self._wait_until_settled()
@@ -60,9 +62,10 @@ class Server:
                 postmaster = self._wait_until_settled()
             if postmaster is not None:
                 return _dsn(postmaster)
-        raise EmbeddedPostgresError(f"PostgreSQL did not start in {self._data}: {failure} The whole log is {self._log}.")
+        raise EmbeddedPostgresError(f"PostgreSQL did not start in {self._data}: {failure} The log is {self._log}.")
 
     def stop(self) -> None:
+        """Stop the server if it runs. Raise EmbeddedPostgresError if it does not stop."""
         postmaster = self._wait_until_settled()
         if postmaster is None:
             return
@@ -74,44 +77,59 @@ class Server:
         _remove_socket_folder(postmaster.socket_folder)
 
     def _initialise(self) -> None:
-        """Makes the cluster beside its place and moves it there whole, so that a crash leaves no half of one."""
-        for remains in self._folder.glob("postgres.new-*"):
-            shutil.rmtree(remains)
+        """Create the cluster in a temporary folder and rename it when it is complete, so that a crash leaves no half of it."""
+        for left_over in self._folder.glob("postgres.new-*"):
+            shutil.rmtree(left_over)
         unfinished = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._folder))
         self._give(unfinished)
         options = ["--encoding=UTF8", "--locale=C", "--auth=trust", f"--username={ROLE}", f"--pgdata={unfinished}"]
-        made = self._run("initdb", *options, seconds=2 * START_SECONDS)
-        if made.returncode != 0:
+        done = self._run("initdb", *options, seconds=2 * START_SECONDS)
+        if done.returncode != 0:
             shutil.rmtree(unfinished)
-            raise EmbeddedPostgresError(f"PostgreSQL's files could not be made in {self._data}: {_last_line(made.stdout)}")
+            raise EmbeddedPostgresError(f"PostgreSQL's files could not be made in {self._data}: {_last_line(done.stdout)}")
+        self._create_database(unfinished)
         unfinished.rename(self._data)
 
+    def _create_database(self, cluster: Path) -> None:
+        """Create the database in a cluster whose server does not run."""
+        statement = f"CREATE DATABASE {DATABASE};\n".encode()
+        done = self._run("postgres", "--single", "-D", str(cluster), "postgres", input_bytes=statement)
+        if done.returncode != 0:
+            shutil.rmtree(cluster)
+            raise EmbeddedPostgresError(f"PostgreSQL could not create a database: {_last_line(done.stdout)}")
+
     def _start(self) -> str:
-        """Starts the server and waits until it answers; says what went wrong, or nothing."""
+        """Start the server and wait until it is ready. Return the last line of its log since then."""
         self._remove_stale_pid_file()
         options = ["-p", "5432", "-k", self._socket_folder(), "-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"]
         with os.fdopen(open_for_owner(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b") as log:
-            said_before = log.seek(0, os.SEEK_END)
-            # The log is our standard output, not `-l`: so it is opened by us, wherever it is.
+            start = log.seek(0, os.SEEK_END)
+            # The log is the standard output, not `-l`: this process opens it, also where the user of the server could not.
             self._run("pg_ctl", "start", "-s", "-w", "-t", str(START_SECONDS), "-o", shlex.join(options), output=log.fileno())
-            log.seek(said_before)
+            log.seek(start)
             return _last_line(log.read())
 
     def _run(
-        self, name: str, *arguments: str, seconds: int = START_SECONDS + 10, output: int = subprocess.PIPE
+        self,
+        name: str,
+        *arguments: str,
+        seconds: int = START_SECONDS + 10,
+        input_bytes: bytes = b"",
+        output: int = subprocess.PIPE,
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Runs one of PostgreSQL's programs in a session of its own (Ctrl-C is for us), in an environment without surprises."""
+        """Run one of PostgreSQL's programs in its own session, so that Ctrl-C does not reach it, and in a fixed environment."""
         return run_as(
             self._account,
             [str(self._binaries / name), *arguments],
             needs=(self._binaries / "postgres", self._data),
             env={"PGDATA": str(self._data), "LC_ALL": "C", "PATH": os.defpath},
+            input_bytes=input_bytes,
             stdout=output,
             seconds=seconds,
         )
 
     def _wait_until_settled(self) -> _Postmaster | None:
-        """The running server once it is ready; None once there is none."""
+        """Return the running server once it is ready, or None once there is none. Raise EmbeddedPostgresError."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             postmaster = _read_postmaster(self._data)
@@ -120,27 +138,30 @@ class Server:
             if postmaster.ready:
                 return postmaster
             time.sleep(0.05)
-        raise EmbeddedPostgresError(f"PostgreSQL in {self._data} is neither ready nor gone after {START_SECONDS} seconds.")
+        raise EmbeddedPostgresError(f"PostgreSQL in {self._data} is neither ready nor stopped after {START_SECONDS} seconds.")
 
     def _remove_stale_pid_file(self) -> None:
-        """Removes a `postmaster.pid` whose number now belongs to another program: PostgreSQL itself would not dare to start."""
-        left = _read_postmaster(self._data)
-        if left is not None:
-            _remove_socket_folder(left.socket_folder)
-            if Path(f"/proc/{left.pid}").exists():
+        """Remove a `postmaster.pid` whose process id now belongs to another program: PostgreSQL would refuse to start."""
+        stale = _read_postmaster(self._data)
+        if stale is not None:
+            _remove_socket_folder(stale.socket_folder)
+            if Path(f"/proc/{stale.pid}").exists():
                 (self._data / "postmaster.pid").unlink()
 
     def _socket_folder(self) -> str:
-        """In the data folder if the kernel and PostgreSQL's list syntax allow its path, else a private temporary one."""
+        """Create and return the folder of the socket.
+
+        It is in the data folder if the kernel and PostgreSQL's list syntax allow its path, else a private temporary folder.
+        """
         folder = self._folder / "postgres.socket"
         plain = re.fullmatch(r"[\w./@+-]+", str(folder), re.ASCII) is not None
-        if plain and len(os.fsencode(folder)) <= SOCKET_FOLDER_LIMIT:
+        if plain and len(os.fsencode(folder)) <= MAX_SOCKET_FOLDER_BYTES:
             folder.mkdir(mode=0o700, exist_ok=True)
         else:
-            # Root keeps the outer folder, so that the account that runs the server is no way in for others of that account.
+            # The outer folder stays root's, so that other processes of the server's user cannot enter it.
             folder = Path(tempfile.mkdtemp(prefix="authmint-postgres-")) / "s"
             folder.mkdir(mode=0o700)
-            if len(os.fsencode(folder)) > SOCKET_FOLDER_LIMIT:
+            if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
                 raise EmbeddedPostgresError(
                     f"No folder for PostgreSQL's socket: {folder} is too long; set TMPDIR to a shorter one."
                 )
@@ -153,11 +174,11 @@ class Server:
 
 
 def _dsn(postmaster: _Postmaster) -> str:
-    return f"postgresql://{ROLE}@/postgres?host={postmaster.socket_folder}"
+    return f"postgresql://{ROLE}@/{DATABASE}?host={postmaster.socket_folder}"
 
 
 def _read_postmaster(data: Path) -> _Postmaster | None:
-    """What `postmaster.pid` says; None while there is none, or while it is still being written."""
+    """Return the content of `postmaster.pid`, or None while there is none or it is being written."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -168,7 +189,7 @@ def _read_postmaster(data: Path) -> _Postmaster | None:
 
 
 def _is_alive(pid: int, data: Path) -> bool:
-    """Whether `pid` is a PostgreSQL of this data folder, which is where it works: a number alone may be another program's."""
+    """Return whether `pid` is a PostgreSQL of this data folder: its working directory. The id may be another program's."""
     try:
         return Path(f"/proc/{pid}/cwd").samefile(data)
     except PermissionError:
@@ -178,7 +199,7 @@ def _is_alive(pid: int, data: Path) -> bool:
 
 
 def _remove_socket_folder(folder: str) -> None:
-    """Removes a private temporary folder after its server has gone. The one in the data folder stays."""
+    """Remove a private temporary folder after its server has stopped. The one in the data folder stays."""
     outer = Path(folder).parent
     if outer.name.startswith("authmint-postgres-"):
         shutil.rmtree(outer, ignore_errors=True)
@@ -186,4 +207,4 @@ def _remove_socket_folder(folder: str) -> None:
 
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "it said nothing."
+    return lines[-1].strip() if lines else "it printed nothing."

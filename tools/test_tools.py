@@ -1,6 +1,6 @@
-"""Sees to it that the tests have what no Python package brings: a browser, Node.js and its packages, and PgBouncer.
+"""`make test-tools`: install what the tests need and no Python package contains: a browser, Node.js, its packages, PgBouncer.
 
-As root on Debian it installs what is missing; otherwise it says in one sentence what is.
+As root on Debian it installs what is missing; otherwise it prints one sentence that names it.
 """
 
 import json
@@ -11,33 +11,34 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent.parent / "tests" / "browser"
+BROWSER_TESTS = Path(__file__).resolve().parent.parent / "tests" / "browser"
 DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm", "pgbouncer": "pgbouncer"}
-PLACES = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
-OLDEST_NODE = 20
+SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
+MIN_NODE_VERSION = 20
 
 
 def main() -> int:
-    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program, path=PLACES) is None]
+    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program, path=SEARCH_PATH) is None]
     if "chromium" in missing and shutil.which(os.environ.get("AUTHMINT_TEST_CHROMIUM", "")):
         missing.remove("chromium")
     packages = [DEBIAN_PACKAGES[program] for program in missing]
     if packages and (os.geteuid() != 0 or shutil.which("apt-get") is None):
-        return complain(f"The tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}")
+        return fail(f"The tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}")
     if packages and not install(packages):
-        return complain(f"apt-get could not install {' '.join(packages)}.")
+        return fail(f"apt-get could not install {' '.join(packages)}.")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(version.removeprefix("v").split(".")[0]) < OLDEST_NODE:
-        return complain(f"The browser tests need Node.js {OLDEST_NODE} or later; this is {version}.")
+    if int(version.removeprefix("v").split(".")[0]) < MIN_NODE_VERSION:
+        return fail(f"The browser tests need Node.js {MIN_NODE_VERSION} or later; this is {version}.")
     if installed() != pinned():
         echo("Installing the packages of the browser tests …")
-        done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=HERE, check=False)
+        done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=BROWSER_TESTS, check=False)
         if done.returncode != 0:
-            return complain("npm could not install the packages of tests/browser. Is the npm registry reachable?")
+            return fail("npm could not install the packages of tests/browser. Is the npm registry reachable?")
     return 0
 
 
 def install(packages: list[str]) -> bool:
+    """Install Debian packages, and return whether it worked."""
     echo(f"Installing {', '.join(packages)} …")
     quiet = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "APT::Sandbox::User=root"]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -49,17 +50,17 @@ def install(packages: list[str]) -> bool:
 
 
 def pinned() -> dict[str, str]:
-    """Each package, and the version that the lock file names."""
-    packages = json.loads((HERE / "package-lock.json").read_text())["packages"]
+    """Return each package with the version in the lock file."""
+    packages = json.loads((BROWSER_TESTS / "package-lock.json").read_text())["packages"]
     return {path: package["version"] for path, package in packages.items() if path}
 
 
 def installed() -> dict[str, str]:
-    """Those of them that are there, and in which version."""
+    """Return those of them that are installed, with their versions."""
     found = {}
     for path in pinned():
         with suppress(OSError, ValueError, KeyError):
-            found[path] = str(json.loads((HERE / path / "package.json").read_text())["version"])
+            found[path] = str(json.loads((BROWSER_TESTS / path / "package.json").read_text())["version"])
     return found
 
 
@@ -67,7 +68,8 @@ def echo(message: str) -> None:
     sys.stderr.write(f"{message}\n")
 
 
-def complain(message: str) -> int:
+def fail(message: str) -> int:
+    """Print a sentence, and return the exit code."""
     echo(message)
     return 1
 

@@ -1,0 +1,104 @@
+"""All settings, read once at the start from the environment and `.env`, and passed on as values from there.
+
+No other package reads the environment. Each module has one group; `Settings` has them all, under flat names: the field `x` is
+the variable `AUTHMINT_X`. Durations are seconds. An error names the variable, and never repeats a value.
+"""
+
+from collections.abc import Mapping
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError, model_validator
+
+from authmint.loopback import is_loopback
+from authmint_service.cpus import usable_cores
+from authmint_service.errors import SettingsError
+from authmint_service.settings.browsers import BrowserSettings
+from authmint_service.settings.database import DatabaseSettings
+from authmint_service.settings.group import SettingsGroup, variable
+from authmint_service.settings.listening import ListeningSettings
+from authmint_service.settings.observability import ObservabilitySettings
+from authmint_service.settings.passwords import PasswordSettings
+from authmint_service.settings.secrets import SecretSettings
+from authmint_service.settings.service import Environment, ServiceSettings
+from authmint_service.settings.sessions import SessionSettings
+from authmint_service.settings.signing import SigningSettings
+from authmint_service.settings.tokens import TokenSettings
+
+__all__ = ["DatabaseSettings", "Environment", "Settings", "load_database_settings", "load_settings"]
+
+DRAIN_SECONDS = 6
+"""Longer than uvicorn keeps an idle connection (5 s), so that none is left when the process stops."""
+
+
+class Settings(
+    ObservabilitySettings, BrowserSettings, PasswordSettings, SessionSettings, TokenSettings, SigningSettings, SecretSettings,
+    DatabaseSettings, ListeningSettings, ServiceSettings,
+):  # fmt: skip
+    """All groups, and what depends on more than one of them. `.env.example` explains each setting."""
+
+    @model_validator(mode="after")
+    def _check_lifetimes(self) -> Self:
+        if not self.access_token_ttl < self.session_idle_ttl <= self.session_ttl:
+            raise ValueError(
+                "AUTHMINT_ACCESS_TOKEN_TTL must be shorter than AUTHMINT_SESSION_IDLE_TTL, and that no longer than "
+                "AUTHMINT_SESSION_TTL."
+            )
+        return self
+
+    @property
+    def issuer_url(self) -> str:
+        """Return the issuer, equal to the `iss` of every token to the character."""
+        return self.issuer or f"http://127.0.0.1:{self.port}"
+
+    @property
+    def uses_insecure_cookies(self) -> bool:
+        """Return whether cookies lack `Secure`: on a development start on loopback http, where some browsers refuse it."""
+        parts = urlsplit(self.issuer_url)
+        return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
+
+    @property
+    def password_hash_slots(self) -> int:
+        """Return how many password hashes one process computes at a time. By default its share of the cores, rounded up."""
+        return self.password_hash_workers or -(-usable_cores() // self.workers)
+
+    @property
+    def shutdown_seconds(self) -> int:
+        """Return how many seconds a process goes on serving after it was asked to stop."""
+        if self.drain_seconds is not None:
+            return self.drain_seconds
+        return 0 if self.is_development else DRAIN_SECONDS
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Return all settings of this process. Raise SettingsError, which names the first that is wrong."""
+    settings = _load(Settings, overrides)
+    # Keys in files, and those of a development start, are read now, so that a wrong one stops the start.
+    _ = settings.encryption_keys, settings.refresh_keys, settings.hmac_secret
+    return settings
+
+
+def load_database_settings(**overrides: object) -> DatabaseSettings:
+    """Return only the settings that reach the database. Raise SettingsError."""
+    return _load(DatabaseSettings, overrides)
+
+
+S = TypeVar("S", bound=SettingsGroup)
+
+
+def _load(kind: type[S], overrides: Mapping[str, object]) -> S:
+    try:
+        return kind(**overrides)
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError("The file .env is not UTF-8 text.") from error
+
+
+def _describe(error: ValidationError) -> str:
+    """Return one sentence about the first error, without the value."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    return f"{variable(str(first['loc'][0]))} is wrong: {message[:1].lower()}{message[1:]}."

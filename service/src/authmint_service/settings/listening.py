@@ -1,0 +1,24 @@
+"""Where the service listens, and with how many processes."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from authmint_service.settings.group import SettingsGroup
+
+
+class ListeningSettings(SettingsGroup):
+    """The address, the number of processes, and how long one goes on serving when it stops."""
+
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any that is free.")] = 8000
+    workers: Annotated[int, Field(ge=1, le=64, description="Number of processes that serve.")] = 1
+    drain_seconds: Annotated[
+        int | None,
+        Field(ge=0, le=300, description="Seconds that a process goes on serving after SIGTERM. Left out: 6, in development 0."),
+    ] = None
+
+    @property
+    def max_processes(self) -> int:
+        """Return how many processes may run at a time. While several are replaced one by one, there is one more."""
+        return 1 if self.workers == 1 else self.workers + 1

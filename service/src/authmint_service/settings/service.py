@@ -1,0 +1,54 @@
+"""What the service is: its environment, its issuer, its data folder."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from authmint.loopback import is_loopback
+from authmint_service.settings.group import SettingsGroup
+
+
+class Environment(StrEnum):
+    """Where the service runs. Development creates the secrets that are missing; production refuses to start without them."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+
+
+class DataFolderSettings(SettingsGroup):
+    """The data folder. It is apart from the rest because a migration needs it, and needs no issuer."""
+
+    data_dir: Annotated[
+        Path, Field(description="Folder of the embedded PostgreSQL, and of the secrets of a development start.")
+    ] = Path(".authmint")
+
+
+class ServiceSettings(DataFolderSettings):
+    """The environment and the issuer."""
+
+    environment: Annotated[Environment, Field(description="production or development.")] = Environment.PRODUCTION
+    issuer: Annotated[
+        str, Field(description="https URL of this service, the `iss` of its tokens. In development it may be left out.")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _check_issuer(self) -> Self:
+        if not self.issuer:
+            if not self.is_development:
+                raise ValueError(
+                    "AUTHMINT_ISSUER is missing. Set it to the https URL of this service, the `iss` of its tokens."
+                )
+            return self
+        parts = urlsplit(self.issuer)
+        if not parts.hostname or parts.query or parts.fragment or parts.username or not self.issuer.isprintable():
+            raise ValueError("AUTHMINT_ISSUER must be a URL without query, fragment and user, like https://auth.example.com.")
+        if parts.scheme != "https" and not (parts.scheme == "http" and (is_loopback(parts.hostname) or self.is_development)):
+            raise ValueError("AUTHMINT_ISSUER must be an https URL (http is for loopback addresses and development only).")
+        return self
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment is Environment.DEVELOPMENT

@@ -1,0 +1,21 @@
+"""How long sessions live, and how long a retried refresh is served. A client may have values of its own."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from authmint_service.settings.group import DAY, MINUTE, SettingsGroup
+
+
+class SessionSettings(SettingsGroup):
+    """Lifetimes in seconds."""
+
+    session_ttl: Annotated[
+        int, Field(ge=MINUTE, le=366 * DAY, description="Seconds after the sign-in at which a session expires.")
+    ] = 90 * DAY
+    session_idle_ttl: Annotated[
+        int, Field(ge=MINUTE, le=366 * DAY, description="Seconds without a refresh after which a session expires.")
+    ] = 14 * DAY
+    refresh_grace_seconds: Annotated[
+        int, Field(ge=0, le=120, description="Seconds in which the previous refresh token returns the current one.")
+    ] = 30

@@ -1,0 +1,56 @@
+"""How tokens are signed: the algorithm, the rotation of its keys, or the shared secret of HS256."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from authmint_service.secret_keys import check_shared_secret
+from authmint_service.settings.group import DAY, HOUR, SettingsGroup, read_secret
+
+ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512")
+"""Equal to `authmint.jose.ALGORITHMS`, whose import costs the import of cryptography. A test compares the two."""
+
+
+class SigningSettings(SettingsGroup):
+    """The algorithm, and the keys or the secret for it."""
+
+    signing_algorithm: Annotated[str, Field(description="ES256, ES384, ES512, RS256, RS384, RS512 or HS256.")] = "ES256"
+    signing_key_rotation_seconds: Annotated[
+        int, Field(ge=HOUR, le=366 * DAY, description="Seconds that a key signs before the next takes over.")
+    ] = 30 * DAY
+    signing_rsa_bits: Annotated[
+        int, Field(ge=2048, le=4096, multiple_of=256, description="Length of new RSA keys in bits.")
+    ] = 3072
+    shared_secret: Annotated[SecretStr | None, Field(description="Secret that signs and verifies with HS256.")] = None
+    shared_secret_file: Annotated[Path | None, Field(description="File with the shared secret.")] = None
+
+    @field_validator("signing_algorithm")
+    @classmethod
+    def _check_algorithm(cls, algorithm: str) -> str:
+        if algorithm not in {*ALGORITHMS, "HS256"}:
+            raise ValueError(f"must be one of {', '.join(ALGORITHMS)}, or HS256")
+        return algorithm
+
+    @model_validator(mode="after")
+    def _check_shared_secret(self) -> Self:
+        given = self.shared_secret is not None or self.shared_secret_file is not None
+        if given and self.signing_algorithm != "HS256":
+            raise ValueError(
+                "AUTHMINT_SHARED_SECRET and AUTHMINT_SIGNING_ALGORITHM contradict each other: the secret is for HS256 alone, "
+                "and HS256 is never used together with another algorithm."
+            )
+        if not given and self.signing_algorithm == "HS256":
+            raise ValueError(
+                "AUTHMINT_SIGNING_ALGORITHM is HS256, and AUTHMINT_SHARED_SECRET is missing. "
+                "Make one with: openssl rand -base64 32"
+            )
+        return self
+
+    @cached_property
+    def hmac_secret(self) -> bytes | None:
+        """Return the secret of HS256, or None if tokens are signed with keys of the database. Raise SettingsError."""
+        if self.signing_algorithm != "HS256":
+            return None
+        return check_shared_secret(read_secret("shared_secret", self.shared_secret, self.shared_secret_file) or "")
