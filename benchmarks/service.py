@@ -246,11 +246,11 @@ def run() -> list[Row]:
         (hello_port,) = free_ports(1)
         with on(serving):
             hello = stack.enter_context(running(*_hello(hello_port), cwd=ROOT, env=os.environ, output=folder / "hello"))
-            found = stack.enter_context(site(folder, cluster.dsn(), count=1, **SETTINGS))
+            found = stack.enter_context(site(folder, cluster.dsn(), count=1, command=SERVE, **SETTINGS))
         hello.wait_for(f"http://127.0.0.1:{hello_port}/")
         stack.enter_context(on(asking))
         firsts = asyncio.run(sign_in(cluster.dsn(), CONNECTIONS))
-        bench = Bench(cluster, found, hello_port, secret, [Session(found.sealer.seal(token)) for token, _, _ in firsts])
+        bench = Bench(cluster, found, hello_port, secret, [Session(found.codec.seal(token)) for token, _, _ in firsts])
         bench.measure()
         rows = [*bench.rows(), *bench.beside_sign_ins()]
         (folder / "two").mkdir()

@@ -1,4 +1,4 @@
-"""Whole processes, started and stopped the way a person would; each test has its own folder and its own ports."""
+"""Whole processes, started and stopped the way an operator does it; each test has its own folder and its own ports."""
 
 import os
 import signal
@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses at the moment."""
+    """Return `count` ports that are free now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:
@@ -26,7 +27,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment, without the settings of whoever runs the tests."""
+    """Return this process's environment with `more`, and without the settings of the developer who runs the tests."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -38,7 +39,7 @@ def environment(**more: str) -> dict[str, str]:
 def fetch(
     url: str, *, data: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
 ) -> tuple[int, str, Mapping[str, str]]:
-    """Status, body and headers of an answer, whatever the status. Asks no proxy."""
+    """Return status, body and headers of a response, whatever the status. Uses no proxy."""
     from urllib.parse import urlencode
 
     request = urllib.request.Request(
@@ -53,10 +54,28 @@ def fetch(
             return error.code, error.read().decode(), dict(error.headers.items())
 
 
-class Running:
-    """A process in a session of its own, and what it has said so far."""
+class Process(Protocol):
+    """What tests use of `subprocess.Popen`. The fault tests have another one that is forked."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", output: Path) -> None:
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the process runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, or nothing when the process has ended."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+
+
+class Running:
+    """A process that leads a session of its own, and what it has written so far."""
+
+    def __init__(self, process: Process, output: Path) -> None:
         self.process, self._output = process, output
 
     @property
@@ -99,6 +118,13 @@ def running(*command: str, cwd: Path, env: Mapping[str, str], output: Path) -> I
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    with ended_at_exit(process, output) as started:
+        yield started
+
+
+@contextmanager
+def ended_at_exit(process: Process, output: Path) -> Iterator[Running]:
+    """`process`, which is stopped when the block is left, and killed if it does not stop."""
     started = Running(process, output)
     try:
         yield started

@@ -7,24 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Connection
-from tests.faults.servers import SERVE_BY_ITS_OWN_CLOCK, Site, sign_in, site
+from tests.faults.servers import FORKED_WITH_SHIFTED_CLOCK, Site, sign_in, site
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
-
-SESSIONS = 200
 
 
 class Replays:
     """Sessions, each of them rotated twice; then the first token comes again."""
 
-    def __init__(self, found: Site, dsn: str, clock: Path) -> None:
-        self._site, self._dsn, self._clock = found, dsn, clock
+    def __init__(self, found: Site, dsn: str, clock: Path, sessions: int) -> None:
+        """`sessions`: how many are made for each kind of replay. `clock`: the file that shifts the servers' clock."""
+        self._site, self._dsn, self._clock, self._sessions = found, dsn, clock, sessions
 
     async def run(self, between: str) -> int:
         """How many replays were taken. `between`: what happens after the rotations."""
-        made = [self._site.sealer.seal(token) for token, _, _ in await sign_in(self._dsn, SESSIONS)]
+        made = [self._site.codec.seal(token) for token, _, _ in await sign_in(self._dsn, self._sessions)]
         children = [await self._redeem(await self._redeem(token)) for token in made]
         assert all(children)
         if between == "restart":
@@ -50,15 +49,16 @@ class Replays:
 
 
 @pytest.mark.timeout(170)
+@pytest.mark.parametrize("sessions", [20, pytest.param(200, marks=pytest.mark.long)])
 def test_a_replay_is_refused_after_a_restart_in_the_same_second_and_when_the_clock_was_set_back(
-    cluster: Cluster, tmp_path: Path
+    database: DatabaseForTests, tmp_path: Path, sessions: int
 ) -> None:
     clock = tmp_path / "clock"
     clock.write_text("0")
     taken = {}
-    with site(tmp_path, cluster.dsn(), command=SERVE_BY_ITS_OWN_CLOCK, AUTHMINT_TEST_CLOCK=str(clock)) as found:
-        replays = Replays(found, cluster.dsn(), clock)
+    with site(tmp_path, database.dsn(), command=FORKED_WITH_SHIFTED_CLOCK, AUTHMINT_TEST_CLOCK=str(clock)) as found:
+        replays = Replays(found, database.dsn(), clock, sessions)
         for between in ("nothing", "restart", "clock set back"):
             taken[between] = asyncio.run(replays.run(between))
-    sys.stdout.write(json.dumps({"sessions_of_each": SESSIONS, "replays_taken": taken}) + "\n")
+    sys.stdout.write(json.dumps({"sessions_of_each": sessions, "replays_taken": taken}) + "\n")
     assert {"nothing": 0, "restart": 0, "clock set back": 0} == taken

@@ -14,7 +14,7 @@ import pytest
 from authmint_service.accounts import AccountStore, User, prepare_username
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
 
@@ -46,11 +46,11 @@ async def register(dsn: str, *, attempts: int, names: int) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_of_many_who_want_one_name_at_once_one_gets_it(cluster: Cluster) -> None:
-    asyncio.run(register(cluster.dsn(), attempts=20, names=20))
+def test_of_many_who_want_one_name_at_once_one_gets_it(database: DatabaseForTests) -> None:
+    asyncio.run(register(database.dsn(), attempts=20, names=20))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_of_a_thousand_who_want_one_name_at_once_one_gets_it_a_hundred_times_over(cluster: Cluster) -> None:
-    asyncio.run(register(cluster.dsn(), attempts=1000, names=100))
+def test_of_a_thousand_who_want_one_name_at_once_one_gets_it_a_hundred_times_over(database: DatabaseForTests) -> None:
+    asyncio.run(register(database.dsn(), attempts=1000, names=100))

@@ -17,7 +17,7 @@ from tests.faults.chaos_load import MetricFamily, Storm, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.http import Answer, Connection, Lost
 from tests.faults.proxy import Network, Proxy
-from tests.faults.servers import SERVE, Site, site
+from tests.faults.servers import FORKED, Site, site
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
@@ -70,7 +70,7 @@ async def refresh(connection: Connection, family: MetricFamily) -> Answer:
 
 def test_a_server_that_was_there_before_its_database_is_ready_soon_after_it(cluster: Cluster, tmp_path: Path) -> None:
     cluster.stop()
-    found = Site(tmp_path, cluster.dsn(), 1, SERVE, {})
+    found = Site(tmp_path, cluster.dsn(), 1, FORKED, {})
     (server,) = found.servers
     server.start()
     try:
@@ -148,7 +148,7 @@ async def alter(dsn: str, done: asyncio.Event) -> int:
 
 
 async def refresh_while_altered(found: Site, cluster: Cluster) -> None:
-    families = await people(found, cluster.dsn(), 150)
+    families = await people(found, cluster.dsn(), 90)
     storm, done = Storm(found.ports, random.Random(1)), asyncio.Event()
     altering = asyncio.create_task(alter(cluster.dsn(), done))
     try:
@@ -201,7 +201,7 @@ def test_clients_that_go_away_while_they_are_served_leave_every_connection_to_th
     cluster: Cluster, tmp_path: Path
 ) -> None:
     with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DATABASE_POOL_SIZE="1") as found:
-        asyncio.run(abort(found, cluster, 1_000))
+        asyncio.run(abort(found, cluster, 400))
 
 
 @pytest.mark.long
@@ -239,7 +239,7 @@ async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int
 
 def test_everyone_who_refreshes_in_one_second_is_served(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        asyncio.run(herd(found, cluster, sessions=600, connections=200))
+        asyncio.run(herd(found, cluster, sessions=300, connections=100))
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Connection, Lost
 from tests.faults.proxy import Network, Proxy
 from tests.faults.servers import Site, generation_of, sign_in, site
@@ -31,18 +31,18 @@ async def lose_and_retry(found: Site, dsn: str, *, sessions: int) -> None:
             for token, _, _ in made:
                 proxy.network = Network.LOSE_ANSWERS
                 with pytest.raises(Lost):
-                    await redeem(bad, client_id, found.sealer.seal(token))
+                    await redeem(bad, client_id, found.codec.seal(token))
         assert 2 * sessions == proxy.answers_lost
         proxy.network = Network.GOOD
         await asyncio.sleep(1.1)
         for token, _, _ in in_time:
-            status, child = await redeem(good, "spa", found.sealer.seal(token))
+            status, child = await redeem(good, "spa", found.codec.seal(token))
             assert (200, 1) == (status, generation_of(child))
             assert (200, 2) == (200, generation_of((await redeem(bad, "spa", child))[1]))
         for token, _, _ in too_late:
-            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token))
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.codec.seal(token))
             # The child, which nobody ever got, is dead as well.
-            assert (400, "invalid_grant") == await redeem(good, "hasty", found.sealer.seal(token.child()))
+            assert (400, "invalid_grant") == await redeem(good, "hasty", found.codec.seal(token.child()))
         for connection in (bad, good):
             connection.close()
     assert {"kept": sessions, "ended": sessions} == await _ends(dsn, [token.handle for token, _, _ in in_time + too_late])
@@ -63,6 +63,9 @@ async def _ends(dsn: str, handles: list[bytes]) -> dict[str, int]:
 
 
 @pytest.mark.timeout(120)
-def test_a_client_whose_answer_was_lost_stays_signed_in_if_it_asks_again_in_time(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn()) as found:
-        asyncio.run(lose_and_retry(found, cluster.dsn(), sessions=100))
+@pytest.mark.parametrize("sessions", [20, pytest.param(100, marks=pytest.mark.long)])
+def test_a_client_whose_answer_was_lost_stays_signed_in_if_it_asks_again_in_time(
+    database: DatabaseForTests, tmp_path: Path, sessions: int
+) -> None:
+    with site(tmp_path, database.dsn()) as found:
+        asyncio.run(lose_and_retry(found, database.dsn(), sessions=sessions))

@@ -17,7 +17,7 @@ import pytest
 from authmint_service import migrations
 from tests.e2e.conftest import ROOT, environment, fetch
 from tests.faults.chaos_load import Storm, check_all
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.servers import SERVE, Site, add_clients, site
 from tests.faults.test_sigkill import people
 
@@ -51,10 +51,10 @@ def execute(dsn: str, statement: str) -> None:
     asyncio.run(run())
 
 
-def new_database(cluster: Cluster) -> str:
+def new_database(database: DatabaseForTests) -> str:
     name = f"migrated_{secrets.token_hex(4)}"
-    execute(cluster.dsn(), f"CREATE DATABASE {name}")
-    return cluster.dsn(name)
+    execute(database.dsn(), f"CREATE DATABASE {name}")
+    return database.dsn(name)
 
 
 def revisions(dsn: str) -> list[str]:
@@ -77,9 +77,9 @@ def start_at_once(found: Site, stack: ExitStack) -> None:
         server.wait_until_ready()
 
 
-def migrate_at_once(cluster: Cluster, folder: Path, times: int) -> None:
+def migrate_at_once(database: DatabaseForTests, folder: Path, times: int) -> None:
     for number in range(times):
-        dsn, own = new_database(cluster), folder / str(number)
+        dsn, own = new_database(database), folder / str(number)
         own.mkdir()
         with ExitStack() as stack:
             found = Site(own, dsn, REPLICAS, SERVE, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
@@ -92,8 +92,10 @@ def migrate_at_once(cluster: Cluster, folder: Path, times: int) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(cluster: Cluster, tmp_path: Path) -> None:
-    migrate_at_once(cluster, tmp_path, 20)
+def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(
+    database: DatabaseForTests, tmp_path: Path
+) -> None:
+    migrate_at_once(database, tmp_path, 20)
 
 
 def newer_version(folder: Path) -> None:
@@ -109,7 +111,7 @@ def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "sub
     with output.open("wb") as said:
         return subprocess.Popen(
             (sys.executable, "-m", "authmint_service.cli", "migrate"), cwd=folder, stdout=said, stderr=subprocess.STDOUT,
-            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder), SECONDS=str(seconds)),
+            env=environment(AUTHMINT_DATABASE_URL=dsn, PYTHONPATH=str(folder / "service" / "src"), SECONDS=str(seconds)),
         )  # fmt: skip
 
 
@@ -127,8 +129,8 @@ def wait_until_it_holds_the_lock(dsn: str) -> None:
     asyncio.run(run())
 
 
-def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(cluster: Cluster, tmp_path: Path) -> None:
-    dsn, newer = new_database(cluster), tmp_path / "newer"
+def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(database: DatabaseForTests, tmp_path: Path) -> None:
+    dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
     newer_version(newer)
     first = migrating(newer, dsn, tmp_path / "first", seconds=60)
@@ -155,8 +157,8 @@ async def live_through(found: Site, dsn: str, newer: Path) -> None:
     assert [] == storm.wrong
 
 
-def test_an_old_server_serves_on_a_newer_schema_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    dsn, newer = new_database(cluster), tmp_path / "newer"
+def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseForTests, tmp_path: Path) -> None:
+    dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
     asyncio.run(add_clients(dsn))
     newer_version(newer)

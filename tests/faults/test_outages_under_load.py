@@ -75,7 +75,7 @@ class Outages:
                 await asyncio.sleep(0.05)
 
 
-async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_once: int) -> None:
+async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_once: int, sessions: int) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     async with Proxy(cluster.port) as proxy:
@@ -83,7 +83,7 @@ async def go_on(cluster: Cluster, folder: Path, *, times: int, pause: float, at_
         context = site(folder, cluster.dsn(port=proxy.port))
         found = await asyncio.to_thread(context.__enter__)
         try:
-            made = await people(found, cluster.dsn(), 30_000)
+            made = await people(found, cluster.dsn(), sessions)
             chance.shuffle(made)
             storm, outages, is_done = Storm(found.ports, chance, pause=0.2), Outages(found, cluster, proxy), asyncio.Event()
 
@@ -112,10 +112,10 @@ async def _finished(load: "asyncio.Future[list[None]]") -> None:
 def test_a_database_that_goes_away_under_load_costs_no_500_and_no_acknowledged_refresh(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    asyncio.run(go_on(cluster, tmp_path, times=1, pause=3, at_once=8))
+    asyncio.run(go_on(cluster, tmp_path, times=1, pause=1, at_once=6, sessions=900))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_half_an_hour_with_fifteen_outages_costs_no_500_and_no_acknowledged_refresh(cluster: Cluster, tmp_path: Path) -> None:
-    asyncio.run(go_on(cluster, tmp_path, times=5, pause=115, at_once=16))
+    asyncio.run(go_on(cluster, tmp_path, times=5, pause=115, at_once=16, sessions=30_000))

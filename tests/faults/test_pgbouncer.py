@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.conftest import environment, free_ports, running
 from tests.faults.chaos_load import Storm, check_all
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Answer, Connection
 from tests.faults.servers import SERVE, Site, site
 from tests.faults.test_sigkill import people
@@ -78,25 +78,25 @@ def command(found: Site, *arguments: str, said: str = "") -> None:
     assert 0 == done.returncode, done.stderr
 
 
-async def refresh_at_once(found: Site, cluster: Cluster) -> None:
-    families = await people(found, cluster.dsn(), 60)
+async def refresh_at_once(found: Site, database: DatabaseForTests) -> None:
+    families = await people(found, database.dsn(), 60)
     storm = Storm(found.ports, random.Random(1))
     await asyncio.gather(*(storm.live(families[number::12], 20) for number in range(12)))
-    operations = await check_all(cluster.dsn(), families)
+    operations = await check_all(database.dsn(), families)
     sys.stdout.write(json.dumps({"operations": operations, "saw": dict(storm.counts), "violations": 0}) + "\n")
     assert [] == storm.wrong
     assert 0 == storm.counts["503"]
 
 
 @pytest.mark.timeout(110)
-def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(cluster: Cluster, tmp_path: Path) -> None:
-    with pgbouncer(cluster.port) as port:
+def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(database: DatabaseForTests, tmp_path: Path) -> None:
+    with pgbouncer(database.port) as port:
         context = site(
-            tmp_path, cluster.dsn(port=port), AUTHMINT_DATABASE_STATEMENT_CACHE="0", AUTHMINT_ENVIRONMENT="production",
+            tmp_path, database.dsn(port=port), AUTHMINT_DATABASE_STATEMENT_CACHE="0", AUTHMINT_ENVIRONMENT="production",
             AUTHMINT_DRAIN_SECONDS="0",
         )  # fmt: skip
         with context as found:
             command(found, "accounts", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
             command(found, "keys", "rotate")
-            asyncio.run(refresh_at_once(found, cluster))
+            asyncio.run(refresh_at_once(found, database))

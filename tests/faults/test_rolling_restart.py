@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.chaos_load import MetricFamily, check_all
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.history import Operation, Saw
 from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import Server, Site, generation_of, site
@@ -95,8 +95,8 @@ async def restart(servers: Sequence[Server], times: int) -> None:
             await asyncio.to_thread(server.wait_until_ready)
 
 
-async def roll(found: Site, cluster: Cluster, *, times: int, at_once: int) -> None:
-    families = (await people(found, cluster.dsn(), 3 * at_once))[:at_once]
+async def roll(found: Site, database: DatabaseForTests, *, times: int, at_once: int) -> None:
+    families = (await people(found, database.dsn(), 3 * at_once))[:at_once]
     balancer, counts, done = Balancer(found.ports), Counter[str](), asyncio.Event()
     looking = asyncio.create_task(balancer.look())
     load = asyncio.gather(*(refresh(balancer, found.ports, family, counts, done) for family in families))
@@ -106,23 +106,23 @@ async def roll(found: Site, cluster: Cluster, *, times: int, at_once: int) -> No
         done.set()
         await load
         looking.cancel()
-    operations = await check_all(cluster.dsn(), families)
+    operations = await check_all(database.dsn(), families)
     figures = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
     sys.stdout.write(json.dumps(figures | {"operations": operations, "violations": 0}) + "\n")
     assert {"200"} == set(counts)
 
 
 @pytest.mark.timeout(110)
-def test_a_rolling_restart_under_load_fails_no_request(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
-        asyncio.run(roll(found, cluster, times=2, at_once=8))
+def test_a_rolling_restart_under_load_fails_no_request(database: DatabaseForTests, tmp_path: Path) -> None:
+    with site(tmp_path, database.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+        asyncio.run(roll(found, database, times=1, at_once=4))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_twenty_rolling_restarts_under_load_fail_no_request(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
-        asyncio.run(roll(found, cluster, times=20, at_once=32))
+def test_twenty_rolling_restarts_under_load_fail_no_request(database: DatabaseForTests, tmp_path: Path) -> None:
+    with site(tmp_path, database.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:
+        asyncio.run(roll(found, database, times=20, at_once=32))
 
 
 async def drain(found: Site) -> None:
@@ -144,6 +144,8 @@ async def drain(found: Site) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(cluster: Cluster, tmp_path: Path) -> None:
-    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DRAIN_SECONDS="3") as found:
+def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(
+    database: DatabaseForTests, tmp_path: Path
+) -> None:
+    with site(tmp_path, database.dsn(), count=1, AUTHMINT_DRAIN_SECONDS="3") as found:
         asyncio.run(drain(found))

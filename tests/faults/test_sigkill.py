@@ -23,7 +23,7 @@ async def people(found: Site, dsn: str, count: int) -> list[MetricFamily]:
     families = []
     for client_id in GRACES:
         firsts = [token for token, _, _ in await sign_in(dsn, count // len(GRACES), client_id=client_id)]
-        families += families_of(found.sealer, firsts, client_id)
+        families += families_of(found.codec, firsts, client_id)
     return families
 
 
@@ -53,7 +53,7 @@ async def survive(
 @pytest.mark.timeout(170)
 def test_whatever_is_killed_no_session_forks_and_no_acknowledged_one_is_lost(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        asyncio.run(survive(found, cluster, kills=8, families=300, steps=30, at_once=16))
+        asyncio.run(survive(found, cluster, kills=8, families=240, steps=20, at_once=12))
 
 
 @pytest.mark.long

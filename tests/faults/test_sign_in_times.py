@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from authmint_service.passwords import PasswordHasher
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Connection
 from tests.faults.mann_whitney import mann_whitney
 from tests.faults.servers import site
@@ -76,9 +76,9 @@ def test_the_comparison_of_two_samples_agrees_with_that_of_scipy(one: list[float
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_the_time_of_a_failed_sign_in_does_not_tell_what_was_wrong(cluster: Cluster, tmp_path: Path) -> None:
-    asyncio.run(add_accounts(cluster.dsn()))
-    with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_LOG_LEVEL="INFO") as found:
+def test_the_time_of_a_failed_sign_in_does_not_tell_what_was_wrong(database: DatabaseForTests, tmp_path: Path) -> None:
+    asyncio.run(add_accounts(database.dsn()))
+    with site(tmp_path, database.dsn(), count=1, AUTHMINT_LOG_LEVEL="INFO") as found:
         took = asyncio.run(measure(found.ports[0], 2000))
     reference = took.pop("wrong password")
     median = statistics.median(reference)
