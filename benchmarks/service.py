@@ -30,7 +30,7 @@ from benchmarks.table import Row, write_table
 from tests.e2e.conftest import ROOT, fetch, free_ports, running
 from tests.faults.cluster import Cluster, own_cluster
 from tests.faults.servers import SERVE, Site, add_clients, sign_in, site
-from tests.faults.sign_in_load import ANNA, anna
+from tests.faults.sign_in_load import ANNA, add_anna
 
 CONNECTIONS, ROUNDS, SECONDS, PERMITS = 32, 5, 2.0, 1
 LOGINS, PACE, PACED_SECONDS, SETTLED_SECONDS = 500, 200.0, 10.0, 2.0
@@ -231,7 +231,7 @@ async def _prepare(dsn: str) -> str:
     """The secret of the client `machine`."""
     await migrate(dsn)
     await add_clients(dsn)
-    await anna(dsn)
+    await add_anna(dsn)
     await sign_in(dsn, CONNECTIONS, client_id=CLIENT)
     return await add_machine(dsn)
 

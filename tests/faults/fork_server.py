@@ -9,6 +9,7 @@ children that are left. Each connection to its Unix socket stands for one child:
 a pidfd come back, and at the end its exit code and CPU time.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -105,13 +106,16 @@ class ForkServer:
         assert self._process.stdout.readline() == b"ready\n", self._output.read_text(errors="replace")
         self._address = str(address)
 
-    def start(self, program: Program, *, cwd: Path, env: dict[str, str], output: Path) -> ForkedProcess:
+    def start(
+        self, program: Program, *, cwd: Path, env: Mapping[str, str], output: Path, stdin: Path = Path(os.devnull)
+    ) -> ForkedProcess:
         """Fork a child that runs `program`; both of its outputs go to the file `output`."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_REQUEST)
         connection.connect(self._address)
         request = {
-            "module": program.module, "arguments": program.arguments, "cwd": str(cwd), "env": env, "output": str(output),
+            "module": program.module, "arguments": program.arguments, "cwd": str(cwd), "env": dict(env), "stdin": str(stdin),
+            "output": str(output),
         }  # fmt: skip
         connection.send(json.dumps(request).encode())
         return ForkedProcess(connection)
@@ -141,9 +145,18 @@ def stop_shared_fork_server() -> None:
 @contextmanager
 def forked(program: Program, *, cwd: Path, env: Mapping[str, str], output: Path) -> Iterator[Running]:
     """A child of the shared fork server that is ended when the block is left; `running` starts a real command instead."""
-    process = shared_fork_server().start(program, cwd=cwd, env=dict(env), output=output)
+    process = shared_fork_server().start(program, cwd=cwd, env=env, output=output)
     with ended_at_exit(process, output) as started:
         yield started
+
+
+def run_forked(program: Program, *, cwd: Path, env: Mapping[str, str], stdin: str = "") -> tuple[int, str]:
+    """Run a program to its end. Return its exit code and what it wrote."""
+    given, output = cwd / "given", cwd / "written"
+    given.write_text(stdin)
+    process = shared_fork_server().start(program, cwd=cwd, env=env, output=output, stdin=given)
+    with ended_at_exit(process, output) as started:
+        return process.wait(60), started.said
 
 
 def cpu_seconds() -> float:
@@ -213,7 +226,7 @@ class _Parent:
         os.close(pidfd)
 
 
-def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], output: str) -> NoReturn:
+def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], stdin: str, output: str) -> NoReturn:
     """Become the program. The child never returns into the parent's code."""
     code = 1
     try:
@@ -221,10 +234,10 @@ def _run(module: str, arguments: list[str], cwd: str, env: dict[str, str], outpu
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
-        nothing, file = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        for descriptor, target in ((nothing, 0), (file, 1), (file, 2)):
+        source, file = os.open(stdin, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        for descriptor, target in ((source, 0), (file, 1), (file, 2)):
             os.dup2(descriptor, target)
-        for descriptor in (nothing, file):
+        for descriptor in (source, file):
             os.close(descriptor)
         sys.argv = [module, *arguments]
         importlib.import_module(module).main()
@@ -247,6 +260,9 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(sys.argv[1])
         listener.listen(64)
+        # What is there now is never collected, so that a collection in a child does not copy the pages.
+        gc.collect()
+        gc.freeze()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         _Parent(listener).serve()

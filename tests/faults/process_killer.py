@@ -41,7 +41,7 @@ class Killer:
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'authmint' ORDER BY random() LIMIT 1"
         )
         if pid is not None:
-            self._cluster.kill_a_backend(pid)
+            self._cluster.kill_backend(pid)
         connection.terminate()
         await (await self._connect()).close()
 

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import ROOT, fetch, free_ports, running
+from tests.e2e.conftest import environment, fetch, free_ports
 from tests.faults.chaos_load import MetricFamily
 from tests.faults.cluster import DatabaseForTests
+from tests.faults.fork_server import Program, forked
 from tests.faults.http import Connection
 from tests.faults.servers import Site, site
-from tests.faults.sign_in_load import Seen, anna, crowd_elsewhere, paced, sign_in_anna, signing_in
+from tests.faults.sign_in_load import Seen, add_anna, paced, sign_in_anna, sign_in_load_elsewhere, signing_in
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -73,39 +73,40 @@ async def watching_memory(found: Site) -> AsyncIterator[list[int]]:
 
 @contextmanager
 def resource_service(found: Site, folder: Path) -> Iterator[int]:
-    """The port of a service of another team, which has the keys of `found` and asks nobody."""
+    """The port of another team's service, which has the keys of `found` and asks no one."""
     keys = folder / "jwks.json"
     keys.write_text(fetch(f"http://127.0.0.1:{found.ports[0]}/.well-known/jwks.json")[1])
     (port,) = free_ports(1)
-    command = (sys.executable, "-m", "uvicorn", "tests.faults.resource_service:app", "--port", str(port), "--no-access-log")
-    env = os.environ | {"RESOURCE_SERVICE_JWKS": str(keys)}
-    with running(*command, cwd=ROOT, env=env, output=folder / "resource-service") as started:
+    env = environment(ORDERS_JWKS_FILE=str(keys), ORDERS_PORT=str(port))
+    with forked(Program("tests.faults.resource_service"), cwd=folder, env=env, output=folder / "resource-service") as started:
         started.wait_for(f"http://127.0.0.1:{port}/openapi.json")
         yield port
 
 
-async def storm(found: Site, dsn: str, folder: Path, *, logins: int, refreshes: float, seconds: float, sessions: int) -> dict[str, Any]:
+async def storm(
+    found: Site, dsn: str, folder: Path, *, logins: int, refreshes: float, seconds: float, sessions: int
+) -> dict[str, Any]:
     """`logins` people who sign in without a pause, and beside them `refreshes` a second.
 
     And 50 validations a second by a service that has the keys, 50 questions to the database, and 50 looks at the loop.
     """
-    await anna(dsn)
+    await add_anna(dsn)
     (port,) = found.ports
     families = (await people(found, dsn, 3 * sessions))[:sessions]
     bearer = (await sign_in_anna(port)).members["access_token"]
     idle, until, seen = resident(found), time.monotonic() + seconds, Seen()
     with resource_service(found, folder) as resource:
         async with watching_memory(found) as most, asyncio.TaskGroup() as group:
-            crowd = group.create_task(crowd_elsewhere(port, logins, seconds))
+            sign_ins = group.create_task(sign_in_load_elsewhere(port, logins, seconds, folder))
             for n in range(20):
                 group.create_task(refreshing(seen, port, families[n::20], refreshes / 20, until))
-            group.create_task(probing(seen, resource, "validate", "/who", 50, until, bearer))
+            group.create_task(probing(seen, resource, "validate", "/caller", 50, until, bearer))
             group.create_task(probing(seen, port, "account", "/account/v1", 50, until, bearer))
             group.create_task(probing(seen, port, "loop", "/livez", 50, until))
     bound = idle / MIB + PERMITS * HASH_MIB + SPARE_MIB
-    saw, longest = seen.statuses + crowd.result().statuses, max(seen.retry_after, crowd.result().retry_after)
+    saw, longest = seen.statuses + sign_ins.result().statuses, max(seen.retry_after, sign_ins.result().retry_after)
     figures = {
-        "seconds": seconds, "logins_at_once": logins, "saw": dict(saw), "p99_milliseconds": seen.milliseconds(),
+        "seconds": seconds, "logins_at_once": logins, "saw": dict(saw), "p99_milliseconds": seen.p99_milliseconds(),
         "longest_retry_after": longest, "idle_mib": round(idle / MIB),
         "most_mib": round(most[0] / MIB), "bound_mib": round(bound),
     }  # fmt: skip
@@ -138,7 +139,7 @@ def test_ten_minutes_of_five_hundred_sign_ins_at_once_hold_up_nobody_else(databa
 
 async def sustain(found: Site, dsn: str, *, seconds: float) -> dict[str, Any]:
     """30 sign-ins and 240 refreshes a second, spread over all servers."""
-    await anna(dsn)
+    await add_anna(dsn)
     families = (await people(found, dsn, 9000))[:3000]
     seen, until = Seen(), time.monotonic() + seconds
     ports = itertools.cycle(found.ports)
@@ -150,7 +151,7 @@ async def sustain(found: Site, dsn: str, *, seconds: float) -> dict[str, Any]:
     errors = seen.statuses.total() - sum(good.values())
     figures = {
         "seconds": seconds, "a_second": {what: round(number / seconds, 1) for what, number in good.items()},
-        "errors": errors, "saw": dict(seen.statuses), "p99_milliseconds": seen.milliseconds(),
+        "errors": errors, "saw": dict(seen.statuses), "p99_milliseconds": seen.p99_milliseconds(),
     }  # fmt: skip
     sys.stdout.write(json.dumps(figures) + "\n")
     assert errors <= 1e-5 * seen.statuses.total()

@@ -18,7 +18,8 @@ from authmint_service import migrations
 from tests.e2e.conftest import ROOT, environment, fetch
 from tests.faults.chaos_load import Storm, check_all
 from tests.faults.cluster import DatabaseForTests
-from tests.faults.servers import SERVE, Site, add_clients, site
+from tests.faults.fork_server import Program, run_forked
+from tests.faults.servers import FORKED, Site, add_clients, site
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
@@ -82,7 +83,7 @@ def migrate_at_once(database: DatabaseForTests, folder: Path, times: int) -> Non
         dsn, own = new_database(database), folder / str(number)
         own.mkdir()
         with ExitStack() as stack:
-            found = Site(own, dsn, REPLICAS, SERVE, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
+            found = Site(own, dsn, REPLICAS, FORKED, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
             start_at_once(found, stack)
             assert [migrations.head()] == revisions(dsn)
             assert not any("error" in server.said for server in found.servers)
@@ -173,7 +174,6 @@ def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseFo
             status, content, _ = fetch(f"http://127.0.0.1:{port}/readyz")
             assert (200, "ready") == (status, json.loads(content)["status"])
             assert "newer schema" in json.loads(content)["warning"]
-    env = environment(AUTHMINT_DATABASE_URL=dsn)
-    old = subprocess.run([SERVE[0], "migrate"], env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (0, "The database schema is at revision 9999.\n") == (old.returncode, old.stdout)
+    old = run_forked(Program("authmint_service.cli", ("migrate",)), cwd=tmp_path, env=environment(AUTHMINT_DATABASE_URL=dsn))
+    assert (0, "The database schema is at revision 9999.\n") == old
     assert ["9999"] == revisions(dsn)

@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,9 @@ import pytest
 from tests.e2e.conftest import environment, free_ports, running
 from tests.faults.chaos_load import Storm, check_all
 from tests.faults.cluster import DatabaseForTests
+from tests.faults.fork_server import Program, run_forked
 from tests.faults.http import Answer, Connection
-from tests.faults.servers import SERVE, Site, site
+from tests.faults.servers import Site, site
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
@@ -71,11 +71,9 @@ async def sign_in(found: Site) -> None:
         connection.close()
 
 
-def command(found: Site, *arguments: str, said: str = "") -> None:
-    done = subprocess.run(
-        [SERVE[0], *arguments], env=found.env, input=said, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert 0 == done.returncode, done.stderr
+def command(found: Site, folder: Path, *arguments: str, stdin: str = "") -> None:
+    code, written = run_forked(Program("authmint_service.cli", arguments), cwd=folder, env=found.env, stdin=stdin)
+    assert 0 == code, written
 
 
 async def refresh_at_once(found: Site, database: DatabaseForTests) -> None:
@@ -96,7 +94,7 @@ def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(data
             AUTHMINT_DRAIN_SECONDS="0",
         )  # fmt: skip
         with context as found:
-            command(found, "accounts", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
+            command(found, tmp_path, "accounts", "add", "anna", "--password-stdin", stdin=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
-            command(found, "keys", "rotate")
+            command(found, tmp_path, "keys", "rotate")
             asyncio.run(refresh_at_once(found, database))
