@@ -1,4 +1,8 @@
-"""Databases for fault tests. A test that harms PostgreSQL has a cluster of its own; the others have a database each module."""
+"""Databases for fault tests. Modules that harm PostgreSQL have a cluster of their own; the others have a database each.
+
+With pytest-xdist the modules run in two groups, each in one process. `faults-timed` has those that load both cores and those that
+bound a time, so that these never run at the same time; `faults-untimed` has the others.
+"""
 
 import asyncio
 import itertools

@@ -260,7 +260,7 @@ def main() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(sys.argv[1])
         listener.listen(64)
-        # What is there now is never collected, so that a collection in a child does not copy the pages.
+        # Objects that exist now are never collected, so a collection in a child copies no shared page.
         gc.collect()
         gc.freeze()
         sys.stdout.write("ready\n")

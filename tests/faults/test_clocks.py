@@ -1,4 +1,4 @@
-"""A redeemed token comes again after a restart, within the same second, or after the clock was set back (T-6 to T-8)."""
+"""A redeemed token is replayed after a restart, in the same second, or after the clock was set back (T-6 to T-8)."""
 
 import asyncio
 import json
@@ -11,18 +11,18 @@ from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Connection
 from tests.faults.servers import FORKED_WITH_SHIFTED_CLOCK, Site, sign_in, site
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 
 class Replays:
-    """Sessions, each of them rotated twice; then the first token comes again."""
+    """Sessions that are each rotated twice; then the first token is presented again."""
 
     def __init__(self, found: Site, dsn: str, clock: Path, sessions: int) -> None:
         """`sessions`: how many are made for each kind of replay. `clock`: the file that shifts the servers' clock."""
         self._site, self._dsn, self._clock, self._sessions = found, dsn, clock, sessions
 
     async def run(self, between: str) -> int:
-        """How many replays were taken. `between`: what happens after the rotations."""
+        """Return the number of accepted replays. `between`: what happens after the rotations."""
         made = [self._site.codec.seal(token) for token, _, _ in await sign_in(self._dsn, self._sessions)]
         children = [await self._redeem(await self._redeem(token)) for token in made]
         assert all(children)
@@ -34,7 +34,7 @@ class Replays:
         elif between == "clock set back":
             self._clock.write_text("-60")
         taken = [await self._redeem(token, at=1) for token in made]
-        # And each replay has ended its session: whoever holds the newest token has it no more.
+        # Each replay has revoked its session, so the newest token is refused as well.
         alive = [await self._redeem(child) for child in children]
         self._clock.write_text("0")
         return sum(map(bool, taken + alive))

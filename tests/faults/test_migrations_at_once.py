@@ -1,4 +1,4 @@
-"""Many migrate one database at once, one of them dies on the way, and old servers stay when it is newer (L23 to L25, T-24)."""
+"""Processes migrate one database at once, one of them is killed, and old servers serve a newer schema (L23 to L25, T-24)."""
 
 import asyncio
 import json
@@ -16,16 +16,16 @@ import pytest
 
 from authmint_service import migrations
 from tests.e2e.conftest import ROOT, environment, fetch
-from tests.faults.chaos_load import Storm, check_all
+from tests.faults.chaos_load import ChaosLoad, check_all
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.fork_server import Program, run_forked
 from tests.faults.servers import FORKED, Site, add_clients, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed"), pytest.mark.timeout(110)]
 
 REPLICAS = 8
-NEWER = '''"""An addition of a version to come."""
+NEWER = '''"""An addition of a later version."""
 
 import os
 
@@ -35,8 +35,8 @@ revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, Non
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE sessions ADD COLUMN of_the_future integer NOT NULL DEFAULT 0")
-    op.execute("ALTER TABLE clients ADD COLUMN of_the_future integer")
+    op.execute("ALTER TABLE sessions ADD COLUMN added_later integer NOT NULL DEFAULT 0")
+    op.execute("ALTER TABLE clients ADD COLUMN added_later integer")
     op.execute("SELECT pg_sleep(" + os.environ["SECONDS"] + ")")
 '''
 
@@ -70,7 +70,7 @@ def revisions(dsn: str) -> list[str]:
 
 
 def start_at_once(found: Site, stack: ExitStack) -> None:
-    """In a development start each process migrates for itself; all are ready, or this fails."""
+    """Start all servers, each of which migrates in a development start. Fails unless all become ready."""
     for server in found.servers:
         server.start()
         stack.callback(server.stop)
@@ -87,8 +87,8 @@ def migrate_at_once(database: DatabaseForTests, folder: Path, times: int) -> Non
             start_at_once(found, stack)
             assert [migrations.head()] == revisions(dsn)
             assert not any("error" in server.said for server in found.servers)
-    figures = {"replicas": REPLICAS, "times": times, "ready": REPLICAS * times, "head": migrations.head()}
-    sys.stdout.write(json.dumps(figures) + "\n")
+    results = {"replicas": REPLICAS, "times": times, "ready": REPLICAS * times, "head": migrations.head()}
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 @pytest.mark.long
@@ -100,11 +100,11 @@ def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(
 
 
 def newer_version(folder: Path) -> None:
-    """A program with one more migration: the present code, copied."""
+    """Copy the present code into `folder`, compiled files as well, and add a migration."""
     for package in ("service", "alembic"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)
     text = NEWER.format(head=migrations.head())
-    (folder / "alembic" / "versions" / "9999_of_the_future.py").write_text(text)
+    (folder / "alembic" / "versions" / "9999_added_later.py").write_text(text)
 
 
 def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "subprocess.Popen[bytes]":
@@ -130,7 +130,9 @@ def wait_until_it_holds_the_lock(dsn: str) -> None:
     asyncio.run(run())
 
 
-def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(database: DatabaseForTests, tmp_path: Path) -> None:
+def test_when_a_migrating_process_is_killed_another_one_completes_the_migration(
+    database: DatabaseForTests, tmp_path: Path
+) -> None:
     dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
     newer_version(newer)
@@ -146,16 +148,16 @@ def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(database: D
     assert ["9999"] == revisions(dsn)
 
 
-async def live_through(found: Site, dsn: str, newer: Path) -> None:
-    """People refresh while a newer version migrates below the servers."""
+async def refresh_during_migration(found: Site, dsn: str, newer: Path) -> None:
+    """Refresh while a newer version migrates the database of the servers."""
     families = await people(found, dsn, 90)
-    storm = Storm(found.ports, random.Random(1))
-    load = asyncio.gather(*(storm.live(families[number::6], 20) for number in range(6)))
+    chaos = ChaosLoad(found.ports, random.Random(1))
+    load = asyncio.gather(*(chaos.run(families[number::6], 20) for number in range(6)))
     process = await asyncio.to_thread(migrating, newer, dsn, newer / "said")
     assert 0 == await asyncio.to_thread(process.wait, 60)
     await load
     await check_all(dsn, families)
-    assert [] == storm.wrong
+    assert [] == chaos.wrong
 
 
 def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseForTests, tmp_path: Path) -> None:
@@ -164,9 +166,9 @@ def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseFo
     asyncio.run(add_clients(dsn))
     newer_version(newer)
     with site(tmp_path, dsn) as found:
-        asyncio.run(live_through(found, dsn, newer))
+        asyncio.run(refresh_during_migration(found, dsn, newer))
         assert ["9999"] == revisions(dsn)
-        # Those that were there before, and one that starts now and would like to migrate.
+        # One server that ran before the migration, and one that starts now and would migrate.
         found.servers[0].kill()
         found.servers[0].start()
         found.servers[0].wait_until_ready()

@@ -14,33 +14,33 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.e2e.conftest import environment, free_ports, running
-from tests.faults.chaos_load import Storm, check_all
+from tests.faults.chaos_load import ChaosLoad, check_all
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.fork_server import Program, run_forked
 from tests.faults.http import Answer, Connection
 from tests.faults.servers import Site, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 PASSWORD = "seven green parrots in a boat"
 
 
 @contextmanager
-def pgbouncer(database: int) -> Iterator[int]:
-    """The port of one in front of the server at `database`; three connections are behind it, however many are before it."""
+def pgbouncer(postgres_port: int) -> Iterator[int]:
+    """The port of a PgBouncer before the server at `postgres_port`; it has three connections to it, however many clients."""
     assert PGBOUNCER is not None, "This test needs PgBouncer. On Debian, as root: apt-get install pgbouncer"
-    with TemporaryDirectory() as folder, _running_in(Path(folder), database) as port:
+    with TemporaryDirectory() as folder, _running_in(Path(folder), postgres_port) as port:
         yield port
 
 
 @contextmanager
-def _running_in(folder: Path, database: int) -> Iterator[int]:
+def _running_in(folder: Path, postgres_port: int) -> Iterator[int]:
     (port,) = free_ports(1)
     (folder / "users").write_text('"authmint" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={database} user=authmint\n"
+        f"[databases]\n* = host=127.0.0.1 port={postgres_port} user=authmint\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 200\n"
     )
@@ -54,7 +54,7 @@ def _running_in(folder: Path, database: int) -> Iterator[int]:
 
 
 async def sign_in(found: Site) -> None:
-    """A person signs in, refreshes and signs out; afterwards the token is worth nothing."""
+    """Sign in, refresh and sign out; afterwards the token is refused."""
     first, second = (Connection(port) for port in found.ports)
 
     async def ask(connection: Connection, path: str, **form: str) -> Answer:
@@ -78,12 +78,12 @@ def command(found: Site, folder: Path, *arguments: str, stdin: str = "") -> None
 
 async def refresh_at_once(found: Site, database: DatabaseForTests) -> None:
     families = await people(found, database.dsn(), 60)
-    storm = Storm(found.ports, random.Random(1))
-    await asyncio.gather(*(storm.live(families[number::12], 20) for number in range(12)))
+    load = ChaosLoad(found.ports, random.Random(1))
+    await asyncio.gather(*(load.run(families[number::12], 20) for number in range(12)))
     operations = await check_all(database.dsn(), families)
-    sys.stdout.write(json.dumps({"operations": operations, "saw": dict(storm.counts), "violations": 0}) + "\n")
-    assert [] == storm.wrong
-    assert 0 == storm.counts["503"]
+    sys.stdout.write(json.dumps({"operations": operations, "saw": dict(load.counts), "violations": 0}) + "\n")
+    assert [] == load.wrong
+    assert 0 == load.counts["503"]
 
 
 @pytest.mark.timeout(110)

@@ -1,4 +1,4 @@
-"""Servers are restarted one after the other while people refresh: no request fails, nothing is lost (T-23, L19)."""
+"""Servers are restarted one after the other during refreshes: no request fails, nothing is lost (T-23, L19)."""
 
 import asyncio
 import json
@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos_load import MetricFamily, check_all
+from tests.faults.chaos_load import TokenFamily, check_all
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.history import Operation, Saw
 from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import Server, Site, generation_of, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-timed")]
 
 DRAIN_SECONDS = 1
 
 
 class Balancer:
-    """What stands before servers: it asks `/readyz`, keeps its connections, and tries another server when one refuses.
+    """A load balancer: it polls `/readyz`, keeps its connections, and tries another server when one refuses.
 
     It never sends a request twice.
     """
@@ -33,8 +33,8 @@ class Balancer:
         self._ports, self._ready = ports, set(ports)
         self.refused = 0
 
-    async def look(self) -> None:
-        """At all servers, again and again."""
+    async def poll(self) -> None:
+        """Poll all servers until it is cancelled."""
         probes = {port: Connection(port, seconds=2) for port in self._ports}
         try:
             while True:
@@ -62,9 +62,9 @@ class Balancer:
 
 
 async def refresh(
-    balancer: Balancer, ports: Sequence[int], family: MetricFamily, counts: Counter[str], done: asyncio.Event
+    balancer: Balancer, ports: Sequence[int], family: TokenFamily, counts: Counter[str], done: asyncio.Event
 ) -> None:
-    """One person who refreshes until `done`, and must always get the next token."""
+    """Refresh one session until `done`; every response must have the next token."""
     connections = {port: Connection(port) for port in ports}
     turn = hash(family.first.handle)
     while not done.is_set():
@@ -87,7 +87,7 @@ async def refresh(
 
 
 async def restart(servers: Sequence[Server], times: int) -> None:
-    """One server after the other; the next when the one before is back."""
+    """Restart one server after the other, the next when the one before is ready."""
     for _ in range(times):
         for server in servers:
             assert 0 == await asyncio.to_thread(server.running.stop, signal.SIGTERM), server.said
@@ -98,17 +98,17 @@ async def restart(servers: Sequence[Server], times: int) -> None:
 async def roll(found: Site, database: DatabaseForTests, *, times: int, at_once: int) -> None:
     families = (await people(found, database.dsn(), 3 * at_once))[:at_once]
     balancer, counts, done = Balancer(found.ports), Counter[str](), asyncio.Event()
-    looking = asyncio.create_task(balancer.look())
+    polling = asyncio.create_task(balancer.poll())
     load = asyncio.gather(*(refresh(balancer, found.ports, family, counts, done) for family in families))
     try:
         await restart(found.servers, times)
     finally:
         done.set()
         await load
-        looking.cancel()
+        polling.cancel()
     operations = await check_all(database.dsn(), families)
-    figures = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
-    sys.stdout.write(json.dumps(figures | {"operations": operations, "violations": 0}) + "\n")
+    results = {"restarts": times * len(found.servers), "saw": dict(counts), "refused_and_sent_to_the_other": balancer.refused}
+    sys.stdout.write(json.dumps(results | {"operations": operations, "violations": 0}) + "\n")
     assert {"200"} == set(counts)
 
 
@@ -144,8 +144,6 @@ async def drain(found: Site) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_a_server_that_is_told_to_stop_serves_and_says_so_and_holds_no_answer_back(
-    database: DatabaseForTests, tmp_path: Path
-) -> None:
+def test_a_stopping_server_serves_and_reports_it_and_delays_no_response(database: DatabaseForTests, tmp_path: Path) -> None:
     with site(tmp_path, database.dsn(), count=1, AUTHMINT_DRAIN_SECONDS="3") as found:
         asyncio.run(drain(found))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.cluster import OWNER, Cluster, NotOurs, own_cluster
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 
 def test_a_database_that_was_not_made_here_is_never_harmed(tmp_path: Path, stopped_cluster: Cluster) -> None:
