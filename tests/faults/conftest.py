@@ -1,7 +1,7 @@
 """Databases for fault tests. Modules that harm PostgreSQL have a cluster of their own; the others have a database each.
 
-With pytest-xdist the modules run in two groups, each in one process. `faults-timed` has those that load both cores and those that
-bound a time, so that these never run at the same time; `faults-untimed` has the others.
+With pytest-xdist the modules run in two groups, each in one process. `faults-timed` has those that load the computer and those
+that bound a time, so that these never run at the same time; `faults-untimed` has the others.
 """
 
 import asyncio
