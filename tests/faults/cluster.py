@@ -48,7 +48,7 @@ class Cluster:
     def __init__(self, folder: Path, copied_from: "Cluster | None" = None) -> None:
         """`folder`: an empty one, for the data and the log. `copied_from`: one that is stopped; without it `initdb` runs."""
         self.data, self._log = folder / "data", folder / "log"
-        self.database = copied_from.database if copied_from else "postgres"
+        self.database: str = copied_from.database if copied_from else "postgres"
         self._secret = secrets.token_hex(16)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port: int = free.getsockname()[1]
