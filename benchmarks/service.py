@@ -30,7 +30,7 @@ from benchmarks.table import Row, write_table
 from tests.e2e.conftest import ROOT, fetch, free_ports, running
 from tests.faults.cluster import Cluster, own_cluster
 from tests.faults.servers import SERVE, Site, add_clients, sign_in, site
-from tests.faults.sign_in_load import ANNA, anna
+from tests.faults.sign_in_load import ANNA, add_anna
 
 CONNECTIONS, ROUNDS, SECONDS, SLOTS = 32, 5, 2.0, 1
 LOGINS, PACE, PACED_SECONDS, SETTLED_SECONDS = 500, 200.0, 10.0, 2.0
@@ -236,7 +236,7 @@ async def _prepare(dsn: str) -> str:
     """Prepare the database and return the secret of the client `robot`."""
     await migrate(dsn)
     await add_clients(dsn)
-    await anna(dsn)
+    await add_anna(dsn)
     await sign_in(dsn, CONNECTIONS, client_id=CLIENT)
     return await add_service_client(dsn)
 
@@ -251,7 +251,7 @@ def run() -> list[Row]:
         (hello_port,) = free_ports(1)
         with pinned_to(server_core):
             hello = stack.enter_context(running(*_hello(hello_port), cwd=ROOT, env=os.environ, output=folder / "hello"))
-            found = stack.enter_context(site(folder, cluster.dsn(), count=1, **SETTINGS))
+            found = stack.enter_context(site(folder, cluster.dsn(), count=1, command=SERVE, **SETTINGS))
         hello.wait_for(f"http://127.0.0.1:{hello_port}/")
         stack.enter_context(pinned_to(driver_core))
         firsts = asyncio.run(sign_in(cluster.dsn(), CONNECTIONS))

@@ -19,7 +19,7 @@ from authmint_service.sessions import SessionStore, prune
 from tests.faults.bulk_sessions import LIMITS, fill, first_token_of
 from tests.faults.cluster import Cluster, own_cluster
 from tests.faults.http import Connection
-from tests.faults.servers import Site, add_clients, site
+from tests.faults.servers import SERVE, Site, add_clients, site
 
 CONNECTIONS, SLICE, ROUNDS = 8, 1_000, 12
 Row = tuple[str, float, str]
@@ -127,7 +127,7 @@ def run(sessions: int) -> list[Row]:
             print(f"Making {count:,} sessions …", flush=True)
             dsn = _prepare(cluster, name, count, over)
             (folder / name).mkdir()
-            side = Side(stack.enter_context(site(folder / name, dsn, count=1)), count)
+            side = Side(stack.enter_context(site(folder / name, dsn, count=1, command=SERVE)), count)
             side.choose(min(count, ROUNDS * SLICE))
             sides.append(side)
         return asyncio.run(measure(sides[0], sides[1], dsn))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
+from tests.e2e.conftest import ROOT, UV, environment, fetch, free_ports, running, uv_pip
 from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 from tests.service.test_settings import GOOD
 
@@ -84,9 +84,11 @@ class Image:
         self.folder = folder
 
     def localize(self, command: str) -> str:
-        """Replace absolute paths of the image by paths below the folder."""
+        """Return the command with paths below the folder, and with uv, which installs the same pinned packages, for pip."""
         command = re.sub(r"(?<![\w.])/(build|service|orders|wheels|app)\b", rf"{self.folder}/\1", command)
-        return re.sub(r"(?<![\w/])python -m venv", f"{shlex.quote(sys.executable)} -m venv", command)
+        uv = shlex.quote(UV)
+        command = re.sub(r"(?<![\w/])python -m venv", f"{uv} venv --no-project --python {shlex.quote(sys.executable)}", command)
+        return re.sub(r"(\S+)/bin/pip (install|check)", rf"{uv} pip \2 --python \1/bin/python", command)
 
     def build(self) -> None:
         source = self.folder / "src"
@@ -104,7 +106,7 @@ class Image:
                         else shutil.copy(ROOT / name, target_path)
                     )
             elif word == "RUN":
-                env = environment(PIP_QUIET="1", PIP_DISABLE_PIP_VERSION_CHECK="1")
+                env = environment(UV_NO_PROGRESS="1")
                 done = subprocess.run(
                     ["sh", "-ec", self.localize(rest)],
                     cwd=source,
@@ -139,10 +141,8 @@ def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def packages(image: Image, name: str) -> set[str]:
-    done = subprocess.run(
-        [str(image.folder / name / "bin/pip"), "list", "--format=json"], capture_output=True, text=True, check=True
-    )
-    return {one["name"].lower() for one in json.loads(done.stdout)}
+    written = uv_pip("list", image.folder / name / "bin" / "python", "--format=json")
+    return {one["name"].lower() for one in json.loads(written)}
 
 
 def test_each_image_has_what_it_needs_and_no_more(image: Image) -> None:

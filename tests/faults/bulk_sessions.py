@@ -1,4 +1,4 @@
-"""Tables full of sessions, made by the database itself; and a day of refreshes by a clock that is turned."""
+"""Tables with many sessions, made by the database itself, and a day of refreshes with a clock that a test sets."""
 
 import asyncio
 import hashlib
@@ -11,11 +11,11 @@ from authmint_service.sessions import RefreshToken, RefreshTokenCodec, SessionLi
 
 LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
 EVERY_SECONDS = 300
-"""An access token's life: how often a client that is in use refreshes."""
+"""The lifetime of an access token: an active client refreshes as often."""
 
 
 async def fill(dsn: str, count: int, *, over: int = 0) -> None:
-    """A thousand people, `count` live sessions, and `over` more that ended two days ago. See `handle_of`."""
+    """Add a thousand accounts, `count` live sessions, and `over` more that expired two days ago. See `first_token_of`."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(
@@ -48,12 +48,12 @@ async def fill(dsn: str, count: int, *, over: int = 0) -> None:
 
 
 def first_token_of(number: int) -> RefreshToken:
-    """The first token of a session that `fill` has made."""
+    """Return the first token of a session that `fill` has made."""
     return RefreshToken(1, hashlib.sha256(f"session {number}".encode()).digest()[:20], 0)
 
 
 async def size_of(database: Database) -> tuple[int, int]:
-    """Bytes of the table of sessions with its indexes, and how many there are."""
+    """Return the size of the table of sessions with its indexes, bytes, and the number of sessions."""
     row = await database.fetch_row(
         "SELECT pg_total_relation_size('authmint.sessions') AS bytes, count(*) AS sessions FROM authmint.sessions"
     )
@@ -61,8 +61,8 @@ async def size_of(database: Database) -> tuple[int, int]:
     return row["bytes"], row["sessions"]
 
 
-class Turned:
-    """A clock that a test turns."""
+class SettableClock:
+    """A clock that a test sets, seconds since the epoch."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -71,11 +71,11 @@ class Turned:
         return self.now
 
 
-async def live_a_day(
-    database: Database, codec: RefreshTokenCodec, tokens: Sequence[str], clock: Turned, *, at_once: int = 4,
-    now_and_then: Callable[[], object] = lambda: None,
+async def refresh_for_a_day(
+    database: Database, codec: RefreshTokenCodec, tokens: Sequence[str], clock: SettableClock, *, at_once: int = 4,
+    after_each_round: Callable[[], object] = lambda: None,
 ) -> list[str]:  # fmt: skip
-    """Each session is refreshed every five minutes for 24 hours of `clock`. The tokens that are current then."""
+    """Refresh each session every five minutes for 24 hours of `clock`. Return the tokens that are current then."""
     sessions, current = Sessions(SessionStore(database, LIMITS), codec, clock), list(tokens)
 
     async def refresh(numbers: range) -> None:
@@ -85,5 +85,5 @@ async def live_a_day(
     for _ in range(86_400 // EVERY_SECONDS):
         clock.now += EVERY_SECONDS
         await asyncio.gather(*(refresh(range(share, len(current), at_once)) for share in range(at_once)))
-        now_and_then()
+        after_each_round()
     return current

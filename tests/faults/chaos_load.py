@@ -1,7 +1,7 @@
-"""Many people who refresh, retry, share tokens between tabs, sign out and are robbed, while servers and database are killed.
+"""Clients that refresh, retry, share tokens between tabs, sign out and lose tokens to an attacker, while servers are killed.
 
-Everything that was seen is recorded for the checker of histories. The people are honest clients: after a lost answer or a 503
-they ask again with the same token, until they know.
+Every response is recorded for the checker of histories. The clients are honest: after a lost response or a 503 they present the
+same token again until they get an answer.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import generation_of
 
 QUIET_SECONDS = 1.5
-"""Longer than a server waits for a connection, so that none is about to ask."""
+"""Longer than a server waits for a connection, so that no statement is still to come."""
 GRACES = {"spa": 30.0, "hasty": 1.0, "strict": 0.0}
 
 
 @dataclass(slots=True)
-class MetricFamily:
-    """One session: the tokens that its client and a thief have seen, and everything that happened to it."""
+class TokenFamily:
+    """One session: the tokens that its client and an attacker have, and its operations."""
 
     first: RefreshToken
     client_id: str
@@ -39,19 +39,19 @@ class MetricFamily:
         return max(self.tokens)
 
 
-class Storm:
-    """A load on some servers. Its counters are what a test prints."""
+class ChaosLoad:
+    """A load on some servers. Tests print its counters."""
 
     def __init__(self, ports: Sequence[int], chance: random.Random, pause: float = 0.0) -> None:
-        """`pause`: seconds that somebody waits between two requests, at most."""
+        """`pause`: the longest time between two requests of a client, seconds."""
         self._ports, self._chance, self._pause = ports, chance, pause
         self.counts: Counter[str] = Counter()
         self.slowest = 0.0
         self.wrong: list[str] = []
-        """Answers that nobody may ever get: 500, and 503 without Retry-After."""
+        """Responses that must never come: 500, and 503 without Retry-After."""
 
-    async def live(self, families: Sequence[MetricFamily], steps: int, *, until: Callable[[], bool] = lambda: False) -> None:
-        """One person after another, so many steps each, on connections of their own to all servers."""
+    async def run(self, families: Sequence[TokenFamily], steps: int, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Run one session after another, `steps` each, on connections of their own to all servers."""
         connections = [[Connection(port) for port in self._ports] for _ in range(3)]
         try:
             for family in families:
@@ -63,7 +63,7 @@ class Storm:
             for connection in (one for tab in connections for one in tab):
                 connection.close()
 
-    async def _step(self, family: MetricFamily, tabs: Sequence[Sequence[Connection]]) -> None:
+    async def _step(self, family: TokenFamily, tabs: Sequence[Sequence[Connection]]) -> None:
         if self._pause:
             await asyncio.sleep(self._chance.uniform(0, self._pause))
         dice, newest = self._chance.random(), family.newest
@@ -79,7 +79,7 @@ class Storm:
         else:
             await self._refresh(family, newest, self._chance.choice(tabs[0]))
 
-    async def _refresh(self, family: MetricFamily, generation: int, connection: Connection) -> None:
+    async def _refresh(self, family: TokenFamily, generation: int, connection: Connection) -> None:
         form = {"grant_type": "refresh_token", "client_id": family.client_id, "refresh_token": family.tokens[generation]}
         try:
             answer, started, ended = await self._ask(connection, "/token", form)
@@ -88,7 +88,7 @@ class Storm:
         saw = Saw.UNKNOWN
         if answer is not None and answer.status == 200:
             saw, child = Saw.CHILD, answer.members["refresh_token"]
-            # The child is a function of its parent, so whoever gets it gets the same one.
+            # The child is a function of its parent, so every response has the same one.
             known = family.tokens.setdefault(generation_of(child), child)
             if known != child or generation_of(child) != generation + 1:
                 self.wrong.append("two children of one token")
@@ -98,7 +98,7 @@ class Storm:
         family.operations.append(Operation(generation, started, ended, saw))
         self.counts[saw.name.lower()] += 1
 
-    async def _revoke(self, family: MetricFamily, connection: Connection) -> None:
+    async def _revoke(self, family: TokenFamily, connection: Connection) -> None:
         form = {"client_id": family.client_id, "token": family.tokens[family.newest]}
         try:
             answer, started, ended = await self._ask(connection, "/revoke", form)
@@ -121,24 +121,24 @@ class Storm:
         ended = time.time()
         if answer is not None:
             self.slowest = max(self.slowest, ended - started)
-            self._judge(answer)
+            self._check(answer)
             if answer.status == 503:
                 await asyncio.sleep(0.05)
         return answer, started, ended
 
-    def _judge(self, answer: Answer) -> None:
+    def _check(self, answer: Answer) -> None:
         self.counts[str(answer.status)] += 1
         is_foreseen = answer.status in {200, 400} or (answer.status == 503 and "retry-after" in answer.headers)
         if not is_foreseen or (answer.status == 400 and answer.members["error"] != "invalid_grant"):
             self.wrong.append(f"{answer.status} {answer.content!r}")
 
 
-def families_of(codec: RefreshTokenCodec, firsts: Sequence[RefreshToken], client_id: str) -> list[MetricFamily]:
-    return [MetricFamily(first, client_id, {0: codec.encode(first)}) for first in firsts]
+def families_of(codec: RefreshTokenCodec, firsts: Sequence[RefreshToken], client_id: str) -> list[TokenFamily]:
+    return [TokenFamily(first, client_id, {0: codec.encode(first)}) for first in firsts]
 
 
-async def check_all(dsn: str, families: Sequence[MetricFamily]) -> int:
-    """Checks every session's history against its row. How many operations; raises Violation."""
+async def check_all(dsn: str, families: Sequence[TokenFamily]) -> int:
+    """Check every session's history against its row. Return the number of operations. Raises Violation."""
     outcomes = await _outcomes(dsn)
     for family in families:
         check(family.operations, outcomes[family.first.handle], GRACES[family.client_id])
@@ -146,7 +146,7 @@ async def check_all(dsn: str, families: Sequence[MetricFamily]) -> int:
 
 
 async def until_quiet(dsn: str) -> None:
-    """Waits until no server has asked anything for a moment: what clients have given up is done by then, or never."""
+    """Wait until no server has run a statement for a while: abandoned requests are done by then, or never."""
     connection, since = await asyncpg.connect(dsn), time.monotonic()
     busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'authmint' AND state <> 'idle'"
     try:
@@ -169,7 +169,7 @@ async def _outcomes(dsn: str) -> dict[bytes, Outcome]:
 
 
 async def while_going_on(work: Awaitable[object], faults: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Both side by side; the faults are told when the work is done."""
+    """Run both concurrently; the event is set when the work is done."""
     done = asyncio.Event()
     harming = asyncio.create_task(faults(done))
     try:

@@ -1,7 +1,7 @@
-"""Checks what clients saw against the pure state machine: is there any order of the operations that it could have done?
+"""Check what clients saw against the pure state machine: is there an order of the operations that explains it?
 
-Each operation has taken place, as a whole, at one moment between its start and its end; one whose answer was lost at some
-moment later, or never. For each session a search looks for such an order (Wing and Gong, 1993); `decide` alone is the judge.
+Each operation took effect as a whole at one time between its start and its end; one whose response was lost took effect at some
+later time, or never. A search tries the orders of each session (Wing and Gong, 1993); `decide` alone defines what is right.
 """
 
 import math
@@ -12,14 +12,14 @@ from enum import Enum
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 
 LATE_SECONDS = 30.0
-"""What has not happened this long after an operation began does not happen any more: every deadline is shorter."""
+"""An operation takes effect within this time or never: every deadline is shorter."""
 CLOCK = 0.002
 """Seconds by which the clocks of processes on one machine, and the rounding of the database, may differ."""
-MOST_STATES = 200_000
+MAX_STATES = 200_000
 
 
 class Saw(Enum):
-    """What an operation's caller was told."""
+    """The response that an operation's client saw."""
 
     CHILD = "a refresh token of the next generation"
     REFUSED = "invalid_grant"
@@ -43,21 +43,21 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The session's row when everything was over."""
+    """The session's row at the end."""
 
     generation: int
     is_revoked: bool
 
 
 class Violation(AssertionError):
-    """No order explains what was seen."""
+    """No order explains the responses."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
     generation: int = 0
     rotation: tuple[float, float] = (-math.inf, -math.inf)
-    """Between these moments the last rotation was made."""
+    """The earliest and the latest time of the last rotation."""
     is_live: bool = True
 
 
@@ -75,24 +75,24 @@ def check(operations: Sequence[Operation], outcome: Outcome, grace: float) -> No
             if following not in seen:
                 seen.add(following)
                 stack.append(following)
-        if len(seen) > MOST_STATES:
-            raise Violation(f"no order found among {MOST_STATES} states: {waiting}, {outcome}")
+        if len(seen) > MAX_STATES:
+            raise Violation(f"no order found among {MAX_STATES} states: {waiting}, {outcome}")
     raise Violation(f"no order explains {waiting}, {outcome}")
 
 
 def _next(waiting: Sequence[Operation], done: int, state: _State, grace: float) -> list[tuple[int, _State]]:
-    """What may happen next, the likeliest last: the search takes it first."""
+    """Return the possible next steps, the likeliest last: the search takes it first."""
     found: list[tuple[int, _State]] = []
     earliest_end = math.inf
     for number, operation in enumerate(waiting):
         if done >> number & 1:
             continue
-        # Whatever has ended before another one began has happened before it.
+        # An operation that ended before another one began took effect before it.
         if operation.started > earliest_end:
             break
         if operation.saw is not Saw.UNKNOWN:
             earliest_end = min(earliest_end, operation.ended)
-        # What nobody saw need not have happened, so it is tried only where it would have changed something.
+        # An operation without a response need not have happened, so it is tried only where it changes the state.
         states = [after for after in _apply(operation, state, grace) if operation.saw is not Saw.UNKNOWN or after != state]
         found += [(done | 1 << number, after) for after in states]
     found.sort(key=lambda choice: waiting[(choice[0] ^ done).bit_length() - 1].deadline, reverse=True)
@@ -100,18 +100,18 @@ def _next(waiting: Sequence[Operation], done: int, state: _State, grace: float) 
 
 
 def _apply(operation: Operation, state: _State, grace: float) -> list[_State]:
-    """The states it may lead to; none if it cannot have seen there what it saw."""
+    """Return the states it may lead to; none if its response is impossible in `state`."""
     if operation.presented is None:
         return [_State(state.generation, state.rotation, is_live=False)]
     possible = []
-    for verdict in _verdicts(operation, operation.presented, state, grace):
-        saw = Saw.CHILD if verdict in {RotationDecision.ROTATE, RotationDecision.REPEAT} else Saw.REFUSED
+    for decision in _decisions(operation, operation.presented, state, grace):
+        saw = Saw.CHILD if decision in {RotationDecision.ROTATE, RotationDecision.REPEAT} else Saw.REFUSED
         if operation.saw in {saw, Saw.UNKNOWN}:
-            possible.append(_after(verdict, operation, state))
+            possible.append(_after(decision, operation, state))
     return possible
 
 
-def _verdicts(operation: Operation, presented: int, state: _State, grace: float) -> set[RotationDecision]:
+def _decisions(operation: Operation, presented: int, state: _State, grace: float) -> set[RotationDecision]:
     earliest, latest = state.rotation
     shortest = operation.started - min(latest, operation.deadline) - CLOCK
     longest = operation.deadline - earliest + CLOCK
@@ -124,9 +124,9 @@ def _verdicts(operation: Operation, presented: int, state: _State, grace: float)
     }  # fmt: skip
 
 
-def _after(verdict: RotationDecision, operation: Operation, state: _State) -> _State:
-    if verdict is RotationDecision.ROTATE:
+def _after(decision: RotationDecision, operation: Operation, state: _State) -> _State:
+    if decision is RotationDecision.ROTATE:
         return _State(state.generation + 1, (operation.started, operation.deadline), is_live=True)
-    if verdict is RotationDecision.REVOKE:
+    if decision is RotationDecision.REVOKE:
         return _State(state.generation, state.rotation, is_live=False)
     return state

@@ -1,4 +1,4 @@
-"""The smallest client there is: what a million requests are sent with, and what tells a lost answer from a refusal."""
+"""A minimal HTTP client, cheap enough for a million requests, that distinguishes a lost response from a refused connection."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ SECONDS = 12.0
 
 
 class Lost(Exception):
-    """No answer came. Whether the work was done, nobody knows."""
+    """No response came. Whether the work was done is unknown."""
 
 
 class NotSent(Exception):
-    """Nobody listens, so nothing was asked."""
+    """The connection was refused, so nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

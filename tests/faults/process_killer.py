@@ -1,4 +1,4 @@
-"""Kills servers and databases at random moments, each only after it was shown to be ours, and brings them back."""
+"""Kills servers and databases at random times, each only after a proof that the test made it, and starts them again."""
 
 import asyncio
 import random
@@ -10,17 +10,17 @@ from tests.faults.cluster import Cluster
 from tests.faults.servers import Site
 
 
-class Killer:
+class ProcessKiller:
     """SIGKILL to server processes, to the database's connections, and to the database itself."""
 
     def __init__(self, site: Site, cluster: Cluster, chance: random.Random, pause: float) -> None:
-        """`pause`: seconds between what was killed being back and the next kill, at most."""
+        """`pause`: the longest time between a restart and the next kill, seconds."""
         self._pause = pause
         self._site, self._cluster, self._chance = site, cluster, chance
         self.counts: Counter[str] = Counter()
 
     async def run(self, kills: int, done: asyncio.Event) -> None:
-        """So many kills, or until `done`. One thing at a time: the next comes when what was killed is back."""
+        """Kill `kills` times, or until `done`. The next kill comes when the process before it is back."""
         for _ in range(kills):
             if done.is_set():
                 return
@@ -41,7 +41,7 @@ class Killer:
             "SELECT pid FROM pg_stat_activity WHERE application_name = 'authmint' ORDER BY random() LIMIT 1"
         )
         if pid is not None:
-            self._cluster.kill_a_backend(pid)
+            self._cluster.kill_backend(pid)
         connection.terminate()
         await (await self._connect()).close()
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that does what networks do: it is slow, it swallows, it resets, and it loses the answer to work that was done."""
+"""A TCP proxy with the faults of a network: it delays, drops and resets, and loses the response to work that was done."""
 
 import asyncio
 import socket
@@ -12,12 +12,12 @@ PIECE = 64 * 1024
 
 
 class Network(Enum):
-    """What becomes of the bytes."""
+    """What happens to the bytes."""
 
     GOOD = "they pass"
     BLACK_HOLE = "they are taken and never arrive, in both directions"
     RESET = "every connection is reset at its next byte"
-    LOSE_ANSWERS = "what is asked arrives; the answer is lost, and the connection reset"
+    LOSE_ANSWERS = "requests arrive; the response is lost, and the connection is reset"
 
 
 class Proxy:
@@ -46,11 +46,11 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        there: asyncio.StreamWriter | None = None
+        upstream: asyncio.StreamWriter | None = None
         with suppress(OSError, asyncio.CancelledError):
-            answers, there = await asyncio.open_connection("127.0.0.1", self._upstream)
+            answers, upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
             pumps = (
-                asyncio.create_task(self._pump(reader, there, is_answer=False)),
+                asyncio.create_task(self._pump(reader, upstream, is_answer=False)),
                 asyncio.create_task(self._pump(answers, writer, is_answer=True)),
             )
             try:
@@ -59,7 +59,7 @@ class Proxy:
                 for pump in pumps:
                     pump.cancel()
                 await asyncio.gather(*pumps, return_exceptions=True)
-        for side in filter(None, (writer, there)):
+        for side in filter(None, (writer, upstream)):
             side.close()
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool) -> None:
@@ -77,6 +77,6 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Ends with RST instead of FIN."""
+    """Close with RST instead of FIN."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.close()

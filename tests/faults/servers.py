@@ -1,4 +1,4 @@
-"""Some server processes on one database, each of which may be killed at any moment, and people who are signed in already."""
+"""Server processes on one database, each of which may be killed at any time, and sessions that exist already."""
 
 import base64
 import secrets
@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,10 +18,15 @@ from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshToken, RefreshTokenCodec
-from tests.e2e.conftest import ROOT, Running, environment, free_ports, running
+from tests.e2e.conftest import Running, environment, free_ports, running
+from tests.faults.fork_server import Program, forked
 
-SERVE = (str(Path(sys.executable).with_name("authmint-service")), "serve")
-SERVE_BY_ITS_OWN_CLOCK = (sys.executable, "-m", "tests.faults.shifted_clock")
+COMMAND = str(Path(sys.executable).with_name("authmint-service"))
+SERVE = (COMMAND, "serve")
+"""A real process, which imports everything by itself."""
+FORKED = Program("authmint_service.cli", ("serve",))
+"""The same function in a child of the fork server."""
+FORKED_WITH_SHIFTED_CLOCK = Program("tests.faults.shifted_clock")
 AUDIENCES = ["orders", "https://auth.example"]
 CLIENTS = {"spa": None, "hasty": 1, "strict": 0}
 """Grace periods by client id; None: as the service is set, 30 seconds."""
@@ -31,18 +36,21 @@ REFRESH_KEYS, ENCRYPTION_KEYS = (f"1:{base64.b64encode(secrets.token_bytes(32)).
 
 
 class Server:
-    """One server process; another takes its place on the same port after it was killed."""
+    """One server process; another one replaces it on the same port after it was killed."""
 
-    def __init__(self, port: int, folder: Path, env: Mapping[str, str], command: Sequence[str]) -> None:
+    def __init__(self, port: int, folder: Path, env: Mapping[str, str], command: Sequence[str] | Program) -> None:
         self.port, self._folder, self._command = port, folder, command
-        self._env = dict(env) | {"AUTHMINT_PORT": str(port), "PYTHONPATH": str(ROOT)}
+        self._env = dict(env) | {"AUTHMINT_PORT": str(port)}
         self._output = folder / f"server-{port}"
         self._stack = ExitStack()
 
     def start(self) -> None:
-        self.running: Running = self._stack.enter_context(
-            running(*self._command, cwd=self._folder, env=self._env, output=self._output)
-        )
+        self.running: Running = self._stack.enter_context(self._process())
+
+    def _process(self) -> AbstractContextManager[Running]:
+        if isinstance(self._command, Program):
+            return forked(self._command, cwd=self._folder, env=self._env, output=self._output)
+        return running(*self._command, cwd=self._folder, env=self._env, output=self._output)
 
     def wait_until_ready(self) -> None:
         self.running.wait_for(f"http://127.0.0.1:{self.port}/readyz")
@@ -61,9 +69,11 @@ class Server:
 
 
 class Site:
-    """Servers, their database and the key that their refresh tokens are sealed with."""
+    """Servers, their database and the key of their refresh tokens."""
 
-    def __init__(self, folder: Path, dsn: str, count: int, command: Sequence[str], settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, dsn: str, count: int, command: Sequence[str] | Program, settings: Mapping[str, str]
+    ) -> None:
         env = environment(
             AUTHMINT_ENVIRONMENT="development", AUTHMINT_ISSUER="https://auth.example", AUTHMINT_DATABASE_URL=dsn,
             AUTHMINT_KEY_ENCRYPTION_KEYS=ENCRYPTION_KEYS, AUTHMINT_REFRESH_TOKEN_KEYS=REFRESH_KEYS,
@@ -79,8 +89,10 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, dsn: str, *, count: int = 2, command: Sequence[str] = SERVE, **settings: str) -> Iterator[Site]:
-    """`count` servers that are ready; `settings`: variables of theirs."""
+def site(
+    folder: Path, dsn: str, *, count: int = 2, command: Sequence[str] | Program = FORKED, **settings: str
+) -> Iterator[Site]:
+    """`count` servers that are ready; `settings`: their environment variables."""
     found = Site(folder, dsn, count, command, settings)
     try:
         for server in found.servers:
@@ -137,9 +149,9 @@ async def add_accounts(connection: asyncpg.Connection, usernames: Mapping[uuid.U
 async def sign_in(
     dsn: str, count: int, *, client_id: str = "spa", each_of: int = 1, password_hash: str = "-"
 ) -> list[tuple[RefreshToken, str, str]]:
-    """Sessions as a sign-in makes them, without the hashes: their first tokens, their ids and their accounts'.
+    """Return new sessions as a sign-in makes them, but without a hash: first token, session id and account id of each.
 
-    `each_of`: sessions of one person.
+    `each_of`: sessions of one account.
     """
     now = datetime.now(UTC)
     accounts = [uuid.uuid4() for _ in range(-(-count // each_of))]
@@ -163,6 +175,6 @@ async def sign_in(
 
 
 def generation_of(text: str) -> int:
-    """What a refresh token says of itself: the generation stands in it in the clear, sealed."""
+    """Return the generation that a refresh token states: it is in plain text, below the MAC."""
     content = base64.urlsafe_b64decode(text.removeprefix("amrt_")[:-6] + "==")
     return int.from_bytes(content[21:25], "big")

@@ -1,4 +1,4 @@
-"""Serves the token service by a clock that a test sets: AUTHMINT_TEST_CLOCK names a file with the seconds that it is ahead."""
+"""Serve the token service with a shifted clock: AUTHMINT_TEST_CLOCK names a file with the seconds by which it is ahead."""
 
 import os
 import time
@@ -13,7 +13,3 @@ def main() -> None:
     file = Path(os.environ["AUTHMINT_TEST_CLOCK"])
     app = create_app(clock=lambda: time.time() + float(file.read_text()))
     uvicorn.run(app, port=int(os.environ["AUTHMINT_PORT"]), log_config=None, access_log=False)
-
-
-if __name__ == "__main__":
-    main()

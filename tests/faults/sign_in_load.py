@@ -1,6 +1,6 @@
-"""A crowd that signs in, in a process of its own, so that those who are measured beside it share no loop with it.
+"""Concurrent sign-ins, in a process of their own, so that what is measured beside them shares no event loop with them.
 
-`python -m tests.faults.sign_in_load PORT PEOPLE SECONDS` prints what it saw as one line of JSON.
+The program's arguments are PORT PEOPLE SECONDS; it prints its results as one line of JSON.
 """
 
 import asyncio
@@ -10,11 +10,13 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import uvloop
 
 from authmint_service.passwords import PasswordHasher
-from tests.e2e.conftest import ROOT
+from tests.e2e.conftest import ROOT, environment
+from tests.faults.fork_server import Program, forked
 from tests.faults.http import Answer, Connection, Lost, NotSent
 from tests.faults.servers import add_account
 
@@ -24,12 +26,12 @@ ANNA = {"grant_type": "password", "client_id": "spa", "username": "anna", "passw
 
 @dataclass
 class Seen:
-    """What came back: how often each status, and how long it took, by what was asked."""
+    """The responses: how many of each status, and their durations, by kind of request."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     retry_after: int = 0
-    """The longest that anybody was told to wait, seconds."""
+    """The largest `Retry-After` that was received, seconds."""
 
     async def ask(self, what: str, asking: Awaitable[Answer]) -> Answer | None:
         started = time.perf_counter()
@@ -46,13 +48,13 @@ class Seen:
             await asyncio.sleep(1)
         return answer
 
-    def milliseconds(self) -> dict[str, float]:
-        """The 99th percentile of each, of answers with 200."""
+    def p99_milliseconds(self) -> dict[str, float]:
+        """Return the 99th percentile of each kind, of responses with 200."""
         return {what: round(1000 * sorted(took)[int(len(took) * 0.99)], 1) for what, took in self.seconds.items()}
 
 
 async def paced(rate: float, until: float, ask: Callable[[], Awaitable[object]]) -> None:
-    """So many a second, one after another, until the monotonic clock says `until`; who comes late does not catch up."""
+    """Ask `rate` times a second, one after another, until `until` of the monotonic clock; at most one second is caught up."""
     due = time.monotonic()
     while due < until:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -61,7 +63,7 @@ async def paced(rate: float, until: float, ask: Callable[[], Awaitable[object]])
 
 
 async def signing_in(seen: Seen, port: int, until: float, rate: float | None = None) -> None:
-    """One person; without `rate` as fast as it is answered."""
+    """Sign in as one person again and again; without `rate` as fast as the server responds."""
     connection = Connection(port, seconds=30)
 
     async def ask() -> None:
@@ -76,15 +78,15 @@ async def signing_in(seen: Seen, port: int, until: float, rate: float | None = N
 
 
 async def sign_in_anna(port: int) -> Answer:
-    """Once."""
+    """Sign in once."""
     connection = Connection(port)
     answer = await connection.ask("POST", "/token", ANNA)
     connection.close()
     return answer
 
 
-async def anna(dsn: str) -> None:
-    """One person, as whom everybody signs in; her sessions are as many as theirs would be."""
+async def add_anna(dsn: str) -> None:
+    """Add the one account that every sign-in uses; the number of sessions is the same as with many accounts."""
     hasher = PasswordHasher(workers=1, queue=1)
     try:
         await add_account(dsn, "anna", await hasher.hash(PASSWORD))
@@ -92,28 +94,24 @@ async def anna(dsn: str) -> None:
         hasher.close()
 
 
-async def crowd(port: int, people: int, seconds: float) -> Seen:
-    """So many at once, each as fast as they are answered."""
+async def sign_in_load(port: int, people: int, seconds: float) -> Seen:
+    """`people` sign in at once, each one as fast as the server responds, for `seconds`."""
     seen, until = Seen(), time.monotonic() + seconds
     await asyncio.gather(*(signing_in(seen, port, until) for _ in range(people)))
     return seen
 
 
-async def crowd_elsewhere(port: int, people: int, seconds: float) -> Seen:
-    """The same in another process, which ends with the caller."""
-    command = (sys.executable, "-m", "tests.faults.sign_in_load", str(port), str(people), str(seconds))
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
-    try:
-        said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    members = json.loads(said)
+async def sign_in_load_elsewhere(port: int, people: int, seconds: float, folder: Path) -> Seen:
+    """Run `sign_in_load` in another process, which writes its results into `folder` and ends with the caller."""
+    program = Program("tests.faults.sign_in_load", (str(port), str(people), str(seconds)))
+    with forked(program, cwd=ROOT, env=environment(), output=folder / "sign-in-load") as process:
+        code = await asyncio.to_thread(process.process.wait, seconds + 60)
+        assert code == 0, process.said
+        members = json.loads(process.said)
     return Seen(Counter(members["statuses"]), retry_after=members["retry_after"])
 
 
-if __name__ == "__main__":
+def main() -> None:
     port, people, seconds = sys.argv[1:]
-    seen = uvloop.run(crowd(int(port), int(people), float(seconds)))
+    seen = uvloop.run(sign_in_load(int(port), int(people), float(seconds)))
     sys.stdout.write(json.dumps({"statuses": seen.statuses, "retry_after": seen.retry_after}) + "\n")

@@ -1,4 +1,4 @@
-"""One name, asked for by many at once at two pools of connections: one account, and all others are told (T-10)."""
+"""One name is requested many times at once through two connection pools: one account, the rest is refused (T-10)."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ import pytest
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import DatabaseForTests
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 
 async def add_all(database: Database, name: str, attempts: Iterator[int]) -> Counter[str]:
-    """One after another, as long as there are `attempts`, which others take from as well. What became of them."""
+    """Try one after another while the shared `attempts` last. Return the number of each outcome."""
     counts: Counter[str] = Counter()
     for _ in attempts:
         account = Account(id=str(uuid.uuid4()), username=prepare_username(name), password_hash="-")
@@ -46,11 +46,11 @@ async def register(dsn: str, *, attempts: int, names: int) -> None:
 
 
 @pytest.mark.timeout(60)
-def test_of_many_who_want_one_name_at_once_one_gets_it(cluster: Cluster) -> None:
-    asyncio.run(register(cluster.dsn(), attempts=20, names=20))
+def test_of_many_concurrent_requests_for_one_name_one_succeeds(database: DatabaseForTests) -> None:
+    asyncio.run(register(database.dsn(), attempts=20, names=20))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_of_a_thousand_who_want_one_name_at_once_one_gets_it_a_hundred_times_over(cluster: Cluster) -> None:
-    asyncio.run(register(cluster.dsn(), attempts=1000, names=100))
+def test_of_a_thousand_concurrent_requests_for_one_name_one_succeeds_a_hundred_times(database: DatabaseForTests) -> None:
+    asyncio.run(register(database.dsn(), attempts=1000, names=100))

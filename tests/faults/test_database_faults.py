@@ -1,4 +1,4 @@
-"""The database comes late, is cut off, slow, full, altered or left by clients: 503 at worst, and all is well afterwards."""
+"""The database is late, cut off, slow, busy or altered, and clients disconnect: 503 at worst, and all works afterwards."""
 
 import asyncio
 import json
@@ -13,17 +13,17 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import fetch
-from tests.faults.chaos_load import MetricFamily, Storm, check_all
+from tests.faults.chaos_load import ChaosLoad, TokenFamily, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.http import Answer, Connection, Lost
 from tests.faults.proxy import Network, Proxy
-from tests.faults.servers import SERVE, Site, site
+from tests.faults.servers import FORKED, Site, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-timed"), pytest.mark.timeout(110)]
 
 READY_SECONDS = 5.0
-"""So soon after the database is back must a server be ready (shared by L1, L3 and L12)."""
+"""A server must be ready within this time after the database is back (L1, L3 and L12)."""
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> None:
@@ -41,10 +41,10 @@ async def status(port: int, path: str) -> int:
 
 
 def ready_is(port: int, expected: int) -> Callable[[], Awaitable[bool]]:
-    async def look() -> bool:
+    async def check() -> bool:
         return expected == await status(port, "/readyz")
 
-    return look
+    return check
 
 
 @asynccontextmanager
@@ -58,7 +58,7 @@ async def behind(proxy: Proxy, cluster: Cluster, folder: Path, **settings: str) 
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-async def refresh(connection: Connection, family: MetricFamily) -> Answer:
+async def refresh(connection: Connection, family: TokenFamily) -> Answer:
     newest = family.tokens[family.newest]
     form = {"grant_type": "refresh_token", "client_id": family.client_id, "refresh_token": newest}
     answer = await connection.ask("POST", "/token", form)
@@ -68,9 +68,9 @@ async def refresh(connection: Connection, family: MetricFamily) -> Answer:
     return answer
 
 
-def test_a_server_that_was_there_before_its_database_is_ready_soon_after_it(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_server_that_starts_before_its_database_is_ready_soon_after_it(cluster: Cluster, tmp_path: Path) -> None:
     cluster.stop()
-    found = Site(tmp_path, cluster.dsn(), 1, SERVE, {})
+    found = Site(tmp_path, cluster.dsn(), 1, FORKED, {})
     (server,) = found.servers
     server.start()
     try:
@@ -99,7 +99,7 @@ async def cut(cluster: Cluster, folder: Path) -> None:
             await until(ready_is(port, 200), READY_SECONDS + 5)
 
 
-def test_a_server_that_is_cut_off_lives_and_says_that_it_is_not_ready(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_server_without_its_database_is_live_and_reports_that_it_is_not_ready(cluster: Cluster, tmp_path: Path) -> None:
     asyncio.run(cut(cluster, tmp_path))
 
 
@@ -112,7 +112,7 @@ async def slow(cluster: Cluster, folder: Path) -> None:
         proxy.delay = 0.2
         answers = await asyncio.gather(*(refresh(*pair) for pair in zip(connections, families, strict=True)))
         assert 200 in {answer.status for answer in answers}
-        # Whoever verifies tokens asks for keys, and those are in the server's memory.
+        # Resource services fetch the keys, which are in the server's memory.
         proxy.network = Network.BLACK_HOLE
         assert 200 == (await connections[0].ask("GET", "/.well-known/jwks.json")).status
         proxy.network, proxy.delay = Network.GOOD, 0.0
@@ -127,7 +127,7 @@ def test_a_slow_database_is_waited_for_within_bounds_and_keys_are_published_all_
 
 
 async def alter(dsn: str, done: asyncio.Event) -> int:
-    """Changes the tables that a refresh reads and writes, in transactions and out of them, until `done`. How often."""
+    """Alter the tables that a refresh uses, inside and outside transactions, until `done`. Return how often."""
     connection, times = await asyncpg.connect(dsn), 0
     try:
         while not done.is_set():
@@ -148,33 +148,33 @@ async def alter(dsn: str, done: asyncio.Event) -> int:
 
 
 async def refresh_while_altered(found: Site, cluster: Cluster) -> None:
-    families = await people(found, cluster.dsn(), 150)
-    storm, done = Storm(found.ports, random.Random(1)), asyncio.Event()
+    families = await people(found, cluster.dsn(), 90)
+    load, done = ChaosLoad(found.ports, random.Random(1)), asyncio.Event()
     altering = asyncio.create_task(alter(cluster.dsn(), done))
     try:
-        await asyncio.gather(*(storm.live(families[number::8], 20) for number in range(8)))
+        await asyncio.gather(*(load.run(families[number::8], 20) for number in range(8)))
     finally:
         done.set()
     times = await altering
     operations = await check_all(cluster.dsn(), families)
-    sys.stdout.write(json.dumps({"altered": times, "operations": operations, "saw": dict(storm.counts)}) + "\n")
-    assert [] == storm.wrong
+    sys.stdout.write(json.dumps({"altered": times, "operations": operations, "saw": dict(load.counts)}) + "\n")
+    assert [] == load.wrong
     assert times > 5
-    assert {"200", "400"} >= {seen for seen in storm.counts if seen.isdigit()}
+    assert {"200", "400"} >= {seen for seen in load.counts if seen.isdigit()}
 
 
-def test_tables_that_are_altered_under_load_cost_no_request(cluster: Cluster, tmp_path: Path) -> None:
+def test_tables_that_are_altered_under_load_fail_no_request(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
         asyncio.run(refresh_while_altered(found, cluster))
 
 
 async def abort(found: Site, cluster: Cluster, times: int) -> None:
-    """Clients that ask and are gone; the one connection that the server has must still be there for the last."""
+    """Clients send a request and disconnect; the one connection that the server has must be usable by the last client."""
     families = (await people(found, cluster.dsn(), 300))[:100]
     (port,) = found.ports
     tokens = iter(range(times))
 
-    async def come_and_go() -> None:
+    async def send_and_disconnect() -> None:
         for number in tokens:
             connection, family = Connection(port), families[number % len(families)]
             form = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": family.tokens[0]}
@@ -183,7 +183,7 @@ async def abort(found: Site, cluster: Cluster, times: int) -> None:
                     assert 500 != (await connection.ask("POST", "/token", form)).status
             connection.close()
 
-    await asyncio.gather(*(come_and_go() for _ in range(10)))
+    await asyncio.gather(*(send_and_disconnect() for _ in range(10)))
     last = Connection(port)
     await until(ready_is(port, 200), READY_SECONDS)
     fresh = await people(found, cluster.dsn(), 30)
@@ -197,26 +197,24 @@ async def abort(found: Site, cluster: Cluster, times: int) -> None:
         await connection.close()
 
 
-def test_clients_that_go_away_while_they_are_served_leave_every_connection_to_the_others(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_clients_that_disconnect_while_they_are_served_leave_every_connection_usable(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DATABASE_POOL_SIZE="1") as found:
-        asyncio.run(abort(found, cluster, 1_000))
+        asyncio.run(abort(found, cluster, 400))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_ten_thousand_clients_that_go_away_leave_every_connection_to_the_others(cluster: Cluster, tmp_path: Path) -> None:
+def test_ten_thousand_clients_that_disconnect_leave_every_connection_usable(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn(), count=1, AUTHMINT_DATABASE_POOL_SIZE="1") as found:
         asyncio.run(abort(found, cluster, 10_000))
 
 
 async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int) -> None:
-    """Everyone's token expires in one second; whoever is refused waits as long as was asked, and comes again."""
+    """All tokens expire in one second; a refused client waits as long as `Retry-After` says, and tries again."""
     families = await people(found, cluster.dsn(), sessions)
     counts: Counter[int] = Counter()
 
-    async def come(share: list[MetricFamily], port: int) -> None:
+    async def refresh_all(share: list[TokenFamily], port: int) -> None:
         connection = Connection(port, seconds=30)
         for family in share:
             while (answer := await refresh(connection, family)).status != 200:
@@ -226,7 +224,7 @@ async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int
         connection.close()
 
     ports = found.ports
-    await asyncio.gather(*(come(families[n::connections], ports[n % len(ports)]) for n in range(connections)))
+    await asyncio.gather(*(refresh_all(families[n::connections], ports[n % len(ports)]) for n in range(connections)))
     sys.stdout.write(json.dumps({"sessions": len(families), "connections": connections, "saw": dict(counts), "lost": 0}) + "\n")
     assert len(families) == counts[200]
     connection = await asyncpg.connect(cluster.dsn())
@@ -237,13 +235,13 @@ async def herd(found: Site, cluster: Cluster, *, sessions: int, connections: int
         await connection.close()
 
 
-def test_everyone_who_refreshes_in_one_second_is_served(cluster: Cluster, tmp_path: Path) -> None:
+def test_all_refreshes_of_one_second_are_served(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        asyncio.run(herd(found, cluster, sessions=600, connections=200))
+        asyncio.run(herd(found, cluster, sessions=300, connections=100))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_ten_thousand_who_refresh_in_one_second_are_served(cluster: Cluster, tmp_path: Path) -> None:
+def test_ten_thousand_refreshes_of_one_second_are_served(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
         asyncio.run(herd(found, cluster, sessions=9_999, connections=1_000))

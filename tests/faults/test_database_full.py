@@ -1,4 +1,4 @@
-"""A database that has no connection left, or no room: 503, nothing is corrupt, and it is used again when it has (L12)."""
+"""A database without a free connection or disk space: 503, nothing is corrupt, and it is used again afterwards (L12)."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.faults.chaos_load import Storm, check_all
+from tests.faults.chaos_load import ChaosLoad, check_all
 from tests.faults.cluster import Cluster
 from tests.faults.http import Connection
 from tests.faults.servers import Site, site
 from tests.faults.test_database_faults import READY_SECONDS, ready_is, refresh, status, until
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-timed"), pytest.mark.timeout(110)]
 
 
 async def connect_until_refused(dsn: str, taken: list[asyncpg.Connection]) -> None:
@@ -49,15 +49,13 @@ async def take_every_connection(found: Site, cluster: Cluster) -> None:
     connection.close()
 
 
-def test_a_database_that_has_no_connection_left_is_a_503_and_is_used_again_when_it_has(
-    cluster: Cluster, tmp_path: Path
-) -> None:
+def test_a_database_without_a_free_connection_is_a_503_and_is_used_again_afterwards(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn(), count=1) as found:
         asyncio.run(take_every_connection(found, cluster))
 
 
 async def fill_up(connection: asyncpg.Connection, rows: int) -> None:
-    """With so many rows at a time, until there is no room for as many."""
+    """Insert `rows` rows at a time, until the disk has no space for as many."""
     statement = "INSERT INTO filler SELECT repeat(md5(n::text), 20) FROM generate_series(1, $1) AS n"
     with suppress(asyncpg.DiskFullError):
         while True:
@@ -68,22 +66,22 @@ async def fill_the_disk(found: Site, cluster: Cluster, full: Path) -> None:
     (port,) = found.ports
     connection, reader = await asyncpg.connect(cluster.dsn()), await asyncpg.connect(cluster.dsn())
     families = await people(found, cluster.dsn(), 30)
-    storm = Storm(found.ports, random.Random(1))
+    load = ChaosLoad(found.ports, random.Random(1))
     try:
         await connection.execute(f"CREATE TABLESPACE small LOCATION '{full}'")
         await connection.execute("ALTER TABLE authmint.sessions SET TABLESPACE small")
         await connection.execute("CREATE TABLE filler (content text) TABLESPACE small")
         for rows in (200, 1):
             await fill_up(connection, rows)
-        # Whoever reads for long keeps old rows from being taken away, so that each refresh needs room for a new one.
+        # A long transaction keeps old rows from being removed, so each refresh needs space for a new one.
         async with reader.transaction(isolation="repeatable_read"):
             await reader.fetchval("SELECT count(*) FROM authmint.sessions")
-            await asyncio.gather(*(storm.live(families[number::10], 10) for number in range(10)))
-        assert storm.counts["503"] > 0
+            await asyncio.gather(*(load.run(families[number::10], 10) for number in range(10)))
+        assert load.counts["503"] > 0
         await connection.execute("DROP TABLE filler")
         await until(ready_is(port, 200), READY_SECONDS)
-        afterwards = Storm(found.ports, random.Random(2))
-        await asyncio.gather(*(afterwards.live(families[number::10], 5) for number in range(10)))
+        afterwards = ChaosLoad(found.ports, random.Random(2))
+        await asyncio.gather(*(afterwards.run(families[number::10], 5) for number in range(10)))
     finally:
         await connection.execute("DROP TABLE IF EXISTS filler")
         await connection.execute("ALTER TABLE authmint.sessions SET TABLESPACE pg_default")
@@ -91,12 +89,12 @@ async def fill_the_disk(found: Site, cluster: Cluster, full: Path) -> None:
         await reader.close()
         await connection.close()
     operations = await check_all(cluster.dsn(), families)
-    sys.stdout.write(json.dumps({"operations": operations, "full": dict(storm.counts), "violations": 0}) + "\n")
-    assert [] == storm.wrong + afterwards.wrong
+    sys.stdout.write(json.dumps({"operations": operations, "full": dict(load.counts), "violations": 0}) + "\n")
+    assert [] == load.wrong + afterwards.wrong
     assert 0 == afterwards.counts["503"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a small disk of one's own is mounted by root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_is_a_503_and_corrupts_nothing(cluster: Cluster, tmp_path: Path) -> None:
     small = cluster.data.parent / "small"
     small.mkdir()

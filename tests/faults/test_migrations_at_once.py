@@ -1,4 +1,4 @@
-"""Many migrate one database at once, one of them dies on the way, and old servers stay when it is newer (L23 to L25, T-24)."""
+"""Processes migrate one database at once, one of them is killed, and old servers serve a newer schema (L23 to L25, T-24)."""
 
 import asyncio
 import json
@@ -16,15 +16,16 @@ import pytest
 
 from authmint_service import migrations
 from tests.e2e.conftest import ROOT, environment, fetch
-from tests.faults.chaos_load import Storm, check_all
-from tests.faults.cluster import Cluster
-from tests.faults.servers import SERVE, Site, add_clients, site
+from tests.faults.chaos_load import ChaosLoad, check_all
+from tests.faults.cluster import DatabaseForTests
+from tests.faults.fork_server import Program, run_forked
+from tests.faults.servers import FORKED, Site, add_clients, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults"), pytest.mark.timeout(110)]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed"), pytest.mark.timeout(110)]
 
 REPLICAS = 8
-NEWER = '''"""An addition of a version to come."""
+NEWER = '''"""An addition of a later version."""
 
 import os
 
@@ -34,8 +35,8 @@ revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, Non
 
 
 def upgrade() -> None:
-    op.execute("ALTER TABLE authmint.sessions ADD COLUMN of_the_future integer NOT NULL DEFAULT 0")
-    op.execute("ALTER TABLE authmint.clients ADD COLUMN of_the_future integer")
+    op.execute("ALTER TABLE authmint.sessions ADD COLUMN added_later integer NOT NULL DEFAULT 0")
+    op.execute("ALTER TABLE authmint.clients ADD COLUMN added_later integer")
     op.execute("SELECT pg_sleep(" + os.environ["SECONDS"] + ")")
 '''
 
@@ -51,10 +52,10 @@ def execute(dsn: str, statement: str) -> None:
     asyncio.run(run())
 
 
-def new_database(cluster: Cluster) -> str:
+def new_database(database: DatabaseForTests) -> str:
     name = f"migrated_{secrets.token_hex(4)}"
-    execute(cluster.dsn(), f"CREATE DATABASE {name}")
-    return cluster.dsn(name)
+    execute(database.dsn(), f"CREATE DATABASE {name}")
+    return database.dsn(name)
 
 
 def revisions(dsn: str) -> list[str]:
@@ -69,7 +70,7 @@ def revisions(dsn: str) -> list[str]:
 
 
 def start_at_once(found: Site, stack: ExitStack) -> None:
-    """In a development start each process migrates for itself; all are ready, or this fails."""
+    """Start all servers, each of which migrates in a development start. Fails unless all become ready."""
     for server in found.servers:
         server.start()
         stack.callback(server.stop)
@@ -77,31 +78,33 @@ def start_at_once(found: Site, stack: ExitStack) -> None:
         server.wait_until_ready()
 
 
-def migrate_at_once(cluster: Cluster, folder: Path, times: int) -> None:
+def migrate_at_once(database: DatabaseForTests, folder: Path, times: int) -> None:
     for number in range(times):
-        dsn, own = new_database(cluster), folder / str(number)
+        dsn, own = new_database(database), folder / str(number)
         own.mkdir()
         with ExitStack() as stack:
-            found = Site(own, dsn, REPLICAS, SERVE, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
+            found = Site(own, dsn, REPLICAS, FORKED, {"AUTHMINT_DATABASE_POOL_SIZE": "2"})
             start_at_once(found, stack)
             assert [migrations.head()] == revisions(dsn)
             assert not any("error" in server.said for server in found.servers)
-    figures = {"replicas": REPLICAS, "times": times, "ready": REPLICAS * times, "head": migrations.head()}
-    sys.stdout.write(json.dumps(figures) + "\n")
+    results = {"replicas": REPLICAS, "times": times, "ready": REPLICAS * times, "head": migrations.head()}
+    sys.stdout.write(json.dumps(results) + "\n")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(cluster: Cluster, tmp_path: Path) -> None:
-    migrate_at_once(cluster, tmp_path, 20)
+def test_eight_replicas_that_migrate_at_once_are_all_ready_twenty_times_over(
+    database: DatabaseForTests, tmp_path: Path
+) -> None:
+    migrate_at_once(database, tmp_path, 20)
 
 
 def newer_version(folder: Path) -> None:
-    """A program with one more migration: the present code, copied."""
+    """Copy the present code into `folder`, compiled files as well, and add a migration."""
     for package in ("service", "alembic"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, folder / package)
     text = NEWER.format(head=migrations.head())
-    (folder / "alembic" / "versions" / "9999_of_the_future.py").write_text(text)
+    (folder / "alembic" / "versions" / "9999_added_later.py").write_text(text)
 
 
 def migrating(folder: Path, dsn: str, output: Path, *, seconds: int = 0) -> "subprocess.Popen[bytes]":
@@ -127,8 +130,10 @@ def wait_until_it_holds_the_lock(dsn: str) -> None:
     asyncio.run(run())
 
 
-def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(cluster: Cluster, tmp_path: Path) -> None:
-    dsn, newer = new_database(cluster), tmp_path / "newer"
+def test_when_a_migrating_process_is_killed_another_one_completes_the_migration(
+    database: DatabaseForTests, tmp_path: Path
+) -> None:
+    dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
     newer_version(newer)
     first = migrating(newer, dsn, tmp_path / "first", seconds=60)
@@ -143,27 +148,27 @@ def test_when_whoever_migrates_is_killed_on_the_way_the_others_go_on(cluster: Cl
     assert ["9999"] == revisions(dsn)
 
 
-async def live_through(found: Site, dsn: str, newer: Path) -> None:
-    """People refresh while a newer version migrates below the servers."""
+async def refresh_during_migration(found: Site, dsn: str, newer: Path) -> None:
+    """Refresh while a newer version migrates the database of the servers."""
     families = await people(found, dsn, 90)
-    storm = Storm(found.ports, random.Random(1))
-    load = asyncio.gather(*(storm.live(families[number::6], 20) for number in range(6)))
+    chaos = ChaosLoad(found.ports, random.Random(1))
+    load = asyncio.gather(*(chaos.run(families[number::6], 20) for number in range(6)))
     process = await asyncio.to_thread(migrating, newer, dsn, newer / "said")
     assert 0 == await asyncio.to_thread(process.wait, 60)
     await load
     await check_all(dsn, families)
-    assert [] == storm.wrong
+    assert [] == chaos.wrong
 
 
-def test_an_old_server_serves_on_a_newer_schema_and_says_so(cluster: Cluster, tmp_path: Path) -> None:
-    dsn, newer = new_database(cluster), tmp_path / "newer"
+def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseForTests, tmp_path: Path) -> None:
+    dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
     asyncio.run(add_clients(dsn))
     newer_version(newer)
     with site(tmp_path, dsn) as found:
-        asyncio.run(live_through(found, dsn, newer))
+        asyncio.run(refresh_during_migration(found, dsn, newer))
         assert ["9999"] == revisions(dsn)
-        # Those that were there before, and one that starts now and would like to migrate.
+        # One server that ran before the migration, and one that starts now and would migrate.
         found.servers[0].kill()
         found.servers[0].start()
         found.servers[0].wait_until_ready()
@@ -171,7 +176,6 @@ def test_an_old_server_serves_on_a_newer_schema_and_says_so(cluster: Cluster, tm
             status, content, _ = fetch(f"http://127.0.0.1:{port}/readyz")
             assert (200, "ready") == (status, json.loads(content)["status"])
             assert "newer schema" in json.loads(content)["checks"]["schema"]["message"]
-    env = environment(AUTHMINT_DATABASE_URL=dsn)
-    old = subprocess.run([SERVE[0], "migrate"], env=env, capture_output=True, text=True, timeout=60, check=False)
-    assert (0, "The database schema is at revision 9999.\n") == (old.returncode, old.stdout)
+    old = run_forked(Program("authmint_service.cli", ("migrate",)), cwd=tmp_path, env=environment(AUTHMINT_DATABASE_URL=dsn))
+    assert (0, "The database schema is at revision 9999.\n") == old
     assert ["9999"] == revisions(dsn)

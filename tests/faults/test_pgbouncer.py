@@ -5,7 +5,6 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,32 +14,33 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.e2e.conftest import environment, free_ports, running
-from tests.faults.chaos_load import Storm, check_all
-from tests.faults.cluster import Cluster
+from tests.faults.chaos_load import ChaosLoad, check_all
+from tests.faults.cluster import DatabaseForTests
+from tests.faults.fork_server import Program, run_forked
 from tests.faults.http import Answer, Connection
-from tests.faults.servers import SERVE, Site, site
+from tests.faults.servers import Site, site
 from tests.faults.test_sigkill import people
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
 PASSWORD = "seven green parrots in a boat"
 
 
 @contextmanager
-def pgbouncer(database: int) -> Iterator[int]:
-    """The port of one in front of the server at `database`; three connections are behind it, however many are before it."""
+def pgbouncer(postgres_port: int) -> Iterator[int]:
+    """The port of a PgBouncer before the server at `postgres_port`; it has three connections to it, however many clients."""
     assert PGBOUNCER is not None, "This test needs PgBouncer. On Debian, as root: apt-get install pgbouncer"
-    with TemporaryDirectory() as folder, _running_in(Path(folder), database) as port:
+    with TemporaryDirectory() as folder, _running_in(Path(folder), postgres_port) as port:
         yield port
 
 
 @contextmanager
-def _running_in(folder: Path, database: int) -> Iterator[int]:
+def _running_in(folder: Path, postgres_port: int) -> Iterator[int]:
     (port,) = free_ports(1)
     (folder / "users").write_text('"authmint" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host=127.0.0.1 port={database} user=authmint\n"
+        f"[databases]\n* = host=127.0.0.1 port={postgres_port} user=authmint\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         f"auth_file = {folder}/users\npool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 200\n"
     )
@@ -54,7 +54,7 @@ def _running_in(folder: Path, database: int) -> Iterator[int]:
 
 
 async def sign_in(found: Site) -> None:
-    """A person signs in, refreshes and signs out; afterwards the token is worth nothing."""
+    """Sign in, refresh and sign out; afterwards the token is refused."""
     first, second = (Connection(port) for port in found.ports)
 
     async def ask(connection: Connection, path: str, **form: str) -> Answer:
@@ -71,32 +71,30 @@ async def sign_in(found: Site) -> None:
         connection.close()
 
 
-def command(found: Site, *arguments: str, said: str = "") -> None:
-    done = subprocess.run(
-        [SERVE[0], *arguments], env=found.env, input=said, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert 0 == done.returncode, done.stderr
+def command(found: Site, folder: Path, *arguments: str, stdin: str = "") -> None:
+    code, written = run_forked(Program("authmint_service.cli", arguments), cwd=folder, env=found.env, stdin=stdin)
+    assert 0 == code, written
 
 
-async def refresh_at_once(found: Site, cluster: Cluster) -> None:
-    families = await people(found, cluster.dsn(), 60)
-    storm = Storm(found.ports, random.Random(1))
-    await asyncio.gather(*(storm.live(families[number::12], 20) for number in range(12)))
-    operations = await check_all(cluster.dsn(), families)
-    sys.stdout.write(json.dumps({"operations": operations, "saw": dict(storm.counts), "violations": 0}) + "\n")
-    assert [] == storm.wrong
-    assert 0 == storm.counts["503"]
+async def refresh_at_once(found: Site, database: DatabaseForTests) -> None:
+    families = await people(found, database.dsn(), 60)
+    load = ChaosLoad(found.ports, random.Random(1))
+    await asyncio.gather(*(load.run(families[number::12], 20) for number in range(12)))
+    operations = await check_all(database.dsn(), families)
+    sys.stdout.write(json.dumps({"operations": operations, "saw": dict(load.counts), "violations": 0}) + "\n")
+    assert [] == load.wrong
+    assert 0 == load.counts["503"]
 
 
 @pytest.mark.timeout(110)
-def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(cluster: Cluster, tmp_path: Path) -> None:
-    with pgbouncer(cluster.port) as port:
+def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(database: DatabaseForTests, tmp_path: Path) -> None:
+    with pgbouncer(database.port) as port:
         context = site(
-            tmp_path, cluster.dsn(port=port), AUTHMINT_DATABASE_STATEMENT_CACHE="0", AUTHMINT_ENVIRONMENT="production",
+            tmp_path, database.dsn(port=port), AUTHMINT_DATABASE_STATEMENT_CACHE="0", AUTHMINT_ENVIRONMENT="production",
             AUTHMINT_DRAIN_SECONDS="0",
         )  # fmt: skip
         with context as found:
-            command(found, "accounts", "add", "anna", "--password-stdin", said=f"{PASSWORD}\n")
+            command(found, tmp_path, "accounts", "add", "anna", "--password-stdin", stdin=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
-            command(found, "keys", "rotate")
-            asyncio.run(refresh_at_once(found, cluster))
+            command(found, tmp_path, "keys", "rotate")
+            asyncio.run(refresh_at_once(found, database))

@@ -3,12 +3,12 @@
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.e2e.conftest import ROOT, create_venv, uv_pip
+
 SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
 
 SCRIPT = """
@@ -50,20 +50,17 @@ asyncio.run(main())
 @pytest.mark.process
 @pytest.mark.timeout(300)
 def test_authmint_alone_brings_nothing_of_the_server_and_the_orders_example_runs_with_it(tmp_path: Path) -> None:
-    environment = tmp_path / "environment"
-    venv.create(environment, with_pip=True)
-    python = environment / "bin" / "python"
+    python = create_venv(tmp_path / "environment")
     requirements = tmp_path / "requirements.txt"
     tool = [sys.executable, str(ROOT / "tools" / "requirements.py"), "authmint"]
     requirements.write_text(subprocess.run(tool, capture_output=True, text=True, check=True, timeout=60).stdout)
-    pip = [str(python), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "install", "--require-hashes", "-r", str(requirements)], check=True, timeout=240)
+    uv_pip("install", python, "--require-hashes", "-r", str(requirements))
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=ROOT / "authmint", check=True
     )
     (wheel,) = tmp_path.glob("authmint-*.whl")
-    subprocess.run([*pip, "install", "--no-deps", str(wheel)], check=True, timeout=60)
-    subprocess.run([*pip, "check"], check=True, timeout=60)
+    uv_pip("install", python, "--no-deps", str(wheel))
+    uv_pip("check", python)
     done = subprocess.run(
         [str(python), "-W", "error", "-c", SCRIPT, ",".join(SERVER_ONLY)],
         cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "examples" / "orders")}, capture_output=True, text=True, timeout=60,
