@@ -22,10 +22,9 @@ from authmint import RemoteKeySet, ResourceServer
 from authmint_service.app import create_app
 from authmint_service.clients import Client
 from authmint_service.database import Database
-from authmint_service.migrations import migrate
 from authmint_service.signing_keys import MAX_AGE, rotate_emergency
 from authmint_service.signing_keys.schedule import ANNOUNCED
-from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
+from tests.service.conftest import Clock, Service, StartService, make_settings, migrated_database
 from tests.service.signing import kid_of, kids_of, policy, store_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -97,8 +96,7 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
     clock, start = Clock(), Clock().now
     minutes = [*range(0, 24 * 60, 7), 24 * 60 - 1]
     async with at_one_address() as services:
-        async with own_database(server_dsn) as dsn:
-            await migrate(dsn)
+        async with migrated_database(server_dsn) as dsn:
             app = services.current = create_app(make_settings(dsn, issuer=services.url), clock=clock, database_time=clock.ask)
             async with (
                 app.router.lifespan_context(app),
@@ -134,8 +132,7 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
     answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
 
         async def begin(algorithm: str) -> Service:
             return await start_service(
@@ -194,8 +191,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url, access_token_ttl=3600)
         services.current = service.app
         client = await service.add_client(secret)
@@ -231,8 +227,7 @@ async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fe
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
         client = await service.add_client(secret)
@@ -260,8 +255,7 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     # The command has this machine's clock, so the service's reaches the present at the end.
     clock = Clock(time.time() - ANNOUNCED - 100 - (policy().kept if is_withdrawn else 0))
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
         token = await token_for(service, await service.add_client(secret), secret)

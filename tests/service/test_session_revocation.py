@@ -102,6 +102,7 @@ async def test_a_refresh_token_is_told_of_to_its_own_client_alone(service: Servi
     assert DEAD == await introspect(service, asking, secret, token)
 
 
+@pytest.mark.own_service
 async def test_every_kind_of_dead_token_gets_one_and_the_same_answer(service: Service, secret: str) -> None:
     asking = await service.add_client(secret)
     revoked, expired = await sign_in(service), await sign_in(service)
@@ -129,6 +130,7 @@ async def test_signing_out_ends_this_session_and_no_other(service: Service) -> N
     assert not await there.is_over()
 
 
+@pytest.mark.own_service
 async def test_a_person_sees_where_they_are_signed_in_and_nobody_elses(service: Service) -> None:
     here = await sign_in(service)
     service.clock.now += 60
