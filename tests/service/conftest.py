@@ -38,6 +38,13 @@ SECRET_KEYS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what reaches the database: these tests run again on another PostgreSQL."""
+    for item in items:
+        if {"service", "server_dsn"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
+
+
 class Clock:
     """Seconds since the epoch; a test sets them."""
 
@@ -229,9 +236,9 @@ async def shared_service(dsn: str, password_hash: str) -> AsyncIterator[Service]
 
 
 @pytest.fixture
-async def client_of_shared_service(shared_service: Service) -> AsyncIterator[Service]:
+async def client_of_shared_service(shared_service: Service, dsn: str) -> AsyncIterator[Service]:
     """The shared service, with an HTTP client of the test's own: no cookie goes from one test to another."""
-    settings, shared = make_settings(""), shared_service
+    settings, shared = make_settings(dsn), shared_service
     # The test before may have made an application with other settings, and logging belongs to the process.
     configure_logging(settings.log_level, settings.log_format)
     async with open_http(shared.app) as http:

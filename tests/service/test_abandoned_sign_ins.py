@@ -114,7 +114,7 @@ async def test_clients_that_give_up_their_sign_in_bring_no_more_hashes_at_a_time
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await start_service(password_hash_workers=PERMITS, password_hash_queue=QUEUE, log_level="WARNING")
-    await give_up(service, HashMeter(monkeypatch), 120)
+    await give_up(service, HashMeter(monkeypatch), 40)
 
 
 @pytest.mark.long
