@@ -4,7 +4,7 @@ The server is the one at AUTHMINT_TEST_DATABASE_URL, or an embedded one that all
 its own there, with random names, and drops those and no other. It migrates one, the template, and copies it for the rest.
 
 `service` is one application for all tests of a worker. Its clock stands still, and no test may stop it or change its parts. A
-test that does is marked `own_service`; one that needs other settings asks for `start_service`. Tests keep apart by random names.
+test that does is marked `own_service`; a test that needs other settings asks for `start_service`. Tests use random names.
 """
 
 import base64

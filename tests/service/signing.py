@@ -32,9 +32,8 @@ def store_of(database: Database, settings: Settings) -> SigningKeyStore:
 @asynccontextmanager
 async def empty_store(server_dsn: str) -> AsyncIterator[tuple[str, Database, SigningKeyStore]]:
     """A migrated database without keys: its address, a way in, and the store of its keys."""
-    async with migrated_database(server_dsn) as dsn:
-        async with (database := Database(size=4)).open(dsn):
-            yield dsn, database, store_of(database, make_settings(dsn))
+    async with migrated_database(server_dsn) as dsn, (database := Database(size=4)).open(dsn):
+        yield dsn, database, store_of(database, make_settings(dsn))
 
 
 async def jwks_of(service: Service) -> dict[str, Any]:
