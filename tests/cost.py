@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,9 +102,10 @@ class Meter:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, value in report.user_properties:
-            if name == "cost":
-                self._add(report, *value)
+        properties: dict[str, Any] = dict(report.user_properties)
+        if "cost" in properties:
+            taken, marks = properties["cost"]
+            self._add(report, taken, marks)
 
     def _add(self, report: pytest.TestReport, taken: float, marks: Iterable[str]) -> None:
         # pytest-xdist adds the group to the id.

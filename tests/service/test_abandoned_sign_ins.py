@@ -110,6 +110,7 @@ async def give_up(service: Service, meter: HashMeter, count: int) -> None:
     assert {200} == {answer.status_code for answer in answers}
 
 
+@pytest.mark.slow
 async def test_clients_that_give_up_their_sign_in_bring_no_more_hashes_at_a_time_than_there_are_permits(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

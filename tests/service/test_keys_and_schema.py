@@ -16,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
+@pytest.mark.slow
 async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_one_key(server_dsn: str, count: int) -> None:
     async with own_database(server_dsn) as dsn:
         command = (sys.executable, "-m", "authmint_service.cli", "migrate")

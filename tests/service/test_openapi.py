@@ -66,6 +66,7 @@ async def schemathesis(service: Service, secret: str, folder: Path, *arguments: 
     sys.stdout.write(json.dumps(figures) + "\n")
 
 
+@pytest.mark.slow
 async def test_every_answer_is_one_that_the_openapi_document_describes(
     start_service: StartService, secret: str, tmp_path: Path
 ) -> None:

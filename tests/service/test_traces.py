@@ -135,6 +135,7 @@ IMPORTED = (
 )
 
 
+@pytest.mark.slow
 def test_nothing_of_it_is_imported_unless_it_is_wanted_and_its_absence_is_a_sentence() -> None:
     for before, after in (
         ("more = {}", f"assert not {IMPORTED}"),
