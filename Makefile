@@ -1,39 +1,48 @@
-# The doors of the house. `make help` lists them.
+# What this repository can do. `make help` lists it.
 
 VENV ?= .venv
 PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long bench bench-library bench-sessions lint types format lock clean venv test-tools
+.PHONY: help run test test-clients test-long bench bench-library bench-sessions lint types format lock clean venv test-tools
 
-help: ## List the doors
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-24s%s\n' "$$target" "$$what"; done
 
 run: venv ## Serve the token service on port 8000, orders on 8001, billing on 8002 and a page on 8003
 	@exec $(VENV)/bin/python examples/demo.py
 
-test: venv test-tools lint types ## Everything that CI runs: style, types, contracts, tests
-	@$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
+# Style and types run beside the tests, at a lower priority; what they print comes after the tests.
+test: venv test-tools ## Style, types, contracts and tests
+	@output=$$(mktemp) && trap 'kill $$style 2>/dev/null; rm -f "$$output"' EXIT && trap 'exit 130' INT TERM; \
+	nice $(MAKE) --no-print-directory -j2 --output-sync=target lint types >"$$output" 2>&1 & style=$$!; \
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST); tests=$$?; \
+	wait $$style; checks=$$?; cat "$$output"; \
+	[ $$checks -eq 0 ] || echo 'Style or types are wrong: see above.'; \
+	exit $$((tests ? tests : checks))
 
-test-long: venv ## The tests that take minutes; each prints its figures
+test-clients: venv test-tools ## The tests with clients that are generated or written by others
+	@$(VENV)/bin/python -m pytest -m 'clients and not long' -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
+
+test-long: venv test-tools ## The tests that take minutes; each prints its figures
 	@$(VENV)/bin/python -m pytest -m long -s $(PYTEST)
 
 lint: venv ## Style and import contracts
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet . || { echo 'Some files are not formatted. Run: make format'; exit 1; }
-	@said=$$(PYTHONPATH=examples/orders:examples/billing $(VENV)/bin/lint-imports --no-cache .importlinter 2>&1) || { echo "$$said"; exit 1; }
+	@report=$$(PYTHONPATH=examples/orders:examples/billing $(VENV)/bin/lint-imports --no-cache .importlinter 2>&1) || { echo "$$report"; exit 1; }
 
 types: venv ## Strict type check
 	@$(VENV)/bin/mypy
 
-format: venv ## Put the style right
+format: venv ## Format the code
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet .
 
 bench: venv ## What the token service does, beside its ceilings in the same run; the table goes to docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.service $(ARGUMENTS)
 
-bench-library: venv ## What the dependency costs, as ratios in one run
+bench-library: venv ## What the library costs, as ratios in one run
 	@$(VENV)/bin/python -m benchmarks.dependency
 
 bench-sessions: venv ## What a table of a million sessions costs a refresh, as ratios in one run
@@ -45,9 +54,9 @@ lock: venv ## Pin the newest allowed version of every package, with hashes
 clean: ## Remove the virtual environment and caches; the data in .authmint stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
 
-venv:
+venv: ## Make the virtual environment
 	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }
 	@python3 tools/venv.py
 
-test-tools: venv
+test-tools: venv ## Install what the tests need beside Python: a browser, Node.js, PgBouncer
 	@$(VENV)/bin/python tools/test_tools.py

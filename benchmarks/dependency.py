@@ -1,4 +1,4 @@
-"""`make bench-dependency`: what the dependency costs, as ratios in one run, because machines differ and are noisy.
+"""`make bench-library`: what the library costs, as ratios in one run, because machines differ and are noisy.
 
 Each pair is measured in turns, a slice of one and a slice of the other, and the median of the slices counts.
 """

@@ -1,9 +1,15 @@
-"""What all tests share: no setting of this machine reaches them, and async tests run on asyncio."""
+"""What all tests share: no setting of this machine reaches them, async tests run on asyncio, and each run records its cost."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
+
+from tests.cost import Meter
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Meter(config), "cost")
 
 
 @pytest.fixture(scope="session")

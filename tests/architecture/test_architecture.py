@@ -1,4 +1,4 @@
-"""The rules of the house that a machine can hold to."""
+"""The rules of the codebase that a test can check."""
 
 import ast
 import re
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
     [*(ROOT / "authmint/src").rglob("*.py"), *(ROOT / "service").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
 )
-FORBIDDEN_ROOMS = {"utils", "util", "helpers", "helper", "core", "common", "managers", "misc"}
+FORBIDDEN_MODULES = {"utils", "util", "helpers", "helper", "core", "common", "managers", "misc"}
 
 
 def tracked() -> list[Path]:
@@ -29,7 +29,7 @@ def test_a_module_says_what_it_owns_and_stays_small(path: Path) -> None:
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "a module begins by saying what it owns"
     assert len(text.splitlines()) <= 300
-    assert not FORBIDDEN_ROOMS & set(path.relative_to(ROOT).with_suffix("").parts)
+    assert not FORBIDDEN_MODULES & set(path.relative_to(ROOT).with_suffix("").parts)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
@@ -114,15 +114,15 @@ def test_the_files_of_the_migrations_are_named_and_ordered_as_alembic_runs_them(
 
 def test_a_process_that_serves_and_does_not_migrate_never_imports_alembic() -> None:
     program = "import sys, authmint_service.cli, authmint_service.app; print(*sys.modules)"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert "authmint_service.migrations" in said
-    assert not {"alembic", "sqlalchemy"} & set(said)
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "authmint_service.migrations" in imported
+    assert not {"alembic", "sqlalchemy"} & set(imported)
 
 
-@pytest.mark.xdist_group("house")
+@pytest.mark.xdist_group("architecture")
 def test_the_tests_of_one_group_stay_together(request: pytest.FixtureRequest) -> None:
-    """Otherwise each worker would build what they share, which takes minutes, and nothing would say so."""
+    """Otherwise each worker would build what they share, which takes minutes, and no one would notice."""
     if not getattr(request.config.option, "loadgroup", False):
         pytest.skip("without workers, or with another way to share tests out, there are no groups")
-    # pytest-xdist tells its parent of the group in the id alone.
-    assert request.node.nodeid.endswith("@house")
+    # pytest-xdist passes the group to its parent in the id alone.
+    assert request.node.nodeid.endswith("@architecture")

@@ -49,6 +49,7 @@ asyncio.run(main())
 
 @pytest.mark.process
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_authmint_alone_brings_nothing_of_the_server_and_the_orders_example_runs_with_it(tmp_path: Path) -> None:
     python = create_venv(tmp_path / "environment")
     requirements = tmp_path / "requirements.txt"

@@ -1,7 +1,10 @@
 """A token service in this process, on a real PostgreSQL, spoken to over HTTP.
 
-The server is the one at AUTHMINT_TEST_DATABASE_URL, or an embedded one that all workers share. Each worker makes a database of
-its own there, with a random name, and drops that one and no other. Tests keep apart by random names.
+The server is the one at AUTHMINT_TEST_DATABASE_URL, or an embedded one that all workers share. Each worker makes databases of
+its own there, with random names, and drops those and no other. It migrates one, the template, and copies it for the rest.
+
+`service` is one application for all tests of a worker. Its clock stands still, and no test may stop it or change its parts. A
+test that does is marked `own_service`; a test that needs other settings asks for `start_service`. Tests use random names.
 """
 
 import base64
@@ -9,7 +12,7 @@ import os
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -22,6 +25,7 @@ from authmint_service.app import create_app
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
 from authmint_service.embedded_postgres import embedded_postgres
+from authmint_service.logs import configure_logging
 from authmint_service.migrations import migrate
 from authmint_service.passwords import PasswordHasher
 from authmint_service.settings import Settings, load_settings
@@ -34,8 +38,15 @@ SECRET_KEYS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what reaches the database: these tests run again on another PostgreSQL."""
+    for item in items:
+        if {"service", "server_dsn"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("database")
+
+
 class Clock:
-    """Seconds since the epoch, as the test wants them."""
+    """Seconds since the epoch; a test sets them."""
 
     def __init__(self, now: float = 1_800_000_000.25) -> None:
         self.now = now
@@ -48,14 +59,23 @@ class Clock:
         return self.now
 
 
+class StoppedClock(Clock):
+    """The clock of the application that many tests share."""
+
+    def __setattr__(self, name: str, value: float) -> None:
+        assert not hasattr(self, name), "Other tests share this clock. Mark a test that moves it `own_service`."
+        super().__setattr__(name, value)
+
+
 @pytest.fixture(scope="session")
 async def server_dsn(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     if given := os.environ.get("AUTHMINT_TEST_DATABASE_URL"):
-        yield given
+        async with template_on(given):
+            yield given
         return
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    async with embedded_postgres(shared / "postgres-of-all-workers") as dsn:
+    async with embedded_postgres(shared / "postgres-of-all-workers") as dsn, template_on(dsn):
         yield dsn
 
 
@@ -64,13 +84,31 @@ def dsn_of(server: str, database: str) -> str:
     return urlunsplit(urlsplit(server)._replace(path=f"/{database}"))
 
 
+_templates: dict[str, str] = {}
+"""The name of the migrated database on each server."""
+
+
 @asynccontextmanager
-async def own_database(server: str) -> AsyncIterator[str]:
+async def template_on(server: str) -> AsyncIterator[None]:
+    """A migrated database for `migrated_database` to copy: a copy takes a tenth of a migration's time."""
+    async with own_database(server) as dsn:
+        await migrate(dsn)
+        _templates[server] = urlsplit(dsn).path[1:]
+        yield
+
+
+def migrated_database(server: str) -> AbstractAsyncContextManager[str]:
+    """A new database with the schema and no rows, dropped at the end."""
+    return own_database(server, f"TEMPLATE {_templates[server]}")
+
+
+@asynccontextmanager
+async def own_database(server: str, options: str = "") -> AsyncIterator[str]:
     """A new empty database, dropped at the end."""
     name = f"authmint_test_{secrets.token_hex(8)}"
     connection = await asyncpg.connect(server)
     try:
-        await connection.execute(f"CREATE DATABASE {name}")
+        await connection.execute(f"CREATE DATABASE {name} {options}")
         try:
             yield dsn_of(server, name)
         finally:
@@ -81,8 +119,7 @@ async def own_database(server: str) -> AsyncIterator[str]:
 
 @pytest.fixture(scope="session")
 async def dsn(server_dsn: str) -> AsyncIterator[str]:
-    async with own_database(server_dsn) as own:
-        await migrate(own)
+    async with migrated_database(server_dsn) as own:
         await make_first_key(own)
         yield own
 
@@ -183,8 +220,7 @@ async def start_service(dsn: str, password_hash: str) -> AsyncIterator[StartServ
             app = create_app(make_settings(at, **changes), clock=clock, database_time=clock.ask)
             running = await stack.enter_async_context(AsyncExitStack())
             await running.enter_async_context(app.router.lifespan_context(app))
-            transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-            http = await stack.enter_async_context(httpx2.AsyncClient(transport=transport, base_url=ISSUER))
+            http = await stack.enter_async_context(open_http(app))
             database = Database(size=4)
             await stack.enter_async_context(database.open(at))
             return Service(app, http, database, clock, password_hash, running.aclose)
@@ -192,9 +228,40 @@ async def start_service(dsn: str, password_hash: str) -> AsyncIterator[StartServ
         yield start
 
 
+@pytest.fixture(scope="session")
+async def shared_service(dsn: str, password_hash: str) -> AsyncIterator[Service]:
+    """The application, once for each worker: to make one takes a tenth of a second of CPU."""
+    clock = StoppedClock()
+    app = create_app(make_settings(dsn), clock=clock, database_time=clock.ask)
+    async with app.router.lifespan_context(app), open_http(app) as http, (database := Database(size=4)).open(dsn):
+        yield Service(app, http, database, clock, password_hash)
+
+
 @pytest.fixture
-async def service(start_service: StartService) -> Service:
+async def client_of_shared_service(shared_service: Service, dsn: str) -> AsyncIterator[Service]:
+    """The shared service, with an HTTP client of the test's own: no cookie goes from one test to another."""
+    settings, shared = make_settings(dsn), shared_service
+    # The test before may have made an application with other settings, and logging belongs to the process.
+    configure_logging(settings.log_level, settings.log_format)
+    async with open_http(shared.app) as http:
+        yield Service(shared.app, http, shared.database, shared.clock, shared._password_hash)
+
+
+@pytest.fixture
+async def own_service(start_service: StartService) -> Service:
     return await start_service()
+
+
+@pytest.fixture
+def service(request: pytest.FixtureRequest) -> Service:
+    """The shared service, or, for a test that is marked `own_service`, one of its own."""
+    is_own = request.node.get_closest_marker("own_service") is not None
+    chosen: Service = request.getfixturevalue("own_service" if is_own else "client_of_shared_service")
+    return chosen
+
+
+def open_http(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url=ISSUER)
 
 
 @pytest.fixture

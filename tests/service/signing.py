@@ -9,10 +9,9 @@ from typing import Any
 
 from authmint.jose import Parser
 from authmint_service.database import Database
-from authmint_service.migrations import migrate
 from authmint_service.settings import Settings
 from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
-from tests.service.conftest import Clock, Service, make_settings, own_database
+from tests.service.conftest import Clock, Service, make_settings, migrated_database
 
 DAY, NOW = 86_400, Clock().now
 
@@ -33,10 +32,8 @@ def store_of(database: Database, settings: Settings) -> SigningKeyStore:
 @asynccontextmanager
 async def empty_store(server_dsn: str) -> AsyncIterator[tuple[str, Database, SigningKeyStore]]:
     """Yield the DSN of a migrated database without keys, an open connection to it, and its key store."""
-    async with own_database(server_dsn) as dsn:
-        await migrate(dsn)
-        async with (database := Database(size=4)).open(dsn):
-            yield dsn, database, store_of(database, make_settings(dsn))
+    async with migrated_database(server_dsn) as dsn, (database := Database(size=4)).open(dsn):
+        yield dsn, database, store_of(database, make_settings(dsn))
 
 
 async def jwks_of(service: Service) -> dict[str, Any]:

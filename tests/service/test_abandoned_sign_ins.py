@@ -112,11 +112,12 @@ async def abandon(service: Service, meter: HashMeter, count: int) -> None:
     assert {200} == {answer.status_code for answer in answers}
 
 
+@pytest.mark.slow
 async def test_abandoned_sign_ins_never_compute_more_hashes_at_a_time_than_there_are_slots(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service = await start_service(password_hash_workers=SLOTS, password_hash_queue=QUEUE, log_level="WARNING")
-    await abandon(service, HashMeter(monkeypatch), 120)
+    await abandon(service, HashMeter(monkeypatch), 40)
 
 
 @pytest.mark.long

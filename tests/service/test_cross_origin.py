@@ -94,6 +94,7 @@ async def test_a_page_asks_first_and_is_told(service: Service) -> None:
     assert "Authorization" in answer.headers["access-control-allow-headers"]
 
 
+@pytest.mark.own_service
 async def test_a_new_client_is_heard_of_within_seconds_and_a_disabled_one_forgotten(service: Service) -> None:
     page = {"Origin": "https://new.auth.example"}
     assert "access-control-allow-origin" not in (await service.http.get("/livez", headers=page)).headers

@@ -75,6 +75,7 @@ def with_jose_from_npm(site: str, jwks: dict[str, Any], tokens: Sequence[str]) -
 
 @pytest.mark.parametrize(("before", "after"), [("ES256", "RS256"), ("RS256", "ES256")])
 @pytest.mark.parametrize("verify", [with_pyjwt, with_joserfc, with_authlib, with_jose_from_npm])
+@pytest.mark.slow
 async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a_rotation(
     server_dsn: str,
     start_service: StartService,

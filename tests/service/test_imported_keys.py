@@ -49,6 +49,7 @@ def test_keys_in_each_usual_form_are_read_and_get_the_algorithm_of_their_type(rs
     assert ("RS512", from_pem.kid) == (read_imported_key(named, None).algorithm, read_imported_key(named, None).kid)
 
 
+@pytest.mark.slow
 def test_a_weak_foreign_or_well_known_key_is_refused_with_a_reason(rsa_key: rsa.RSAPrivateKey) -> None:
     private = jwk(rsa_key)
     other = jwk(rsa.generate_private_key(65537, 2048))

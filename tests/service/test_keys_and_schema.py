@@ -15,12 +15,14 @@ from tests.service.signing import policy
 pytestmark = pytest.mark.anyio
 
 
-async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_one_key(server_dsn: str) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
+@pytest.mark.slow
+async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_one_key(server_dsn: str, count: int) -> None:
     async with own_database(server_dsn) as dsn:
         command = (sys.executable, "-m", "authmint_service.cli", "migrate")
         environment = {**os.environ, "AUTHMINT_DATABASE_URL": dsn}
-        started = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(6)]
-        assert [0] * 6 == [await process.wait() for process in started]
+        started = [await asyncio.create_subprocess_exec(*command, env=environment) for _ in range(count)]
+        assert [0] * count == [await process.wait() for process in started]
 
         async def first_key() -> set[str]:
             database = Database(size=1)

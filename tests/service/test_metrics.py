@@ -9,7 +9,7 @@ import pytest
 
 from tests.service.conftest import PASSWORD, Service, StartService
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
 
 async def metrics(service: Service) -> str:

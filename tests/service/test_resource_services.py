@@ -22,10 +22,9 @@ from authmint import RemoteKeySet, ResourceServer
 from authmint_service.app import create_app
 from authmint_service.clients import Client
 from authmint_service.database import Database
-from authmint_service.migrations import migrate
 from authmint_service.signing_keys import MAX_AGE, rotate_emergency
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
-from tests.service.conftest import Clock, Service, StartService, make_settings, own_database
+from tests.service.conftest import Clock, Service, StartService, make_settings, migrated_database
 from tests.service.signing import kid_of, kids_of, policy, store_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
@@ -97,8 +96,7 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
     clock, start = Clock(), Clock().now
     minutes = [*range(0, 24 * 60, 7), 24 * 60 - 1]
     async with at_one_address() as services:
-        async with own_database(server_dsn) as dsn:
-            await migrate(dsn)
+        async with migrated_database(server_dsn) as dsn:
             app = services.current = create_app(make_settings(dsn, issuer=services.url), clock=clock, database_time=clock.ask)
             async with (
                 app.router.lifespan_context(app),
@@ -127,15 +125,17 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize(("count", "pause"), [(4, 0.02), pytest.param(20, 0, marks=pytest.mark.long)])
+@pytest.mark.slow
 async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_false_401(
-    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
+    start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, count: int, pause: float
 ) -> None:
+    """Twenty in `make test-long`; else four, of both kinds, with a `pause` between the requests."""
     # Every step of the simulated clock is a minute; a real service looks three seconds after each change.
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
     answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
 
         async def begin(algorithm: str) -> Service:
             return await start_service(
@@ -154,12 +154,12 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
             while not stopped.is_set():
                 for token in tuple(known):
                     answers[await ask(orders, token)] += 1
-                await asyncio.sleep(0)
+                await asyncio.sleep(pause)
 
         algorithm, first = "ES256", await kids_of(signing)
         loads = [asyncio.create_task(load(orders)) for orders in resources * 2]
         try:
-            for number in range(20):
+            for number in range(count):
                 # Half of them change the algorithm, as a rolling restart does; the others are asked for.
                 if number % 2 == 0:
                     await signing.stop()
@@ -183,10 +183,10 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
             await asyncio.gather(*loads)
     notices = [begun - published[kid] for kid, begun in signed.items() if kid in published]
     sys.stdout.write(json.dumps({"rotations": len(notices), "shortest_notice": min(notices), "answers": answers}) + "\n")
-    assert 20 == len(notices)
+    assert count == len(notices)
     assert 2 * MAX_AGE <= min(notices)
     assert {200} == set(answers)
-    assert answers[200] > 20 * 14 * 4
+    assert answers[200] > count * 14 * 4
 
 
 async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
@@ -194,8 +194,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url, access_token_ttl=3600)
         services.current = service.app
         client = await service.add_client(secret)
@@ -231,8 +230,7 @@ async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fe
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     clock = Clock()
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
         client = await service.add_client(secret)
@@ -260,8 +258,7 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
     # The command has this machine's clock, so the service's reaches the present at the end.
     clock = Clock(time.time() - ANNOUNCE_SECONDS - 100 - (policy().retention_seconds if is_withdrawn else 0))
-    async with at_one_address() as services, own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
         token = await token_for(service, await service.add_client(secret), secret)

@@ -14,16 +14,15 @@ from authmint.errors import InvalidToken
 from authmint.jose import Parser, VerifyingKey, read_payload
 from authmint_service.accounts import AccountStore
 from authmint_service.clients import ClientStore
-from authmint_service.migrations import migrate
 from authmint_service.revocations import RevocationStore
-from tests.service.conftest import ISSUER, Service, StartService, own_database
+from tests.service.conftest import ISSUER, Service, StartService, migrated_database
 from tests.service.devices import sign_in
 from tests.service.signing import empty_store
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
 from tests.service.test_session_revocation import introspect
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
 
 async def members_of_the_list(service: Service) -> dict[str, Any]:
@@ -96,8 +95,7 @@ async def test_many_requests_while_the_database_hangs_wait_for_it_once(start_ser
 async def test_accounts_clients_and_everyone_are_listed_with_the_time_up_to_which_their_tokens_are_revoked(
     start_service: StartService, server_dsn: str
 ) -> None:
-    async with own_database(server_dsn) as dsn:
-        await migrate(dsn)
+    async with migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn)
         one, other = await sign_in(service), await sign_in(service)
         assert {"iss", "iat", "sids"} == set(await members_of_the_list(service))

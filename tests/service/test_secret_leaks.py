@@ -100,6 +100,7 @@ def forms_of(value: str) -> set[str]:
     return {value, value.encode().hex()}
 
 
+@pytest.mark.slow
 async def test_no_canary_and_no_secret_is_found_anywhere(
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

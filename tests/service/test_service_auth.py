@@ -16,7 +16,7 @@ from authmint import ConfigurationError, Principal, ResourceServer, ServiceAuth,
 from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload
 from tests.service.conftest import ISSUER, Service
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
 BILLING = "https://billing.example"
 

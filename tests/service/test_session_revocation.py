@@ -103,6 +103,7 @@ async def test_a_refresh_token_is_active_for_its_own_client_alone(service: Servi
     assert DEAD == await introspect(service, asking, secret, token)
 
 
+@pytest.mark.own_service
 async def test_every_kind_of_dead_token_gets_one_and_the_same_answer(service: Service, secret: str) -> None:
     asking = await service.add_client(secret)
     revoked, expired = await sign_in(service), await sign_in(service)
@@ -130,6 +131,7 @@ async def test_signing_out_revokes_this_session_and_no_other(service: Service) -
     assert not await there.is_over()
 
 
+@pytest.mark.own_service
 async def test_a_person_sees_their_own_sessions_alone(service: Service) -> None:
     here = await sign_in(service)
     service.clock.now += 60
@@ -205,12 +207,13 @@ async def revoke_by(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: st
         await service.refresh(here.client, parent)
 
 
+@pytest.mark.parametrize("pairs", [8, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", ["logout", "revocation", "everywhere else", "disabling", "reuse"])
-async def test_a_refresh_beside_a_revocation_leaves_no_live_token(start_service: StartService, how: str) -> None:
-    """Two processes; forty pairs of each kind."""
+async def test_a_refresh_beside_a_revocation_leaves_no_live_token(start_service: StartService, how: str, pairs: int) -> None:
+    """Two processes; some pairs of each kind."""
     one = await start_service(refresh_grace_seconds=0)
     other = await start_service(refresh_grace_seconds=0, clock=one.clock)
-    for _ in range(40):
+    for _ in range(pairs):
         here = await sign_in(one)
         elsewhere, parent = await sign_in(one, here.user), here.refresh
         here.refresh = (await one.refresh(here.client, parent)).json()["refresh_token"]

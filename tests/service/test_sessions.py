@@ -67,6 +67,7 @@ async def test_a_grandparent_revokes_the_session_even_within_the_grace_period(se
         assert REFUSED == error_of(await service.refresh(client, token))
 
 
+@pytest.mark.own_service
 async def test_a_parent_after_the_grace_period_revokes_the_session(service: Service) -> None:
     client, first = await signed_in(service)
     second = await rotated(service, client, first)
@@ -86,6 +87,7 @@ async def test_without_a_grace_period_the_parent_revokes_the_session_at_once(sta
     assert REFUSED == error_of(await service.refresh(client, second))
 
 
+@pytest.mark.own_service
 async def test_a_retry_does_not_lengthen_the_grace_period(service: Service) -> None:
     client, first = await signed_in(service)
     await rotated(service, client, first)
@@ -152,6 +154,7 @@ async def test_a_narrowed_refresh_leaves_the_session_as_wide_as_it_was(service: 
     assert ("orders:read", "orders:read orders:write") == (narrow["scope"], wide["scope"])
 
 
+@pytest.mark.own_service
 async def test_a_scope_taken_from_the_client_is_gone_at_the_next_refresh(service: Service) -> None:
     client, token = await signed_in(service)
     await service.database.execute(

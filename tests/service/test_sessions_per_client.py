@@ -13,6 +13,7 @@ pytestmark = pytest.mark.anyio
 REFUSED = (400, "invalid_grant")
 
 
+@pytest.mark.own_service
 async def test_a_clients_own_grace_period_is_the_one_that_counts(service: Service) -> None:
     for grace, waited, is_valid in ((0, 1, False), (120, 100, True), (None, 29, True), (None, 31, False)):
         one = await sign_in(service, client=await service.add_client(refresh_grace_seconds=grace))
@@ -31,6 +32,7 @@ async def test_idle_sessions_of_a_client_may_expire_sooner_or_later_than_the_ser
         assert is_valid == (not await one.is_over()), (idle, waited)
 
 
+@pytest.mark.own_service
 async def test_a_clients_sessions_expire_after_its_own_ttl_however_often_they_are_refreshed(service: Service) -> None:
     one = await sign_in(service, client=await service.add_client(session_ttl=1000))
     for _ in range(9):

@@ -136,6 +136,7 @@ IMPORTED = (
 )
 
 
+@pytest.mark.slow
 def test_opentelemetry_is_imported_only_if_configured_and_a_message_says_when_it_is_missing() -> None:
     for before, after in (
         ("more = {}", f"assert not {IMPORTED}"),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from passlib.context import CryptContext
@@ -42,27 +43,40 @@ def _lower_thread_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
+@cache
+def _context(memory_kib: int, rounds: int) -> CryptContext:
+    # Other schemes are read, so that accounts can be brought along, and never written.
+    return CryptContext(
+        schemes=["argon2", "bcrypt", "pbkdf2_sha256", "pbkdf2_sha512", "sha512_crypt"],
+        deprecated="auto",
+        argon2__type="ID",
+        argon2__memory_cost=memory_kib,
+        argon2__rounds=rounds,
+        argon2__parallelism=LANES,
+        bcrypt__truncate_error=True,
+    )
+
+
+@cache
+def _dummy_hash(memory_kib: int, rounds: int) -> str:
+    """Return the hash of a password that no one has, made once for each cost.
+
+    It has the live parameters, so that a sign-in with an unknown name takes as long as one with a known name.
+    """
+    return str(_context(memory_kib, rounds).hash(secrets.token_urlsafe(24)))
+
+
 class PasswordHasher:
     """Hash and verify passwords: `workers` at a time, with at most `queue` waiting. Close it when done."""
 
     def __init__(self, *, workers: int, queue: int, memory_kib: int = MEMORY_KIB, rounds: int = ROUNDS) -> None:
-        # Other schemes are verified, so that accounts can be imported, and never written.
-        self._context = CryptContext(
-            schemes=["argon2", "bcrypt", "pbkdf2_sha256", "pbkdf2_sha512", "sha512_crypt"],
-            deprecated="auto",
-            argon2__type="ID",
-            argon2__memory_cost=memory_kib,
-            argon2__rounds=rounds,
-            argon2__parallelism=LANES,
-            bcrypt__truncate_error=True,
-        )
+        self._context = _context(memory_kib, rounds)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="password hashing", initializer=_lower_thread_priority)
         self.slots, self._free_slots = workers, workers + queue
         self._all_slots = self._free_slots
         self.refused = 0
         """The number of requests that were refused because the queue was full."""
-        # Made with the live parameters, so that a sign-in with an unknown name takes as long as one with a known name.
-        self._dummy = self._context.hash(secrets.token_urlsafe(24))
+        self._dummy = _dummy_hash(memory_kib, rounds)
 
     @property
     def running(self) -> int:
