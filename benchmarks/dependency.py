@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from authmint import InvalidToken, ResourceServer
-from authmint.fetching import Document
-from authmint.jose import Signer, SigningKey, decode_base64url
+from authmint.fetching import JSONDocument
+from authmint.jose import JWTSigner, SigningKey, decode_base64url
 from authmint.key_sets import RemoteKeySet
 from benchmarks.http_load import requests_a_second, token_of
 from benchmarks.ways import AUDIENCE, ISSUER
@@ -69,8 +69,8 @@ def _ratio(ones: Sequence[float], others: Sequence[float]) -> float:
 async def first_verification(algorithm: str) -> Row:
     """One verification that remembers nothing, over the raw signature verification and the JSON parsing of the same bytes."""
     key = SigningKey.generate(algorithm)
-    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks={"keys": [key.public_jwk()]}, token_cache=0)
-    tokens = [token_of(Signer(key), number) for number in range(200)]
+    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks={"keys": [key.public_jwk()]}, cache_size=0)
+    tokens = [token_of(JWTSigner(key), number) for number in range(200)]
     public: Any = serialization.load_pem_private_key(key.to_pem(), None).public_key()
 
     async def raw() -> None:
@@ -98,17 +98,17 @@ async def unknown_kids() -> Row:
     fetches = 0
     key, stranger = SigningKey.generate(), SigningKey.generate()
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         nonlocal fetches
         fetches += 1
-        return Document({"keys": [key.public_jwk()]}, None)
+        return JSONDocument({"keys": [key.public_jwk()]}, None)
 
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, key_set=RemoteKeySet(source))
-    await auth.verify(token_of(Signer(key)))
+    await auth.verify(token_of(JWTSigner(key)))
     for number in range(10_000):
         stranger.kid = f"unknown-{number}"
         try:
-            await auth.verify(token_of(Signer(stranger)))
+            await auth.verify(token_of(JWTSigner(stranger)))
         except InvalidToken:
             continue
     return "fetches caused by 10,000 tokens with unknown kids, after the first", float(fetches - 1), "<= 1"

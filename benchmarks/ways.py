@@ -110,11 +110,11 @@ def create() -> Callable[[Scope, Receive, Send], Any]:
         "/open": application(),
         "/dependency": application(auth.requires(SCOPE)),
         "/nothing": application(Security(Empty(auth), scopes=[SCOPE])),
-        "/middleware": ResourceServerMiddleware(application(), door=auth, scopes=[SCOPE]),
+        "/middleware": ResourceServerMiddleware(application(), auth=auth, scopes=[SCOPE]),
         "/orders-open": application(answer=orders),
         "/orders-nothing": application(Security(Empty(auth), scopes=[SCOPE]), answer=orders),
         "/orders-dependency": application(auth.requires(SCOPE), answer=orders),
-        "/orders-middleware": ResourceServerMiddleware(application(answer=orders), door=auth, scopes=[SCOPE]),
+        "/orders-middleware": ResourceServerMiddleware(application(answer=orders), auth=auth, scopes=[SCOPE]),
         "/pyjwt": application(Depends(as_pyjwt())),
         "/tutorial": application(Security(as_tutorial(), scopes=[SCOPE])),
     }

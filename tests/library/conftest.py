@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from authmint import ResourceServer
-from authmint.jose import Signer, SigningKey
+from authmint.jose import JWTSigner, SigningKey
 
 ISSUER, AUDIENCE = "https://auth.example", "orders"
 NOW = 1_800_000_000
@@ -16,7 +16,7 @@ class Issuer:
 
     def __init__(self, key: SigningKey | None = None) -> None:
         self.key = key or SigningKey.generate()
-        self.signer = Signer(self.key)
+        self.signer = JWTSigner(self.key)
 
     @property
     def jwks(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ async def test_old_keys_stay_when_the_key_set(how: str, issuer: Issuer) -> None:
     clock = Clock()
     async with web() as site:
         publish(site, issuer)
-        auth = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, token_cache=0)
+        auth = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, cache_size=0)
         token = issuer.token(iss=site.url, exp=int(clock.now) + 3600)
         await auth.verify(token)
         spoil(site, how)

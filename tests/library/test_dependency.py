@@ -44,7 +44,7 @@ def app(auth: ResourceServer) -> FastAPI:
         return who.sub
 
     @app.get("/machine")
-    async def machine(who: Annotated[Principal, auth.machine.requires()]) -> str:
+    async def machine(who: Annotated[Principal, auth.service.requires()]) -> str:
         return who.sub
 
     @app.get("/optional")

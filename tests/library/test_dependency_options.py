@@ -17,7 +17,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from authmint import (
     ConfigurationError,
-    Event,
+    VerificationEvent,
     InvalidToken,
     Issuer,
     Principal,
@@ -25,7 +25,7 @@ from authmint import (
     ResourceServerMiddleware,
     StaticKeySet,
 )
-from authmint.jose import SharedSecretKey, Signer
+from authmint.jose import SharedSecretKey, JWTSigner
 from authmint.testing import Tokens
 from tests.library.conftest import AUDIENCE, ISSUER, NOW
 from tests.library.conftest import Issuer as Signing
@@ -52,7 +52,7 @@ async def test_each_of_several_issuers_is_believed_with_its_own_keys_alone(issue
     for crossed in (issuer.token(iss=OTHER), other.token(iss=ISSUER)):
         assert "unknown_key" == await reason(server, crossed)
     other.key.kid, kid = issuer.key.kid, other.key.kid
-    assert "bad_signature" == await reason(server, Signer(other.key).sign(other.claims(iss=ISSUER)))
+    assert "bad_signature" == await reason(server, JWTSigner(other.key).sign(other.claims(iss=ISSUER)))
     other.key.kid = kid
     strangers: list[Any] = ["https://third.example", ..., None, 1, [ISSUER], {}]
     for stranger in strangers:
@@ -61,11 +61,11 @@ async def test_each_of_several_issuers_is_believed_with_its_own_keys_alone(issue
 
 async def test_a_shared_secret_verifies_hs256_and_nothing_else(issuer: Signing) -> None:
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, shared_secret=SECRET, clock=lambda: NOW)
-    signer = Signer(SharedSecretKey(SECRET))
+    signer = JWTSigner(SharedSecretKey(SECRET))
     assert "6f1c" == (await server.verify(signer.sign(issuer.claims()))).sub
-    assert "6f1c" == (await server.verify(Signer(SharedSecretKey(SECRET, kid="any")).sign(issuer.claims()))).sub
+    assert "6f1c" == (await server.verify(JWTSigner(SharedSecretKey(SECRET, kid="any")).sign(issuer.claims()))).sub
     assert "wrong_algorithm" == await reason(server, issuer.token())
-    assert "bad_signature" == await reason(server, Signer(SharedSecretKey(secrets.token_bytes(32))).sign(issuer.claims()))
+    assert "bad_signature" == await reason(server, JWTSigner(SharedSecretKey(secrets.token_bytes(32))).sign(issuer.claims()))
     assert "wrong_type" == await reason(server, signer.sign(issuer.claims(), typ="JWT"))
 
 
@@ -112,30 +112,30 @@ async def test_a_token_is_verified_once_and_forgotten_when_it_expires_or_the_key
 
 async def test_the_number_of_remembered_tokens_is_bounded_and_may_be_none(issuer: Signing) -> None:
     for size in (0, 3):
-        server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, token_cache=size)
+        server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, cache_size=size)
         for number in range(20):
             await server.verify(issuer.token(jti=str(number)))
-        assert size == len(server._reception.verifier.cache._tokens)
+        assert size == len(server._state.verifier.cache._tokens)
 
 
 async def test_a_refused_token_is_never_remembered(issuer: Signing) -> None:
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW)
     for _ in range(3):
         assert "expired" == await reason(server, issuer.token(exp=NOW - 100))
-    assert {} == server._reception.verifier.cache._tokens
+    assert {} == server._state.verifier.cache._tokens
 
 
 async def test_events_tell_the_reason_and_an_observer_that_fails_does_no_harm(issuer: Signing) -> None:
-    events: list[Event] = []
+    events: list[VerificationEvent] = []
 
-    def observer(event: Event) -> None:
+    def observer(event: VerificationEvent) -> None:
         events.append(event)
         raise RuntimeError("the observer is broken")
 
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, observer=observer)
     await server.verify(issuer.token())
     assert "wrong_audience" == await reason(server, issuer.token(aud="x"))
-    assert [Event("token_verified"), Event("token_refused", "wrong_audience")] == events
+    assert [VerificationEvent("token_verified"), VerificationEvent("token_refused", "wrong_audience")] == events
 
 
 def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,14 +160,14 @@ def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.Monk
 def service() -> tuple[FastAPI, ResourceServer]:
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, scopes={"orders:read": "Read"})
     app = FastAPI()
-    app.include_router(auth.metadata_routes("https://orders.example/v1"))
+    app.include_router(auth.metadata_router("https://orders.example/v1"))
 
     @app.get("/orders")
     async def orders(who: Annotated[Principal, auth.requires("orders:read")]) -> str:
         return who.sub
 
     @app.get("/plain")
-    def plain(who: Annotated[Principal, auth.machine.requires()]) -> str:
+    def plain(who: Annotated[Principal, auth.service.requires()]) -> str:
         return who.sub
 
     return app, auth
@@ -186,7 +186,7 @@ async def test_a_service_is_tested_with_real_tokens_and_without_a_server() -> No
         assert '"u1"' == (await get(app, "/orders", tokens.user("u1", ["orders:read"]))).text
         assert 401 == (await get(app, "/orders", tokens.user("u1", ["orders:read"], exp=1))).status_code
         assert 403 == (await get(app, "/plain", tokens.user("u1"))).status_code
-        assert '"robot"' == (await get(app, "/plain", tokens.machine("robot"))).text
+        assert '"robot"' == (await get(app, "/plain", tokens.service("robot"))).text
         outside = tokens.user("u1", ["orders:read"])
     assert 503 == (await get(app, "/orders", outside | {"Authorization": outside["Authorization"]})).status_code
 
@@ -242,7 +242,7 @@ def starlette_app(auth: ResourceServer) -> Starlette:
         await socket.close()
 
     app = Starlette(routes=[Route("/", who), WebSocketRoute("/live", live)])
-    app.add_middleware(ResourceServerMiddleware, door=auth, scopes=["orders:read"])
+    app.add_middleware(ResourceServerMiddleware, auth=auth, scopes=["orders:read"])
     return app
 
 
@@ -268,7 +268,7 @@ async def test_an_optional_middleware_lets_nobody_through_as_nobody() -> None:
     async def who(request: Request) -> PlainTextResponse:
         return PlainTextResponse("nobody" if request.state.principal is None else request.state.principal.sub)
 
-    app = ResourceServerMiddleware(Starlette(routes=[Route("/", who)]), door=auth.optional)
+    app = ResourceServerMiddleware(Starlette(routes=[Route("/", who)]), auth=auth.optional)
     with auth.testing() as tokens:
         assert "nobody" == (await get(app, "/")).text
         assert "u1" == (await get(app, "/", tokens.user("u1"))).text

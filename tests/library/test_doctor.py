@@ -22,8 +22,8 @@ def good_headers(offset_seconds: float = 0) -> str:
     return f"cache-control: public, max-age=300\r\ndate: {formatdate(time.time() + offset_seconds, usegmt=True)}\r\n"
 
 
-def told(checks: list[Check], name: str, held: bool | None) -> str:
-    return " ".join(check.message for check in checks if check.name == name and check.held is held)
+def told(checks: list[Check], name: str, passed: bool | None) -> str:
+    return " ".join(check.message for check in checks if check.name == name and check.passed is held)
 
 
 async def of_issuer(site: Web) -> list[Check]:
@@ -39,7 +39,7 @@ async def test_a_good_issuer_passes_every_check(issuer: Issuer) -> None:
         publish(site, issuer, headers=good_headers())
         checks = await of_issuer(site)
     assert ["https", "metadata", "keys", "algorithms", "cache", "clock"] == [check.name for check in checks]
-    assert {True} == {check.held for check in checks[1:]}
+    assert {True} == {check.passed for check in checks[1:]}
     assert (issuer.key.kid or "-") in told(checks, "keys", True)
     assert "ES256" in told(checks, "algorithms", True)
 
@@ -75,8 +75,8 @@ FAULTS: list[tuple[Break, str, bool | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "name", "held", "words"), FAULTS)
-async def test_each_fault_of_an_issuer_is_told(issuer: Issuer, change: Break, name: str, held: bool | None, words: str) -> None:
+@pytest.mark.parametrize(("change", "name", "passed", "words"), FAULTS)
+async def test_each_fault_of_an_issuer_is_told(issuer: Issuer, change: Break, name: str, passed: bool | None, words: str) -> None:
     async with web() as site:
         publish(site, issuer, headers=good_headers())
         change(site, issuer)
@@ -98,11 +98,11 @@ async def test_a_good_resource_passes_every_check() -> None:
         site.json("/.well-known/oauth-protected-resource", {"resource": site.url, "authorization_servers": [site.url]})
         checks = await of_resource(site)
     assert ["https", "challenge", "bad token", "metadata"] == [check.name for check in checks]
-    assert {True} == {check.held for check in checks[1:]}
+    assert {True} == {check.passed for check in checks[1:]}
 
 
 @pytest.mark.parametrize(
-    ("answers", "name", "held", "words"),
+    ("answers", "name", "passed", "words"),
     [
         ({"status": 200}, "challenge", False, "answers 200"),
         ({"without": "Basic"}, "challenge", False, "no WWW-Authenticate: Bearer"),
@@ -113,7 +113,7 @@ async def test_a_good_resource_passes_every_check() -> None:
         ({"without": 'Bearer resource_metadata="http://evil.example/x"'}, "metadata", False, "https"),
     ],
 )
-async def test_each_fault_of_a_resource_is_told(answers: dict[str, Any], name: str, held: bool | None, words: str) -> None:
+async def test_each_fault_of_a_resource_is_told(answers: dict[str, Any], name: str, passed: bool | None, words: str) -> None:
     async with web() as site:
         protect(site, **answers)
         assert words in told(await of_resource(site), name, held)
@@ -161,7 +161,7 @@ async def test_the_command_tells_in_text_or_json_and_its_code_says_whether_all_i
         assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url, "--resource", resource, "--json"])
         found = json.loads(capsys.readouterr().out)
         assert not found["in_order"]
-        assert {"subject", "check", "held", "message"} == set(found["checks"][0])
+        assert {"subject", "check", "passed", "message"} == set(found["checks"][0])
         protect(site, bad='Bearer error="invalid_token\x1b[31m"', status=299)
         assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url + "\x1b", "--resource", resource])
         assert "\x1b" not in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from authmint import StaticKeySet
 from authmint.cli import main, read_token
 from authmint.explain import Explanation, explain
-from authmint.jose import SharedSecretKey, Signer
+from authmint.jose import SharedSecretKey, JWTSigner
 from authmint.key_history import KeyHistory, fetch_key_history
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 from tests.library.web import publish, web
@@ -25,12 +25,12 @@ async def explained(issuer: Issuer, token: str, now: float = NOW) -> Explanation
 
 
 def failed(found: Explanation) -> dict[str, str]:
-    return {check.name: check.message for check in found.checks if check.held is False}
+    return {check.name: check.message for check in found.checks if check.passed is False}
 
 
 async def test_a_good_token_passes_every_check(issuer: Issuer) -> None:
     found = await explained(issuer, issuer.token())
-    assert found.is_good
+    assert found.is_valid
     assert ["form", "type", "signature", "claims", "issuer", "audience", "time"] == [check.name for check in found.checks]
     assert "It expires in 5 minutes." == found.checks[-1].message
 
@@ -48,8 +48,8 @@ async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) 
         issuer.token(jti=...): ("claims", "The claim jti is missing."),
         issuer.token(sub=7): ("claims", "The claim sub is not of the right form."),
         stranger.token(): ("signature", f"has no key {stranger.key.kid}"),
-        Signer(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
-        Signer(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
+        JWTSigner(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
+        JWTSigner(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
         issuer.token()[:-4] + "AAAA": ("signature", "was changed"),
         "a.b": ("form", "three parts"),
         "é.b.c": ("form", "ASCII"),
@@ -59,13 +59,13 @@ async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) 
     for token, (name, words) in faults.items():
         found = await explained(issuer, token)
         assert words in failed(found).get(name, "nothing failed"), (name, words, found.checks)
-        assert not found.is_good
+        assert not found.is_valid
 
 
 async def test_without_an_issuer_or_an_audience_their_checks_are_left_out(issuer: Issuer) -> None:
     found = await explain(issuer.token(), issuer=None, audience=None, keys=None, clock=lambda: NOW)
-    assert {"signature", "issuer", "audience"} == {check.name for check in found.checks if check.held is None}
-    assert not found.is_good
+    assert {"signature", "issuer", "audience"} == {check.name for check in found.checks if check.passed is None}
+    assert not found.is_valid
 
 
 HISTORY: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authmint import ConfigurationError, InvalidToken, IssuerUnavailable, RemoteKeySet, ResourceServer, StaticKeySet
-from authmint.fetching import Document, FetchError, check_url, fetch_document
+from authmint.fetching import JSONDocument, FetchError, check_url, fetch_document
 from authmint.key_sets import usable_keys
 from authmint.metadata import discover, metadata_urls
 from tests.library.conftest import AUDIENCE, NOW, Issuer
@@ -175,7 +175,7 @@ async def test_a_document_is_fetched_within_limits() -> None:
     async with web() as site:
         site.json("/good", {"a": 1}, headers="cache-control: public, max-age=77\r\n")
         document = await fetch_document(f"{site.url}/good")
-        assert Document({"a": 1}, 77) == document
+        assert JSONDocument({"a": 1}, 77) == document
         site.json("/large", b'{"a":"' + b"x" * 70_000 + b'"}')
         site.json("/moved", {}, status=302, headers=f"location: {site.url}/good\r\n")
         site.json("/broken", {}, status=500)
@@ -228,9 +228,9 @@ async def test_the_lifespan_fetches_before_the_first_request_and_starts_without_
 async def test_a_caller_that_gives_up_does_not_stop_the_fetch_that_others_wait_for(issuer: Issuer) -> None:
     go = asyncio.Event()
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         await go.wait()
-        return Document(issuer.jwks, None)
+        return JSONDocument(issuer.jwks, None)
 
     keys = RemoteKeySet(source)
     first, second = (asyncio.create_task(keys.fetch(issuer.key.kid or "")) for _ in range(2))

@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from authmint import Event, InvalidToken, RemoteKeySet, ResourceServer
+from authmint import VerificationEvent, InvalidToken, RemoteKeySet, ResourceServer
 from authmint.events import EventName
-from authmint.fetching import Document, FetchError
+from authmint.fetching import JSONDocument, FetchError
 from authmint.integrations.prometheus import PrometheusObserver
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
@@ -37,9 +37,9 @@ async def test_what_happens_is_counted_and_no_token_or_kid_is_shown(issuer: Issu
 
 async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
     registry = CollectorRegistry()
-    answers: Iterator[FetchError | Document] = iter([FetchError("away"), Document(issuer.jwks, None)])
+    answers: Iterator[FetchError | JSONDocument] = iter([FetchError("away"), JSONDocument(issuer.jwks, None)])
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -59,5 +59,5 @@ def test_every_event_is_known_to_it() -> None:
     observer = PrometheusObserver(registry)
     for name in get_args(EventName):
         before = generate_latest(registry)
-        observer(Event(name, "expired" if name == "token_refused" else "", 0.1))
+        observer(VerificationEvent(name, "expired" if name == "token_refused" else "", 0.1))
         assert before != generate_latest(registry)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authmint import InvalidToken, IssuerUnavailable, ResourceServer
-from authmint.revocation_list import Revocations
+from authmint.revocation_list import RevocationListFollower
 from tests.library.conftest import AUDIENCE, NOW, Issuer
 from tests.library.web import Clock, Web, publish, web
 
@@ -25,13 +25,13 @@ def offer(site: Web, issuer: Issuer, tag: str = '"1"', typ: str = "revocation-li
 
 
 @asynccontextmanager
-async def following(site: Web, issuer: Issuer, **settings: Any) -> AsyncIterator[tuple[ResourceServer, Clock, Revocations]]:
+async def following(site: Web, issuer: Issuer, **settings: Any) -> AsyncIterator[tuple[ResourceServer, Clock, RevocationListFollower]]:
     publish(site, issuer)
     members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}/revocation-list"}
     site.json("/.well-known/oauth-authorization-server", members)
     clock = Clock()
-    server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, revocations=True, **settings)
-    revocations = server._reception.verifier.issuers[site.url].revocations
+    server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, revocation_list=True, **settings)
+    revocations = server._state.verifier.issuers[site.url].revocations
     assert revocations is not None
     async with server.lifespan():
         yield server, clock, revocations
@@ -176,6 +176,6 @@ async def test_a_list_that_cannot_be_had_for_a_minute_fails_open_or_closed_as_co
 async def test_an_issuer_without_a_list_is_believed_when_it_fails_open(issuer: Issuer) -> None:
     async with web() as site:
         publish(site, issuer)
-        server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock(), revocations=True)
+        server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock(), revocation_list=True)
         async with server.lifespan():
             assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub

@@ -21,7 +21,7 @@ auth = ResourceServer(
 Caller = Annotated[Principal, auth.requires()]
 Reader = Annotated[Principal, auth.requires("orders:read")]
 User = Annotated[Principal, auth.user.requires()]
-Job = Annotated[Principal, auth.machine.requires("orders:write")]
+Job = Annotated[Principal, auth.service.requires("orders:write")]
 Maybe = Annotated[Principal | None, auth.optional.requires()]
 
 
@@ -124,7 +124,7 @@ def test_orders(client: TestClient) -> None:
 
 def test_each_door_lets_in_whom_it_names(client: TestClient) -> None:
     with auth.testing() as tokens:
-        person, service = tokens.user("u1", ["orders:write"], x=7), tokens.machine("cron", ["orders:write"])
+        person, service = tokens.user("u1", ["orders:write"], x=7), tokens.service("cron", ["orders:write"])
         assert client.get("/caller", headers=person).json() == {
             "sub": "u1", "client_id": "client-1", "scopes": ["orders:write"], "x": 7,
         }  # fmt: skip
@@ -132,7 +132,7 @@ def test_each_door_lets_in_whom_it_names(client: TestClient) -> None:
         assert client.get("/user", headers=service).status_code == 403
         assert client.get("/job", headers=service).json() == "cron"
         assert client.get("/job", headers=person).status_code == 403
-        assert client.get("/job", headers=tokens.machine("cron")).status_code == 403
+        assert client.get("/job", headers=tokens.service("cron")).status_code == 403
         assert client.get("/maybe").json() is None
         assert client.get("/maybe", headers=person).json() == "u1"
         assert client.get("/maybe", headers=tokens.expired()).status_code == 401
@@ -159,9 +159,9 @@ def test_another_service_is_called_with_a_token_of_our_own(client: TestClient) -
         assert client.get("/bill", headers=tokens.user()).json() == {"billed with": "Bearer t"}
 
 
-@pytest.mark.parametrize("door", [auth, auth.user, auth.machine, auth.optional], ids=["any", "user", "machine", "optional"])
+@pytest.mark.parametrize("door", [auth, auth.user, auth.service, auth.optional], ids=["any", "user", "machine", "optional"])
 def test_a_principal_may_be_put_in_place_of_any_door(client: TestClient, door: Any) -> None:
-    paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.machine): "/job", id(auth.optional): "/maybe"}
+    paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.service): "/job", id(auth.optional): "/maybe"}
     app.dependency_overrides[door] = lambda: Principal(
         sub="anyone", client_id="c", scopes=frozenset(), audience=("orders",), issuer="i", session_id=None, issued_at=0,
         expires_at=0, is_user=True, is_service=False, claims={},

@@ -6,7 +6,7 @@ import string
 import pytest
 
 from authmint import ResourceServer
-from authmint.challenge import Refusal
+from authmint.challenge import BearerAuthError
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -38,7 +38,7 @@ async def test_every_tampered_token_is_a_401_and_nothing_else(issuer: Issuer, se
 async def admitted(auth: ResourceServer, token: str) -> int | None:
     """The status of the answer that refuses it; None when it is let in."""
     try:
-        await auth.admit({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}, ())
-    except Refusal as refusal:
+        await auth.authenticate({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}, ())
+    except BearerAuthError as refusal:
         return refusal.status_code
     return None

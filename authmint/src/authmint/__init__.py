@@ -1,10 +1,10 @@
-"""Authmint: tell, without a call to anyone, that an access token was struck by your token service."""
+"""Authmint: verify the access tokens of your token service without a call to anyone."""
 
 from authmint.bearer_auth import BearerAuth
+from authmint.challenge import BearerAuthError
 from authmint.claims import AccessTokenClaims
 from authmint.client_credentials import ServiceAuthError
 from authmint.errors import (
-    AccessDenied,
     ConfigurationError,
     InsufficientScope,
     InvalidClient,
@@ -19,7 +19,7 @@ from authmint.errors import (
     UnauthorizedClient,
     UnsupportedGrantType,
 )
-from authmint.events import Event
+from authmint.events import Observer, VerificationEvent
 from authmint.issuers import Issuer
 from authmint.key_sets import KeySet, RemoteKeySet, StaticKeySet
 from authmint.middleware import ResourceServerMiddleware
@@ -28,11 +28,10 @@ from authmint.resource_server import ResourceServer
 from authmint.service_auth import ServiceAuth
 
 __all__ = [
-    "AccessDenied",
     "AccessTokenClaims",
     "BearerAuth",
+    "BearerAuthError",
     "ConfigurationError",
-    "Event",
     "InsufficientScope",
     "InvalidClient",
     "InvalidGrant",
@@ -44,6 +43,7 @@ __all__ = [
     "IssuerUnavailable",
     "KeySet",
     "OAuthError",
+    "Observer",
     "Principal",
     "RemoteKeySet",
     "ResourceServer",
@@ -54,4 +54,5 @@ __all__ = [
     "TemporarilyUnavailable",
     "UnauthorizedClient",
     "UnsupportedGrantType",
+    "VerificationEvent",
 ]

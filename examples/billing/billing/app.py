@@ -1,4 +1,4 @@
-"""Writes invoices for services. A person's token opens nothing here: `auth.machine` lets machines in alone."""
+"""Writes invoices for services. A person's token opens nothing here: `auth.service` lets machines in alone."""
 
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ auth = ResourceServer(
     audience="billing",
     scopes={"billing:write": "Write invoices"},
 )
-Job = Annotated[Principal, auth.machine.requires("billing:write")]
+Job = Annotated[Principal, auth.service.requires("billing:write")]
 
 
 class Invoice(BaseModel):

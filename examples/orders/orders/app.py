@@ -23,7 +23,7 @@ auth = ResourceServer(
     audience="orders",
     scopes={"orders:read": "Read your orders", "orders:write": "Place orders"},
     jwks_file=os.environ.get("ORDERS_JWKS_FILE"),
-    revocations=True,
+    revocation_list=True,
 )
 Reader = Annotated[Principal, auth.requires("orders:read")]
 Writer = Annotated[Principal, auth.requires("orders:write")]
@@ -116,7 +116,7 @@ def problems(error: RequestValidationError) -> list[dict[str, str]]:
 def create_app() -> FastAPI:
     """The orders API. Orders live in memory: this is about who may see them."""
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
-    app.include_router(auth.metadata_routes(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
+    app.include_router(auth.metadata_router(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
     allow_pages(app, os.environ.get("ORDERS_CORS_ORIGINS", "").split())
     placed: dict[str, list[Order]] = {}
 

@@ -75,7 +75,7 @@ def configure_logging(level: str, form: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     # These tell at DEBUG what goes over the wire, and that is not for logs; the last tells what the request's own line says.
-    loud = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "authmint.tokens")
+    loud = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "authmint.token_verifier")
     for library in loud:
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 

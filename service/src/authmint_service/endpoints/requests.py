@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authmint import Event, Principal
+from authmint import VerificationEvent, Principal
 from authmint_service.logs import outcome, tell_also, tell_of, tell_outcome, where
 from authmint_service.metrics import Metrics
 
@@ -27,7 +27,7 @@ def record_principal(who: Principal) -> None:
     tell_also(sub=who.sub, client_id=who.client_id, sid=who.session_id, jti=who.claims["jti"])
 
 
-def record_verification_event(event: Event) -> None:
+def record_verification_event(event: VerificationEvent) -> None:
     """Why an access token was not believed, for the line of this request. An observer of the `ResourceServer`."""
     if event.name == "token_refused":
         tell_outcome("token.refused", reason=event.reason)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authmint.revocation_list import Revoked
+from authmint.revocation_list import RevocationList as RevokedTokens
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.revocations import Revocations, RevocationStore
 from authmint_service.signing_keys import KeyRing
@@ -27,7 +27,7 @@ class RevocationList:
 
     text: str
     tag: str
-    revoked: Revoked
+    revoked: RevokedTokens
 
 
 class RevocationListPublisher:
@@ -74,7 +74,7 @@ class RevocationListPublisher:
             return self._list
         self._signed_at = started
         text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
-        return RevocationList(text, tag, Revoked.of(members))
+        return RevocationList(text, tag, RevokedTokens.from_claims(members))
 
     def _members(self, revoked: Revocations) -> dict[str, Any]:
         """`sids`: when the last access token of each session has expired. The others: the last second of issue that is refused.
