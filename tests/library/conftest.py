@@ -1,4 +1,4 @@
-"""An issuer in a few lines: a key, a clock, and tokens with whatever claims a test wants."""
+"""An issuer for tests: a key, a time, and tokens with any claims."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class Issuer:
         return {"keys": [self.key.public_jwk()]}
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Good claims, with some changed; a change to `...` leaves the claim out."""
+        """Return good claims, with some changed; a change to `...` leaves the claim out."""
         known = {
             "iss": ISSUER, "sub": "6f1c", "aud": AUDIENCE, "exp": NOW + 300, "iat": NOW, "jti": "1", "client_id": "spa",
             "scope": "orders:read", "sub_profile": "user", "sid": "s",

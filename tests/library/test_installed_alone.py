@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
+SERVER_ONLY = ("authmint_service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
 
 SCRIPT = """
 import asyncio, importlib.util, json, sys, time

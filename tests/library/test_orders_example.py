@@ -1,4 +1,4 @@
-"""The orders example: who may do what, and what bad input gets."""
+"""The orders example: which caller may do what, and the responses to bad input."""
 
 import asyncio
 import importlib
@@ -62,10 +62,10 @@ async def test_orders_are_the_callers_own(orders: FastAPI, issuer: Issuer) -> No
     ],
 )  # fmt: skip
 async def test_a_bad_order_is_refused_without_an_echo_or_a_5xx(orders: FastAPI, issuer: Issuer, content: bytes) -> None:
-    answer = await send(orders, "POST", token_of(issuer, sub="careless", scope="orders:read orders:write"), content)
+    answer = await send(orders, "POST", token_of(issuer, sub="carol", scope="orders:read orders:write"), content)
     assert answer.status_code in {400, 422}
     assert "canary" not in answer.text
-    assert [] == (await send(orders, "GET", token_of(issuer, sub="careless"))).json()
+    assert [] == (await send(orders, "GET", token_of(issuer, sub="carol"))).json()
 
 
 @pytest.mark.parametrize(

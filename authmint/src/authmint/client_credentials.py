@@ -146,9 +146,7 @@ def _members(response: Any) -> dict[str, Any]:
 
 def _read_token(response: Any, sent_at: float) -> AccessToken:
     if _was_redirected(response):
-        raise ServiceAuthError(
-            "The token endpoint redirects, which is not followed: credentials go to that URL alone."
-        )
+        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials go to that URL alone.")
     members = _members(response)
     if response.status_code != 200:
         error = members.get("error")

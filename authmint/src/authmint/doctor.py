@@ -111,9 +111,7 @@ def _cache(response: FetchedResponse) -> Check:
         return Check("cache", None, "The keys come without max-age: services fetch them every five minutes.")
     limits = f"{MIN_CACHE_SECONDS} to {MAX_CACHE_SECONDS}"
     if not MIN_CACHE_SECONDS <= age <= MAX_CACHE_SECONDS:
-        return Check(
-            "cache", None, f"The keys may be cached for {format_duration(age)}; services do for {limits} seconds."
-        )
+        return Check("cache", None, f"The keys may be cached for {format_duration(age)}; services do for {limits} seconds.")
     return Check("cache", True, f"The keys may be cached for {format_duration(age)}.")
 
 

@@ -1,4 +1,4 @@
-"""Real tokens for the tests of resource services: signed with a throw-away key, and verified as any other. No server, no network."""
+"""Real tokens for the tests of resource services: signed with a throw-away key, verified as any other, offline."""
 
 import secrets
 from collections.abc import Callable, Collection

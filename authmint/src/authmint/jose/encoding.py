@@ -1,4 +1,4 @@
-"""base64url (RFC 4648, section 5, no padding) and JSON, decoded strictly: each value has one spelling. All errors are ValueError."""
+"""base64url (RFC 4648, section 5, no padding) and JSON, decoded strictly: one value, one spelling. Errors are ValueError."""
 
 import binascii
 import json

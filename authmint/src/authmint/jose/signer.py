@@ -24,7 +24,7 @@ class JWSWriter:
         self._headers: dict[str, bytes] = {}
 
     def signing_input(self, claims: Mapping[str, Any], *, typ: str) -> bytes:
-        """Return what is to be signed. `claims` is not changed; `typ`: the media type without `application/` (RFC 8725, 3.11)."""
+        """Return the input of the signature. `claims` is not changed; `typ`: the media type without `application/`."""
         header = self._headers.get(typ) or self._header(typ)
         payload = encode_base64url(self._to_json(claims))
         return header + b"." + payload.encode()
