@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long bench bench-dependency bench-sessions lint types format lock clean environment browser
+.PHONY: help run test test-long bench bench-library bench-sessions lint types format lock clean environment browser
 
 help: ## List the doors
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r door what; do printf '%-26s%s\n' "$$door" "$$what"; done
@@ -33,7 +33,7 @@ format: environment ## Put the style right
 bench: environment ## What the token service does, beside its ceilings in the same run; the table goes to docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.service $(ARGUMENTS)
 
-bench-dependency: environment ## What the dependency costs, as ratios in one run
+bench-library: environment ## What the library costs, as ratios in one run
 	@$(VENV)/bin/python -m benchmarks.dependency
 
 bench-sessions: environment ## What a table of a million sessions costs a refresh, as ratios in one run

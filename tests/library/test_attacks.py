@@ -77,7 +77,7 @@ async def scene() -> AsyncIterator[Scene]:
             site.json(path, attacker.jwks)
         server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock())
         found = Scene(site, server, issuer, attacker)
-        assert await found.admits(found.signed(found.header(), issuer))
+        assert await found.authenticate(found.signed(found.header(), issuer))
         yield found
         # Nothing was requested but the issuer's metadata and keys; once more for the keys, because of an unknown kid.
         assert {"/.well-known/oauth-authorization-server", "/jwks"} == set(site.hits)

@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ def orders(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("ORDERS_ISSUER", ISSUER)
         patch.setenv("ORDERS_JWKS_FILE", str(jwks))
         patch.setenv("ORDERS_CORS_ORIGINS", f"{PAGE} https://other.example")
+        # The module reads its settings when it is imported, and another test may have imported it already.
+        patch.delitem(sys.modules, "orders.app", raising=False)
         yield importlib.import_module("orders.app").create_app()
 
 
