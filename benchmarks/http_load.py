@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from authmint.jose import SharedSecretKey, JWTSigner, SigningKey
+from authmint.jose import JWTSigner, SharedSecretKey, SigningKey
 from benchmarks.driver import cores, drive, each, on
 from benchmarks.ways import AUDIENCE, ISSUER, SCOPE
 from tests.e2e.conftest import ROOT, free_ports, running

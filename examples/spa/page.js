@@ -53,7 +53,7 @@ function showService() {
   document.body.toggleAttribute("data-offline", session.isOffline);
   find("starting").textContent = session.isOffline
     ? "The token service cannot be reached. Trying again …"
-    : "One moment: looking for a session …";
+    : "Restoring the session …";
   if (session.state === "signed-in" && before) {
     find("notice").textContent = session.isOffline
       ? "The token service is unavailable. You are still signed in, and orders work until the access token expires."

@@ -138,6 +138,18 @@ async def test_events_have_the_reason_and_an_observer_that_raises_does_no_harm(i
     assert [VerificationEvent("token_verified"), VerificationEvent("token_refused", "wrong_audience")] == events
 
 
+async def test_a_token_for_one_of_several_audiences_of_a_service_is_accepted(issuer: Signing) -> None:
+    server = ResourceServer(issuer=ISSUER, audience=["orders", "shop"], jwks=issuer.jwks, clock=lambda: NOW)
+    assert ("orders", "shop") == server.audiences
+    for audience in ("orders", "shop", ["billing", "shop"], ["orders", "shop"]):
+        assert "6f1c" == (await server.verify(issuer.token(aud=audience))).sub
+    for other in ("billing", "order", "orders shop", ["billing", "shops"], ["orders,shop"]):
+        assert "wrong_audience" == await reason(server, issuer.token(aud=other))
+    with server.testing() as tokens:
+        assert ("orders",) == (await server.verify(tokens.user()["Authorization"].removeprefix("Bearer "))).audience
+        assert "wrong_audience" == await reason(server, tokens.wrong_audience()["Authorization"].removeprefix("Bearer "))
+
+
 def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigurationError, match="AUTHMINT_ISSUER is not set"):
         ResourceServer.from_env()

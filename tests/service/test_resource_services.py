@@ -71,11 +71,11 @@ def orders_example(issuer: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "orders_with_a_clock", module)
     spec.loader.exec_module(module)
     auth: ResourceServer = module.auth
-    auth._clock = auth._reception.verifier._clock = clock
-    for trusted in auth._reception.verifier.issuers.values():
+    auth._clock = auth._state.verifier._clock = clock
+    for trusted in auth._state.verifier.issuers.values():
         assert isinstance(trusted.keys, RemoteKeySet)
-        assert trusted.revocations is not None
-        trusted.keys._clock = trusted.revocations._clock = clock
+        assert trusted.revocation_list is not None
+        trusted.keys._clock = trusted.revocation_list._clock = clock
     app: FastAPI = module.create_app()
     return app
 

@@ -30,7 +30,7 @@ class Network:
         self.billing = FastAPI()
 
         @self.billing.get("/who")
-        async def who(caller: Annotated[Principal, self.auth.machine.requires("billing:write")]) -> str:
+        async def who(caller: Annotated[Principal, self.auth.service.requires("billing:write")]) -> str:
             return caller.client_id
 
     @property
@@ -120,7 +120,7 @@ async def test_a_403_or_a_second_401_is_handed_to_the_caller(network: Network, s
     async with network.client(auth) as http:
         assert 403 == (await http.get("/who")).status_code
     assert (1, 1) == (network.asked.count("/token"), network.asked.count("/who"))
-    network.auth._reception.verifier.trust([])
+    network.auth._state.verifier.trust([])
     async with network.client(auth) as http:
         assert 401 == (await http.get("/who")).status_code
     assert (2, 3) == (network.asked.count("/token"), network.asked.count("/who"))

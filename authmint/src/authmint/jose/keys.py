@@ -94,7 +94,7 @@ class VerifyingKey:
 
 
 class SharedSecretKey(VerifyingKey):
-    """HS256 with one secret, for the smallest set-up: who can verify can also sign. Never beside an asymmetric key."""
+    """HS256 with one secret, for the smallest set-up: every verifier can also sign. Never beside an asymmetric key."""
 
     def __init__(self, secret: bytes, *, kid: str | None = None) -> None:
         """`secret`: 32 random bytes at least (RFC 7518, section 3.2). Raise ValueError."""

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authmint import VerificationEvent, Principal
+from authmint import Principal, VerificationEvent
 from authmint_service.logs import outcome, tell_also, tell_of, tell_outcome, where
 from authmint_service.metrics import Metrics
 
