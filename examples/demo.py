@@ -129,7 +129,7 @@ class Demo:
     def _check_children(self) -> None:
         for name, child in self._children.items():
             if child.poll() is not None:
-                raise Failure(f"{name} exited with code {child.returncode}; its output is above.")
+                raise Failure(f"{name} has ended (exit code {child.returncode}); its output is above.")
 
     def _create_accounts(self) -> None:
         if self._credentials.exists():

@@ -77,7 +77,7 @@ async def make_auth(network: Network, secret: str, **changes: Any) -> ServiceAut
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 async def test_a_service_calls_another_in_its_own_name(network: Network, secret: str, method: str) -> None:
-    auth = await make_auth(network, secret, method=method)
+    auth = await make_auth(network, secret, authentication_method=method)
     async with network.client(auth) as http:
         answer = await http.get("/who")
     assert 200 == answer.status_code, answer.text
