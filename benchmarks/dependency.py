@@ -1,6 +1,6 @@
 """`make bench-library`: what the library costs, as ratios in one run, because machines differ and are noisy.
 
-Each pair is measured in turns, a slice of one and a slice of the other, and the median of the slices counts.
+Each pair is measured in turns, a slice of one and a slice of the other. The result is the median of the slices.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from authmint import InvalidToken, ResourceServer
-from authmint.fetching import Document
-from authmint.jose import Signer, SigningKey, decode_base64url
+from authmint.fetching import JSONDocument
+from authmint.jose import JWTSigner, SigningKey, decode_base64url
 from authmint.key_sets import RemoteKeySet
 from benchmarks.http_load import requests_a_second, token_of
 from benchmarks.ways import AUDIENCE, ISSUER
@@ -28,11 +28,11 @@ from benchmarks.ways import AUDIENCE, ISSUER
 SLICES = 15
 
 Row = tuple[str, float, str]
-"""What was measured, the figure, and the target."""
+"""The name of a measurement, its value, and the target."""
 
 
 async def in_turns(one: Callable[[], Awaitable[None]], other: Callable[[], Awaitable[None]]) -> tuple[float, float]:
-    """Medians of the seconds that a slice of each takes."""
+    """Return the medians of the seconds that a slice of each takes."""
     took: tuple[list[float], list[float]] = ([], [])
     for _ in range(SLICES):
         for work, times in ((one, took[0]), (other, took[1])):
@@ -43,7 +43,7 @@ async def in_turns(one: Callable[[], Awaitable[None]], other: Callable[[], Await
 
 
 def routes() -> list[Row]:
-    """Requests a second over HTTP of a route with 10,000 live tokens, over those of the same route open to everybody."""
+    """Compare the requests a second of a route with 10,000 live tokens to those of the same route without protection."""
     rates = requests_a_second()
     ours, nothing = "protected by auth.requires(…)", "with a FastAPI security dependency that does nothing"
     middleware = "protected by ResourceServerMiddleware"
@@ -62,15 +62,15 @@ def routes() -> list[Row]:
 
 
 def _ratio(ones: Sequence[float], others: Sequence[float]) -> float:
-    """The median of the ratios within each round: what else the machine does then slows both."""
+    """Return the median of the ratios within each round: other load of the computer slows both sides of a round."""
     return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
 async def first_verification(algorithm: str) -> Row:
-    """One verification that remembers nothing, over the raw signature verification and the JSON parsing of the same bytes."""
+    """Compare a verification without cache to the raw signature verification and the JSON parsing of the same bytes."""
     key = SigningKey.generate(algorithm)
-    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks={"keys": [key.public_jwk()]}, token_cache=0)
-    tokens = [token_of(Signer(key), number) for number in range(200)]
+    auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks={"keys": [key.public_jwk()]}, cache_size=0)
+    tokens = [token_of(JWTSigner(key), number) for number in range(200)]
     public: Any = serialization.load_pem_private_key(key.to_pem(), None).public_key()
 
     async def raw() -> None:
@@ -89,33 +89,33 @@ async def first_verification(algorithm: str) -> Row:
         for token in tokens:
             await auth.verify(token)
 
-    least, ours = await in_turns(raw, whole)
-    return f"first verification, {algorithm} / raw signature and JSON", ours / least, "<= 1.15"
+    minimum, ours = await in_turns(raw, whole)
+    return f"first verification, {algorithm} / raw signature and JSON", ours / minimum, "<= 1.15"
 
 
 async def unknown_kids() -> Row:
-    """Fetches that 10,000 tokens with unknown kids cause."""
+    """Count the fetches that 10,000 tokens with unknown kids cause."""
     fetches = 0
-    key, stranger = SigningKey.generate(), SigningKey.generate()
+    key, other = SigningKey.generate(), SigningKey.generate()
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         nonlocal fetches
         fetches += 1
-        return Document({"keys": [key.public_jwk()]}, None)
+        return JSONDocument({"keys": [key.public_jwk()]}, None)
 
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, key_set=RemoteKeySet(source))
-    await auth.verify(token_of(Signer(key)))
+    await auth.verify(token_of(JWTSigner(key)))
     for number in range(10_000):
-        stranger.kid = f"unknown-{number}"
+        other.kid = f"unknown-{number}"
         try:
-            await auth.verify(token_of(Signer(stranger)))
+            await auth.verify(token_of(JWTSigner(other)))
         except InvalidToken:
             continue
     return "fetches caused by 10,000 tokens with unknown kids, after the first", float(fetches - 1), "<= 1"
 
 
 def imports() -> Row:
-    """Milliseconds that `import authmint` takes more than `import fastapi`, each in processes of its own."""
+    """Measure the milliseconds that `import authmint` takes more than `import fastapi`, each in processes of its own."""
 
     def seconds(module: str) -> float:
         script = f"import time; s = time.perf_counter(); import {module}; print(time.perf_counter() - s)"
@@ -126,7 +126,7 @@ def imports() -> Row:
 
 
 def versions() -> str:
-    """What this machine runs, for whoever repeats it."""
+    """Return the versions of Python and of the packages, for a comparison on another computer."""
     packages = ("fastapi", "starlette", "uvicorn", "cryptography", "pyjwt")
     return ", ".join([f"Python {sys.version.split()[0]}", *(f"{name} {version(name)}" for name in packages)])
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from authmint.jose import SharedSecretKey, Signer, SigningKey
+from authmint.jose import JWTSigner, SharedSecretKey, SigningKey
 from benchmarks.driver import cores, drive, each, pinned_to
 from benchmarks.ways import AUDIENCE, ISSUER, SCOPE
 from tests.e2e.conftest import ROOT, free_ports, running
@@ -28,7 +28,7 @@ WAYS = (
 )  # fmt: skip
 
 
-def token_of(signer: Signer, number: int = 0) -> str:
+def token_of(signer: JWTSigner, number: int = 0) -> str:
     """Return a valid token, distinct from all others."""
     now = int(time.time())
     claims = {
@@ -41,8 +41,8 @@ def token_of(signer: Signer, number: int = 0) -> str:
 def requests_a_second() -> dict[str, list[float]]:
     """Return the rates of each way, slice by slice: the slices of one round have the same index."""
     key, secret = SigningKey.generate(), secrets.token_urlsafe(32)
-    published = [token_of(Signer(key), number) for number in range(TOKENS)]
-    shared = [token_of(Signer(SharedSecretKey(secret.encode())), number) for number in range(TOKENS)]
+    published = [token_of(JWTSigner(key), number) for number in range(TOKENS)]
+    shared = [token_of(JWTSigner(SharedSecretKey(secret.encode())), number) for number in range(TOKENS)]
     requests = {way: [_request(way, token) for token in (shared if way == "tutorial" else published)] for way in WAYS}
     with tempfile.TemporaryDirectory() as folder:
         jwks = Path(folder) / "jwks.json"

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 import uvloop
 
-from authmint.jose import Signer, SigningKey
+from authmint.jose import JWTSigner, SigningKey
 from authmint_service.migrations import migrate
 from benchmarks.driver import NextRequest, cores, drive, pinned_to, repeat
 from benchmarks.pgbench import CLIENT, rotations_a_second
@@ -224,7 +224,7 @@ def hashes_a_second() -> float:
 
 def signatures_a_second() -> float:
     with pinned_to(cores()[0]):
-        signer, count, started = Signer(SigningKey.generate()), 0, time.perf_counter()
+        signer, count, started = JWTSigner(SigningKey.generate()), 0, time.perf_counter()
         claims = {"iss": "https://auth.example", "sub": "0" * 36, "aud": "orders", "iat": 1, "exp": 2, "jti": "0" * 22}
         while time.perf_counter() < started + SECONDS / 2:
             signer.sign(claims)

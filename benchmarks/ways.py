@@ -110,11 +110,11 @@ def create() -> Callable[[Scope, Receive, Send], Any]:
         "/open": application(),
         "/dependency": application(auth.requires(SCOPE)),
         "/nothing": application(Security(Empty(auth), scopes=[SCOPE])),
-        "/middleware": ResourceServerMiddleware(application(), door=auth, scopes=[SCOPE]),
+        "/middleware": ResourceServerMiddleware(application(), auth=auth, scopes=[SCOPE]),
         "/orders-open": application(content=orders),
         "/orders-nothing": application(Security(Empty(auth), scopes=[SCOPE]), content=orders),
         "/orders-dependency": application(auth.requires(SCOPE), content=orders),
-        "/orders-middleware": ResourceServerMiddleware(application(content=orders), door=auth, scopes=[SCOPE]),
+        "/orders-middleware": ResourceServerMiddleware(application(content=orders), auth=auth, scopes=[SCOPE]),
         "/pyjwt": application(Depends(as_pyjwt())),
         "/tutorial": application(Security(as_tutorial(), scopes=[SCOPE])),
     }

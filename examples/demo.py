@@ -1,6 +1,6 @@
-"""`make run`: the token service, two services that it protects and a page, with a person and some clients to try them.
+"""`make run`: the token service, two services that it protects, a page, one account and four clients.
 
-Uses only what everybody can use: the command `authmint-service`, and HTTP. Ctrl-C or SIGTERM ends it all.
+It uses the command `authmint-service` and HTTP, and nothing private. Ctrl-C or SIGTERM stops everything.
 """
 
 import os
@@ -25,11 +25,11 @@ EXISTS = 3  # an exit code of authmint-service
 
 
 class Stop(Exception):
-    """Somebody asked for the end."""
+    """A signal asks to stop."""
 
 
 class Failure(Exception):
-    """The demo cannot go on; the message is for the person at the terminal."""
+    """The demo cannot continue; the message is for the person at the terminal."""
 
 
 class Demo:
@@ -41,7 +41,7 @@ class Demo:
         self._port, self._orders_port, self._billing_port, self._spa_port = port, orders_port, billing_port, spa_port
         self._issuer = os.environ.get("AUTHMINT_ISSUER") or f"http://127.0.0.1:{port}"
         self._orders = f"http://127.0.0.1:{orders_port}"
-        # Of the issuer's host, so that both are one site: else a browser would not send the page's cookie.
+        # On the issuer's host, so that both are one site: otherwise a browser does not send the cookie.
         issuer = urlsplit(self._issuer)
         self._page = f"http://{issuer.hostname}:{spa_port}" if issuer.scheme == "http" else ""
         self._page_client = f"demo-page-{spa_port}"
@@ -69,14 +69,14 @@ class Demo:
         }
 
     def run(self) -> None:
-        """Until somebody stops it, or a process ends by itself. Raises Stop or Failure."""
+        """Run until a signal, or until a process exits by itself. Raise Stop or Failure."""
         for port in (self._port, self._orders_port, self._billing_port, self._spa_port):
             _check_free(port)
         _make_folder(self._data_dir)
         echo("Starting PostgreSQL and the token service …")
         self._start("the token service", str(BIN / "authmint-service"), "serve")
         self._wait_for("the token service", f"http://127.0.0.1:{self._port}/readyz")
-        self._make_accounts()
+        self._create_accounts()
         self._start_example("the billing example", "billing", self._billing_port)
         self._start_example("the orders example", "orders", self._orders_port)
         self._start_page()
@@ -86,13 +86,13 @@ class Demo:
             self._check_children()
 
     def stop(self) -> None:
-        """Ends what was started, the last first. The token service takes PostgreSQL down with it."""
+        """Stop the processes, the last one first. The token service stops PostgreSQL."""
         for name, child in reversed(self._children.items()):
             child.terminate()
             try:
                 child.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                echo(f"{name} does not stop; ending it by force.")
+                echo(f"{name} does not stop; killing it.")
                 child.kill()
                 child.wait()
 
@@ -111,7 +111,7 @@ class Demo:
 
     def _start_page(self) -> None:
         if not self._page:
-            echo("No page: browsers send its cookie to an issuer on http alone, as the page itself is.")
+            echo("No page: it is on http, and browsers send its cookie only to an issuer on http.")
             return
         self._start("the page", sys.executable, str(HERE / "spa" / "serve.py"))
         self._wait_for("the page", f"http://127.0.0.1:{self._spa_port}/")
@@ -124,20 +124,20 @@ class Demo:
             with suppress(OSError, urllib.error.URLError), urllib.request.build_opener(no_proxy).open(url, timeout=2):
                 return
             time.sleep(0.1)
-        raise Failure(f"{name} did not answer {url} within {START_SECONDS} seconds.")
+        raise Failure(f"{name} did not respond at {url} within {START_SECONDS} seconds.")
 
     def _check_children(self) -> None:
         for name, child in self._children.items():
             if child.poll() is not None:
-                raise Failure(f"{name} has ended (exit code {child.returncode}); what it said stands above.")
+                raise Failure(f"{name} has ended (exit code {child.returncode}); its output is above.")
 
-    def _make_accounts(self) -> None:
+    def _create_accounts(self) -> None:
         if self._credentials.exists():
             echo(f"Found the demo's credentials in {self._credentials}.")
             self._give_to_orders(_read(self._credentials))
-            self._make_page_client()
+            self._create_page_client()
             return
-        echo("Making one user and four clients …")
+        echo("Creating one account and four clients …")
         values = self._new_credentials()
         self._give_to_orders(values)
         self._command(["accounts", "add", values["DEMO_USERNAME"], "--password-stdin"], values["DEMO_PASSWORD"])
@@ -154,10 +154,10 @@ class Demo:
         )  # fmt: skip
         self._credentials.with_suffix(".env.new").rename(self._credentials)
         echo(f"Wrote their secrets to {self._credentials}.")
-        self._make_page_client()
+        self._create_page_client()
 
-    def _make_page_client(self) -> None:
-        # It belongs to the page's address, so on another port it is another client.
+    def _create_page_client(self) -> None:
+        # The client is bound to the page's origin, so on another port it is another client.
         if not self._page or _read(self._credentials).get("DEMO_PAGE_CLIENT_ID") == self._page_client:
             return
         self._command(
@@ -168,11 +168,11 @@ class Demo:
             file.write(f"DEMO_PAGE_CLIENT_ID={self._page_client}\n")
 
     def _give_to_orders(self, values: dict[str, str]) -> None:
-        # Its own credentials and no others: nobody's password belongs in the environment of a service.
+        # Its own credentials and no others: no password of a person belongs in the environment of a service.
         self._environment.update((name, value) for name, value in values.items() if name.startswith("ORDERS_"))
 
     def _new_credentials(self) -> dict[str, str]:
-        """Written down before they are used: after a crash half-way the next start goes on with the same ones."""
+        """Write the credentials before they are used, so that the next start after a crash continues with the same ones."""
         draft = self._credentials.with_suffix(".env.new")
         if draft.exists():
             return _read(draft)
@@ -207,7 +207,7 @@ class Demo:
   Token service   {self._issuer}        try it in {self._issuer}/docs
   Orders example  {self._orders}        try it in {self._orders}/docs
   Billing example http://127.0.0.1:{self._billing_port}        called by orders, in its own name
-  Credentials     {self._credentials}   (user {"demo"!r}, clients 'demo-spa' and 'demo-service')
+  Credentials     {self._credentials}   (account {"demo"!r}, clients 'demo-spa' and 'demo-service')
 
 Sign in, list your orders, stay signed in; paste these into another terminal:
 
@@ -252,7 +252,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _stop(number: int, _: FrameType | None) -> NoReturn:
-    # Once is enough: a second signal must not interrupt the stopping.
+    # A second signal must not interrupt the stop.
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, signal.SIG_IGN)
     raise Stop(signal.Signals(number).name)
@@ -269,7 +269,7 @@ def main() -> int:
     except Stop:
         echo("\nStopping …")
         demo.stop()
-        echo("Stopped. The next `make run` comes back with the same users, clients and keys.")
+        echo("Stopped. The next `make run` starts with the same accounts, clients and keys.")
         return 0
     except Failure as failure:
         demo.stop()

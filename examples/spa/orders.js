@@ -1,7 +1,7 @@
-// The orders API, as the page needs it. `send` is Session.fetch: it brings the access token.
+// The orders API, as the page needs it. `send` is Session.fetch: it adds the access token.
 
-/** The service said no, in a sentence for people. */
-export class OrderRefused extends Error {}
+/** The service refused a request. `message` is a sentence for people. */
+export class OrderError extends Error {}
 
 export class Orders {
   constructor(url, send) {
@@ -11,23 +11,23 @@ export class Orders {
 
   /** [{ id, item, quantity, invoice? }], the newest first. */
   async list() {
-    return (await this.#ask({})).reverse();
+    return (await this.#request({})).reverse();
   }
 
   async place(item, quantity) {
     const body = JSON.stringify({ item, quantity });
-    return this.#ask({ method: "POST", headers: { "Content-Type": "application/json" }, body });
+    return this.#request({ method: "POST", headers: { "Content-Type": "application/json" }, body });
   }
 
-  async #ask(options) {
-    const answer = await this.send(this.url, options);
-    if (answer.ok) return answer.json();
-    throw new OrderRefused(await reason(answer));
+  async #request(options) {
+    const response = await this.send(this.url, options);
+    if (response.ok) return response.json();
+    throw new OrderError(await reason(response));
   }
 }
 
-async function reason(answer) {
-  if (answer.status !== 422) return `The orders service answers ${answer.status}.`;
-  const { detail } = await answer.json();
+async function reason(response) {
+  if (response.status !== 422) return `The orders service responds ${response.status}.`;
+  const { detail } = await response.json();
   return detail.map(({ field, problem }) => `${field}: ${problem}`).join("; ");
 }

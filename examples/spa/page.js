@@ -1,8 +1,8 @@
-// What is shown, and what happens when somebody clicks. How a session works stands in session.js.
+// Shows the session and the orders, and handles clicks. session.js has the session itself.
 
 import config from "./config.js";
-import { Orders, OrderRefused } from "./orders.js";
-import { Refused, UnavailableError, Session, SignedOutError } from "./session.js";
+import { Orders, OrderError } from "./orders.js";
+import { OAuthError, Session, SignedOutError, UnavailableError } from "./session.js";
 
 const session = new Session(config);
 const orders = new Orders(config.orders, (url, options) => session.fetch(url, options));
@@ -11,7 +11,7 @@ const refreshes = { own: 0, other: 0 };
 
 session.addEventListener("change", ({ detail: what }) => {
   if (what === "refreshed") refreshes.own += 1;
-  if (["refreshed by another tab", "told by another tab"].includes(what)) refreshes.other += 1;
+  if (["refreshed-elsewhere", "received"].includes(what)) refreshes.other += 1;
   show();
 });
 
@@ -42,22 +42,22 @@ function show() {
   find("notice").textContent = wasSignedIn ? "You are signed out, here and in all tabs." : "";
   document.querySelector(`[data-shown="${session.state}"] h1`)?.focus();
   if (session.state === "signed-in") greet();
-  else forget();
+  else clear();
 }
 
 function showService() {
   const before = find("token-service").textContent;
-  const now = session.isAway ? "away; trying again" : "answers";
+  const now = session.isOffline ? "unavailable; trying again" : "available";
   if (before === now) return;
   find("token-service").textContent = now;
-  document.body.toggleAttribute("data-away", session.isAway);
-  find("starting").textContent = session.isAway
-    ? "The token service cannot be reached. Trying again until it can …"
-    : "One moment: looking for a session …";
+  document.body.toggleAttribute("data-offline", session.isOffline);
+  find("starting").textContent = session.isOffline
+    ? "The token service cannot be reached. Trying again …"
+    : "Restoring the session …";
   if (session.state === "signed-in" && before) {
-    find("notice").textContent = session.isAway
-      ? "The token service is away. You are still signed in, and orders go on until the access token expires."
-      : "The token service is back.";
+    find("notice").textContent = session.isOffline
+      ? "The token service is unavailable. You are still signed in, and orders work until the access token expires."
+      : "The token service is available again.";
   }
 }
 
@@ -73,8 +73,8 @@ async function greet() {
 }
 
 async function showName() {
-  const answer = await session.fetch(`${session.issuer}/account/v1`);
-  if (answer.ok) find("name").textContent = (await answer.json()).username;
+  const response = await session.fetch(`${session.issuer}/account/v1`);
+  if (response.ok) find("name").textContent = (await response.json()).username;
 }
 
 async function showOrders() {
@@ -95,8 +95,8 @@ function row({ id, item, quantity, invoice }) {
   return line;
 }
 
-/** Nothing of one person may be left for the next. */
-function forget() {
+/** Remove everything of this person, so that the next one does not see it. */
+function clear() {
   find("name").textContent = "";
   find("order-problem").textContent = "";
   find("orders").tBodies[0].replaceChildren();
@@ -127,13 +127,13 @@ async function busy(button, work) {
 
 function problemIn(id) {
   return (error) => {
-    // Whoever is signed out sees that from the whole page.
+    // The whole page shows that the person is signed out.
     if (!(error instanceof SignedOutError)) find(id).textContent = sentence(error);
   };
 }
 
 function sentence(error) {
   if (error instanceof UnavailableError) return "The token service cannot be reached. Please try again in a moment.";
-  if (error instanceof Refused || error instanceof OrderRefused) return error.message;
+  if (error instanceof OAuthError || error instanceof OrderError) return error.message;
   return "The orders service cannot be reached. Please try again in a moment.";
 }

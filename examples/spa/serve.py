@@ -1,6 +1,6 @@
-"""Serves the page, and nothing else: the files of this folder that are on the list, under a strict Content-Security-Policy.
+"""Serve the page and nothing else: the listed files of this folder, with a strict Content-Security-Policy.
 
-Any web server can do this. What the page must know, where the services are and which client it is, comes as `config.js`.
+Any web server can do this. The page gets the URLs of the services and its client id as `config.js`.
 """
 
 import json
@@ -38,23 +38,23 @@ HEADERS = {
 
 
 class Page(BaseHTTPRequestHandler):
-    """Answers GET and HEAD. Whatever is not on the list is not there."""
+    """Responds to GET and HEAD: a listed file, or 404."""
 
     timeout = 30
 
     def do_GET(self) -> None:
         name = self.path.partition("?")[0].removeprefix("/") or "index.html"
         if name == "config.js":
-            self._answer(HTTPStatus.OK, "text/javascript; charset=utf-8", f"export default {json.dumps(CONFIG)};\n".encode())
+            self._respond(HTTPStatus.OK, "text/javascript; charset=utf-8", f"export default {json.dumps(CONFIG)};\n".encode())
         elif name in FILES:
-            self._answer(HTTPStatus.OK, FILES[name], (HERE / name).read_bytes())
+            self._respond(HTTPStatus.OK, FILES[name], (HERE / name).read_bytes())
         else:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not here.\n")
+            self._respond(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", b"Not here.\n")
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
-    def _answer(self, status: HTTPStatus, content_type: str, content: bytes) -> None:
+    def _respond(self, status: HTTPStatus, content_type: str, content: bytes) -> None:
         self.send_response(status)
         for name, value in {**HEADERS, "Content-Type": content_type, "Content-Length": str(len(content))}.items():
             self.send_header(name, value)
@@ -63,7 +63,7 @@ class Page(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
 def main() -> None:

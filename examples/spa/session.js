@@ -1,19 +1,19 @@
 // Keeps a person signed in, in all tabs of a browser at once. No DOM and no dependencies: copy it into an app of yours.
 //
 // The access token is in the memory of each tab, the refresh token in a cookie that no script can read. One tab refreshes for
-// all: a Web Lock says whose turn it is, a BroadcastChannel carries the news. Each piece of news has a time, and what is older
-// than the last one heard is ignored. Only `invalid_grant` and a sign-out sign anybody out: while the token service is away, the
-// access token goes on being used until it has expired, and the next one is asked for again and again.
+// all: a Web Lock makes sure that it is one, a BroadcastChannel carries its updates to the others. Each update has a time, and a
+// tab ignores one that is older than the last. Only `invalid_grant` and a sign-out sign a person out: while the token service is
+// unavailable, the access token is used until it expires, and the refresh is tried again and again.
 
-const FRESH = 0.8; // the share of an access token's life after which the next one is fetched
-const PATIENCE = 10_000; // ms for an answer; less than the refresh token's grace period, so that a late one does no harm
-const OTHERS = 150; // ms in which another tab tells that it has a token
-const RETRY = { first: 1_000, most: 30_000 }; // ms
+const FRESH_SHARE = 0.8; // of an access token's life; then the next one is fetched
+const TIMEOUT = 10_000; // ms for a response; less than the refresh token's grace period, so that a late one does no harm
+const OTHER_TABS = 150; // ms in which another tab sends its token
+const RETRY = { first: 1_000, max: 30_000 }; // ms
 
-/** Nobody is signed in. */
+/** No one is signed in. */
 export class SignedOutError extends Error {}
 
-/** The token service cannot be reached, or not now. `retryAfter`: ms that it asks to wait. */
+/** The token service is unavailable. `retryAfter`: ms after which to try again, if it says so. */
 export class UnavailableError extends Error {
   constructor(message, retryAfter = 0) {
     super(message);
@@ -21,22 +21,25 @@ export class UnavailableError extends Error {
   }
 }
 
-/** The token service said no. `code` is the word of RFC 6749, `message` its sentence. */
-export class Refused extends Error {
-  constructor({ error = "", error_description = "" }) {
-    super(error_description || error || "The request was refused.");
-    this.code = error;
+/** The token service refused a request. `code` is the error code of RFC 6749 or of the problem, `message` its description. */
+export class OAuthError extends Error {
+  constructor({ error = "", error_description = "", code = error, detail = error_description }) {
+    super(detail || code || "The request was refused.");
+    this.code = code;
   }
 }
 
-/** Sends the event `change` when anything that can be read here has changed; its `detail` is a word for what happened. */
+/**
+ * Dispatches the event `change` when anything public has changed. Its `detail`: `signed-in`, `refreshed`, `signed-out`, the same
+ * with `-elsewhere` for the work of another tab, `received` for a token from another tab, `offline`.
+ */
 export class Session extends EventTarget {
   /** `starting`, `signed-in` or `signed-out`. */
   state = "starting";
-  /** Whether the token service could not be reached at the last attempt, of whichever tab. */
-  isAway = false;
+  /** Whether the token service was unavailable at the last attempt of any tab. */
+  isOffline = false;
   #token = null; // { text, freshUntil, expiresAt }, times in ms since the epoch
-  #heardAt = 0;
+  #updatedAt = 0;
   #failures = 0;
   #retryAt = 0;
   #renewing = null;
@@ -49,7 +52,7 @@ export class Session extends EventTarget {
     this.clientId = clientId;
     this.lock = `authmint ${clientId}`;
     this.channel = new BroadcastChannel(this.lock);
-    this.channel.onmessage = ({ data }) => this.#hear(data);
+    this.channel.onmessage = ({ data }) => this.#receive(data);
     globalThis.addEventListener("online", () => this.#wake());
     globalThis.document?.addEventListener("visibilitychange", () => this.#wake());
   }
@@ -59,64 +62,65 @@ export class Session extends EventTarget {
     return this.#token?.expiresAt ?? null;
   }
 
-  /** Finds out who is signed in: from another tab, else from the token service. Throws nothing. */
+  /** Restore the session: from another tab, else from the token service. Throws nothing. */
   async start() {
     await this.#renew();
   }
 
-  /** Throws Refused for a wrong name or password, UnavailableError. */
+  /** Throws OAuthError for a wrong username or password, UnavailableError. */
   async signIn(username, password) {
-    await this.#inTurn(async () => this.#tell("signed in", await this.#ask({ grant_type: "password", username, password })));
+    await this.#withLock(async () => this.#publish("signed-in", await this.#requestToken({ grant_type: "password", username, password })));
   }
 
-  /** Ends this browser's session, in all its tabs; `everywhere`: and those on all other devices. Throws UnavailableError, Refused. */
+  /** Revoke this browser's session, in all its tabs; `everywhere`: and those on other devices. Throws UnavailableError, OAuthError. */
   async signOut({ everywhere = false } = {}) {
     const bearer = everywhere ? await this.accessToken() : null;
-    await this.#inTurn(async () => {
-      if (bearer) await this.#post("/account/v1/sessions", { method: "DELETE", headers: { Authorization: `Bearer ${bearer}` } });
+    await this.#withLock(async () => {
+      // The cookie proves that this is the session itself: an access token alone cannot revoke the others.
+      if (bearer) await this.#post("/account/v1/sessions/revoke-others", withToken({ method: "POST", credentials: "include" }, bearer));
       await this.#post("/revoke", this.#form({}));
-      this.#tell("signed out", null);
+      this.#publish("signed-out", null);
     });
   }
 
-  /** A token that has not expired. Throws SignedOutError, or UnavailableError when there is none left and no other to be had. */
+  /** Return a token that has not expired. Throws SignedOutError; UnavailableError when there is none and no other can be fetched. */
   async accessToken() {
     if (!this.#isGood("expiresAt")) await this.#renew();
     if (this.#isGood("expiresAt")) return this.#token.text;
-    throw this.state === "signed-out" ? new SignedOutError("Nobody is signed in.") : new UnavailableError("There is no access token.");
+    throw this.state === "signed-out" ? new SignedOutError("No one is signed in.") : new UnavailableError("There is no access token.");
   }
 
-  /** As `fetch`, with the access token; once more with a new one if a service does not take it, because its session has ended. */
+  /** As `fetch`, with the access token; after a 401 once more with a new one: the token may be of a revoked session. */
   async fetch(url, options = {}) {
     const text = await this.accessToken();
-    const answer = await fetch(url, withToken(options, text));
-    if (answer.status !== 401) return answer;
+    const response = await fetch(url, withToken(options, text));
+    if (response.status !== 401) return response;
     if (this.#token?.text === text) this.#token = null;
     return fetch(url, withToken(options, await this.accessToken()));
   }
 
-  // Whose turn it is
+  // One tab at a time
 
-  #inTurn(work) {
+  #withLock(work) {
     return navigator.locks.request(this.lock, work);
   }
 
   #renew() {
-    this.#renewing ??= this.#inTurn(() => this.#renewInTurn()).finally(() => {
+    this.#renewing ??= this.#withLock(() => this.#renewWithLock()).finally(() => {
       this.#renewing = null;
       this.#schedule();
     });
     return this.#renewing;
   }
 
-  async #renewInTurn() {
-    // While this tab waited for its turn, another may have done it, or found out that it cannot be done now.
-    if (this.#hasNothingToDo() || (await this.#othersKnow())) return;
+  async #renewWithLock() {
+    // While this tab waited for the lock, another may have refreshed, or found the token service unavailable.
+    if (this.#hasNothingToDo() || (await this.#askOtherTabs())) return;
     try {
-      this.#tell("refreshed", await this.#ask({ grant_type: "refresh_token" }));
+      this.#publish("refreshed", await this.#requestToken({ grant_type: "refresh_token" }));
     } catch (error) {
-      if (error.code === "invalid_grant") this.#tell("signed out", null);
-      else this.#wait(error.retryAfter ?? 0);
+      if (error.code === "invalid_grant") this.#publish("signed-out", null);
+      else this.#retryLater(error.retryAfter ?? 0);
     }
   }
 
@@ -132,103 +136,103 @@ export class Session extends EventTarget {
     return this.#token !== null && Date.now() < this.#token[until];
   }
 
-  #wait(retryAfter) {
+  #retryLater(retryAfter) {
     this.#failures += 1;
-    const pause = Math.min(RETRY.most, RETRY.first * 2 ** (this.#failures - 1));
+    const pause = Math.min(RETRY.max, RETRY.first * 2 ** (this.#failures - 1));
     const retryAt = Date.now() + Math.max(pause, retryAfter);
     this.channel.postMessage({ retryAt });
     this.#pause(retryAt);
   }
 
   #pause(retryAt) {
-    this.isAway = true;
+    this.isOffline = true;
     this.#retryAt = retryAt;
     this.#schedule();
-    this.#changed("away");
+    this.#dispatch("offline");
   }
 
   #schedule() {
     clearTimeout(this.#timer);
     if (this.state === "signed-out") return;
     const next = Math.max(this.#retryAt, this.#token?.freshUntil ?? 0);
-    // A little apart, so that the tabs do not all come at once to see that one has been faster.
+    // With some jitter, so that the tabs do not all ask for the lock at once.
     this.#timer = setTimeout(() => this.#renew(), Math.max(0, next - Date.now()) + Math.random() * 100);
   }
 
   #wake() {
-    // After a sleep, or when the network is back, there is no reason to sit out the pause.
+    // After a sleep, or when the network is back, there is no reason to wait for the retry.
     if (globalThis.document?.visibilityState === "hidden" || this.#isSettled()) return;
     this.#retryAt = 0;
     this.#renew();
   }
 
-  // What the tabs tell each other
+  // Messages between tabs
 
-  #othersKnow() {
+  #askOtherTabs() {
     return new Promise((resolve) => {
       const done = () => resolve(this.#hasNothingToDo());
       this.addEventListener("change", done, { once: true });
-      setTimeout(done, OTHERS);
+      setTimeout(done, OTHER_TABS);
       this.channel.postMessage({ ask: true });
     });
   }
 
-  #tell(what, token) {
-    const news = { what, token, at: Math.max(Date.now(), this.#heardAt + 1) };
-    this.channel.postMessage(news);
-    this.#learn(news);
+  #publish(what, token) {
+    const update = { what, token, at: Math.max(Date.now(), this.#updatedAt + 1) };
+    this.channel.postMessage(update);
+    this.#apply(update);
   }
 
-  #hear(message) {
+  #receive(message) {
     if (message.retryAt) this.#pause(message.retryAt);
-    else if (!message.ask) this.#learn({ ...message, what: `${message.what} by another tab` });
+    else if (!message.ask) this.#apply({ ...message, what: message.what === "received" ? "received" : `${message.what}-elsewhere` });
     else if (this.#isGood("freshUntil")) {
-      this.channel.postMessage({ what: "told", token: this.#token, at: this.#heardAt });
+      this.channel.postMessage({ what: "received", token: this.#token, at: this.#updatedAt });
     }
   }
 
-  #learn({ what, token, at }) {
-    if (at <= this.#heardAt) return;
-    this.#heardAt = at;
+  #apply({ what, token, at }) {
+    if (at <= this.#updatedAt) return;
+    this.#updatedAt = at;
     this.#token = token;
     this.state = token ? "signed-in" : "signed-out";
-    this.isAway = false;
+    this.isOffline = false;
     this.#failures = this.#retryAt = 0;
     this.#schedule();
-    this.#changed(what);
+    this.#dispatch(what);
   }
 
-  #changed(what) {
+  #dispatch(what) {
     this.dispatchEvent(new CustomEvent("change", { detail: what }));
   }
 
-  // What the token service is asked
+  // Requests to the token service
 
-  async #ask(form) {
+  async #requestToken(form) {
     const sentAt = Date.now();
     const { access_token: text, expires_in: seconds } = await this.#post("/token", this.#form(form));
-    return { text, freshUntil: sentAt + seconds * 1000 * FRESH, expiresAt: sentAt + seconds * 1000 };
+    return { text, freshUntil: sentAt + seconds * 1000 * FRESH_SHARE, expiresAt: sentAt + seconds * 1000 };
   }
 
   #form(fields) {
-    // `keepalive`: a reload must not lose the answer, and the cookie that comes with it.
+    // `keepalive`: a reload must not lose the response, and the cookie that comes with it.
     const body = new URLSearchParams({ client_id: this.clientId, ...fields });
     return { method: "POST", credentials: "include", keepalive: true, body };
   }
 
   async #post(path, options) {
-    let answer, content;
+    let response, content;
     try {
-      answer = await fetch(this.issuer + path, { ...options, signal: AbortSignal.timeout(PATIENCE) });
-      content = (await answer.text()) || "{}";
+      response = await fetch(this.issuer + path, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
+      content = (await response.text()) || "{}";
     } catch (error) {
       throw new UnavailableError(String(error.message));
     }
-    if (answer.status === 429 || answer.status >= 500) {
-      throw new UnavailableError(`The token service answers ${answer.status}.`, 1000 * (Number(answer.headers.get("Retry-After")) || 0));
+    if (response.status === 429 || response.status >= 500) {
+      throw new UnavailableError(`The token service responds ${response.status}.`, 1000 * (Number(response.headers.get("Retry-After")) || 0));
     }
     const members = asObject(content);
-    if (!answer.ok) throw new Refused(members);
+    if (!response.ok) throw new OAuthError(members);
     return members;
   }
 }

@@ -1,4 +1,4 @@
-// Presses *Authorize* in a Swagger UI page and calls an endpoint, as a person would. Reads its task as JSON from standard input:
+// Presses *Authorize* in a Swagger UI page and calls an endpoint, as a person does. Reads its task as JSON from standard input:
 // {page, flow, fields: {name: value}, path}. Writes {status, body, requests, escaped} to standard output.
 
 import { text } from "node:stream/consumers";
@@ -31,10 +31,10 @@ try {
   await operation.locator(".opblock-summary-control").click();
   await operation.locator(".try-out__btn").click();
   await operation.locator("button.execute").click();
-  const answer = operation.locator(".live-responses-table tbody tr").first();
-  await answer.waitFor();
-  const status = (await answer.locator(".response-col_status").innerText()).trim();
-  const body = (await answer.locator(".highlight-code").first().innerText()).trim();
+  const response = operation.locator(".live-responses-table tbody tr").first();
+  await response.waitFor();
+  const status = (await response.locator(".response-col_status").innerText()).trim();
+  const body = (await response.locator(".highlight-code").first().innerText()).trim();
   process.stdout.write(JSON.stringify({ status, body, requests, escaped, problems }));
 } finally {
   await context.close();

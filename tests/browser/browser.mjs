@@ -1,4 +1,4 @@
-// A headless Chromium that cannot leave loopback: all else goes to a proxy that refuses and takes notes.
+// A headless Chromium that cannot leave loopback: all other requests go to a proxy that refuses and records them.
 
 import { createServer } from "node:http";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-/** `escaped`: what the browser tried to send anywhere but to loopback. `open()`: a context, each with the same profile. */
+/** `escaped`: the requests to other hosts than loopback. `open()`: a context, each with the same profile. */
 export async function startBrowser() {
   const escaped = [];
   const proxy = createServer((request, response) => {

@@ -1,5 +1,5 @@
-// Does to the tabs of one browser what it is told: one JSON array a line on standard input, [what, …arguments], and one answer
-// a line on standard output. Tabs have numbers. Notes down every request, every state the pages were in, and every complaint.
+// Runs commands in the tabs of one browser: one JSON array a line on standard input, [command, …arguments], and one result a line
+// on standard output. Tabs have numbers. Records every request, every state of the pages, and every error.
 
 import { createInterface } from "node:readline";
 import { startBrowser } from "./browser.mjs";
@@ -23,7 +23,7 @@ const commands = {
   click: (tab, selector) => tabs[tab].click(selector).then(() => null),
   wait: (tab, selector) => tabs[tab].waitForSelector(selector).then(() => null),
   text: (tab, selector) => tabs[tab].locator(selector).innerText(),
-  look: (tab, expression) => tabs[tab].evaluate(expression),
+  evaluate: (tab, expression) => tabs[tab].evaluate(expression),
   cookies: () => context.cookies(),
   async picture(tab, path, { width, height, scheme }) {
     await tabs[tab].setViewportSize({ width, height });
@@ -52,14 +52,14 @@ const commands = {
 await commands.restart();
 try {
   for await (const line of createInterface({ input: process.stdin })) {
-    const [what, ...details] = JSON.parse(line);
-    let answer;
+    const [command, ...parameters] = JSON.parse(line);
+    let result;
     try {
-      answer = { answer: await commands[what](...details) };
+      result = { value: await commands[command](...parameters) };
     } catch (error) {
-      answer = { error: String(error) };
+      result = { error: String(error) };
     }
-    process.stdout.write(`${JSON.stringify(answer)}\n`);
+    process.stdout.write(`${JSON.stringify(result)}\n`);
   }
 } finally {
   await context.close();

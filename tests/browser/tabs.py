@@ -1,4 +1,4 @@
-"""One browser with many tabs, and the processes behind the page that is open in them."""
+"""One browser with many tabs, and the processes that serve the page in them."""
 
 import asyncio
 import json
@@ -17,9 +17,9 @@ import asyncpg
 from authmint_service.embedded_postgres import embedded_postgres
 from tests.e2e.conftest import ROOT, Running, environment, free_ports, running
 
-# Errands of the browser itself: updates, the time, whether a password has leaked. They end at a proxy that refuses them, and a
-# page that asked for these hosts would stand in `requests`.
-ERRANDS = (".google.com", ".googleapis.com")
+# Requests of the browser itself: updates, the time, leaked passwords. A proxy refuses them, and a page that requested these
+# hosts would be found in `requests`.
+BROWSER_HOSTS = (".google.com", ".googleapis.com")
 HERE = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 USERNAME, PASSWORD, CLIENT_ID = "dora", "seven green parrots in a boat", "page"
@@ -31,15 +31,15 @@ class Browser:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def do(self, what: str, *details: Any) -> Any:
-        """One of the commands in tabs.mjs. It comes to an end by itself: what waits there waits for twenty seconds."""
+    def do(self, command: str, *arguments: Any) -> Any:
+        """Run one of the commands in tabs.mjs. Each ends by itself: the longest wait there is twenty seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps([what, *details]) + "\n")
+        self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        assert "error" not in answer, answer["error"]
-        return answer["answer"]
+        result = json.loads(self._process.stdout.readline())
+        assert "error" not in result, result["error"]
+        return result["value"]
 
     def wait_until(self, state: str, *tabs: int) -> None:
         for tab in tabs:
@@ -51,7 +51,7 @@ class Browser:
         self.do("click", tab, "#sign-in button")
 
     def order(self, tab: int, item: str) -> None:
-        """Places an order, and waits until it stands in the list."""
+        """Place an order, and wait until it is in the list."""
         self.do("fill", tab, "#item", item)
         self.do("click", tab, "#place button")
         self.do("wait", tab, f"td:text('{item}')")
@@ -59,7 +59,7 @@ class Browser:
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
-    """Afterwards: nothing wanted to leave loopback, and no page complained but about answers that say no."""
+    """Start a browser. Afterwards check that no request left loopback, and that no page logged an error of its own."""
     with subprocess.Popen(["node", "tabs.mjs"], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         browser = Browser(process)
         try:
@@ -78,9 +78,9 @@ def open_browser() -> Iterator[Browser]:
 
 
 def check_escaped(lines: list[str]) -> None:
-    """What the browser tried to send elsewhere must be its own errands."""
+    """Check that all requests to other hosts were of the browser itself."""
     hosts = {urlsplit(line.split()[1] if "//" in line else f"//{line.split()[1]}").hostname or "" for line in lines}
-    assert set() == {host for host in hosts if not host.endswith(ERRANDS)}, "something wanted to leave loopback"
+    assert set() == {host for host in hosts if not host.endswith(BROWSER_HOSTS)}, "a request left loopback"
 
 
 def check_programs() -> None:
@@ -88,8 +88,8 @@ def check_programs() -> None:
         assert shutil.which(name), f"{name} is missing. Run `make test`, which says how to get it."
 
 
-class House:
-    """The token service, which can be stopped and started; orders and the page, which stay."""
+class Site:
+    """The token service, which a test stops and starts; orders and the page, which keep running."""
 
     def __init__(self, folder: Path, access_token_ttl: int, **settings: str) -> None:
         self._folder, self._starts = folder, 0
@@ -113,7 +113,7 @@ class House:
 
     @contextmanager
     def services(self) -> Iterator[None]:
-        """Orders and the page, and before that the person and the client; the token service must run."""
+        """Create the account and the client, then run orders and the page. The token service must be running."""
         self._command("accounts", "add", USERNAME, "--password-stdin", echo=PASSWORD)
         self._command(
             "clients", "add", CLIENT_ID, "--public", "--refresh-cookie", f"--origin={self.page.rstrip('/')}",
@@ -132,7 +132,7 @@ class House:
 
     @contextmanager
     def hidden_table(self, table: str) -> Iterator[None]:
-        """While this lasts, the token service answers 503."""
+        """Hide a table inside the block, so that the token service responds 503."""
         self._rename(table, f"hidden_{table}")
         try:
             yield
@@ -156,6 +156,6 @@ class House:
 
 
 def log_lines(service: Running, event: str) -> list[dict[str, Any]]:
-    """The lines of the token service's log that tell of an event."""
+    """Return the lines of the token service's log with this event."""
     lines = [json.loads(line) for line in service.said.splitlines() if line.startswith("{")]
     return [line for line in lines if line["event"] == event]

@@ -58,7 +58,7 @@ def authorize(**task: Any) -> dict[str, Any]:
 
 
 def person(demo: Demo) -> dict[str, str]:
-    """What a person types into the form of the password flow."""
+    """Return what a person types into the form of the password flow."""
     return {
         "oauth_username": demo.values["DEMO_USERNAME"],
         "oauth_password": demo.values["DEMO_PASSWORD"],
@@ -66,7 +66,7 @@ def person(demo: Demo) -> dict[str, str]:
     }
 
 
-def test_a_person_authorizes_in_the_token_services_docs_and_asks_who_they_are(demo: Demo) -> None:
+def test_a_person_authorizes_in_the_token_services_docs_and_reads_their_account(demo: Demo) -> None:
     result = authorize(page=f"{demo.service}/docs", flow="password", fields=person(demo), path="/account/v1")
     assert "200" == result["status"].split()[0]
     assert '"username": "demo"' in result["body"]
@@ -79,7 +79,7 @@ def test_a_service_authorizes_in_the_token_services_docs(demo: Demo) -> None:
     }
     result = authorize(page=f"{demo.service}/docs", flow="clientCredentials", fields=fields, path="/account/v1")
     assert "200" == result["status"].split()[0]
-    assert '"kind": "service"' in result["body"]
+    assert '"sub_profile": "service"' in result["body"]
 
 
 def test_a_person_authorizes_in_the_orders_docs_at_the_token_service_and_lists_orders(demo: Demo) -> None:

@@ -1,4 +1,4 @@
-"""The example page in many tabs of a real browser: one refreshes for all, and nobody is signed out who did not sign out."""
+"""The example page in many tabs of a real browser: one refreshes for all, and only a sign-out signs a person out."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.tabs import Browser, House, check_programs, log_lines, open_browser
+from tests.browser.tabs import Browser, Site, check_programs, log_lines, open_browser
 from tests.e2e.conftest import Running, fetch
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
@@ -21,14 +21,14 @@ CLIENT_FORM = "new URLSearchParams({client_id: 'page'})"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     check_programs()
-    return House(tmp_path_factory.mktemp("house"), LIFETIME)
+    return Site(tmp_path_factory.mktemp("site"), LIFETIME)
 
 
 @pytest.fixture(scope="module")
-def service(house: House) -> Iterator[Running]:
-    with house.token_service() as service, house.services():
+def service(site: Site) -> Iterator[Running]:
+    with site.token_service() as service, site.services():
         yield service
 
 
@@ -38,10 +38,10 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: int) -> None:
-    """Five tabs, reloaded at random; then the figures, and what they must be."""
+def stay_open(site: Site, service: Running, browser: Browser, *, lifetimes: int) -> None:
+    """Keep five tabs open and reload them at random; then check the refreshes and sign-outs."""
     issued_before = len(log_lines(service, "token.issued"))
-    tabs = [browser.do("open", house.page) for _ in range(5)]
+    tabs = [browser.do("open", site.page) for _ in range(5)]
     browser.wait_until("signed-out", *tabs)
     browser.sign_in(tabs[0])
     browser.wait_until("signed-in", *tabs)
@@ -57,32 +57,32 @@ def stay_open(house: House, service: Running, browser: Browser, *, lifetimes: in
     states = browser.do("notes")["states"][before:]
     issued = log_lines(service, "token.issued")[issued_before:]
     refreshes = [line["grant_type"] for line in issued].count("refresh_token")
-    figures = {
+    measured = {
         "tabs": len(tabs), "lifetimes": lifetimes, "reloads": reloads, "refreshes": refreshes,
         "sign_outs": states.count("signed-out"), "seed": seed,
     }  # fmt: skip
-    print(json.dumps({"five tabs": figures}))
-    assert 0 == figures["sign_outs"]
+    print(json.dumps({"five tabs": measured}))
+    assert 0 == measured["sign_outs"]
     assert reloads <= states.count("signed-in")
     # Each token is renewed after four fifths of its life, once for all tabs.
     assert lifetimes <= refreshes <= 1.5 * lifetimes + 2
     assert 1 == len({line["sid"] for line in issued})
 
 
-def test_five_tabs_that_are_reloaded_at_random_stay_signed_in(house: House, service: Running, browser: Browser) -> None:
-    stay_open(house, service, browser, lifetimes=3)
+def test_five_tabs_that_are_reloaded_at_random_stay_signed_in(site: Site, service: Running, browser: Browser) -> None:
+    stay_open(site, service, browser, lifetimes=3)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_five_tabs_stay_signed_in_for_twenty_lifetimes(house: House, service: Running, browser: Browser) -> None:
-    stay_open(house, service, browser, lifetimes=20)
+def test_five_tabs_stay_signed_in_for_twenty_lifetimes(site: Site, service: Running, browser: Browser) -> None:
+    stay_open(site, service, browser, lifetimes=20)
 
 
 def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
-    house: House, service: Running, browser: Browser
+    site: Site, service: Running, browser: Browser
 ) -> None:
-    tabs = [browser.do("open", house.page) for _ in range(3)]
+    tabs = [browser.do("open", site.page) for _ in range(3)]
     for button in ("#sign-out", "#sign-out-everywhere"):
         browser.wait_until("signed-out", *tabs)
         browser.sign_in(tabs[1])
@@ -91,101 +91,105 @@ def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
         browser.do("click", tabs[0], button)
         browser.wait_until("signed-out", *tabs)
         assert [] == browser.do("cookies")
-        # Nothing of the one who was here is left in the page.
-        assert 0 == browser.do("look", tabs[2], "document.querySelectorAll('#orders td').length")
+        # Nothing of the person is left in the page.
+        assert 0 == browser.do("evaluate", tabs[2], "document.querySelectorAll('#orders td').length")
         browser.do("reload", tabs[0])
     browser.wait_until("signed-out", *tabs)
 
 
 def test_a_second_tab_and_a_browser_that_was_closed_find_the_person_signed_in(
-    house: House, service: Running, browser: Browser
+    site: Site, service: Running, browser: Browser
 ) -> None:
-    first = browser.do("open", house.page)
+    first = browser.do("open", site.page)
     browser.wait_until("signed-out", first)
     browser.sign_in(first)
     browser.wait_until("signed-in", first)
-    # The second is told by the first, and asks the token service for nothing; with the first one gone it asks.
-    asked = len(log_lines(service, "token.issued"))
-    second = browser.do("open", house.page)
+    # The second gets the token from the first, without a request. After the first is closed it refreshes by itself.
+    issued = len(log_lines(service, "token.issued"))
+    second = browser.do("open", site.page)
     browser.wait_until("signed-in", second)
-    assert asked == len(log_lines(service, "token.issued"))
+    assert issued == len(log_lines(service, "token.issued"))
     browser.do("close", first)
     browser.do("reload", second)
     browser.wait_until("signed-in", second)
 
     browser.do("restart")
-    assert ["authmint-page"] == [cookie["name"] for cookie in browser.do("cookies")]
-    again = browser.do("open", house.page)
+    assert ["authmint-refresh-page"] == [cookie["name"] for cookie in browser.do("cookies")]
+    again = browser.do("open", site.page)
     browser.wait_until("signed-in", again)
     browser.order(again, "Tea")
 
 
-def test_no_script_sees_the_refresh_token_and_orders_is_never_sent_it(house: House, service: Running, browser: Browser) -> None:
-    tab = browser.do("open", house.page)
+def test_no_script_sees_the_refresh_token_and_orders_is_never_sent_it(site: Site, service: Running, browser: Browser) -> None:
+    tab = browser.do("open", site.page)
     browser.wait_until("signed-out", tab)
     browser.sign_in(tab)
     browser.wait_until("signed-in", tab)
     (cookie,) = browser.do("cookies")
     assert (True, "Strict", "/", False) == (cookie["httpOnly"], cookie["sameSite"], cookie["path"], cookie["secure"])
-    assert "" == browser.do("look", tab, "document.cookie")
-    assert [0, 0] == browser.do("look", tab, "[localStorage.length, sessionStorage.length]")
+    assert "" == browser.do("evaluate", tab, "document.cookie")
+    assert [0, 0] == browser.do("evaluate", tab, "[localStorage.length, sessionStorage.length]")
     assert cookie["value"] not in service.said
 
 
-def test_a_wrong_password_is_told_and_a_page_elsewhere_gets_nothing(house: House, service: Running, browser: Browser) -> None:
-    tab = browser.do("open", house.page)
+def test_a_wrong_password_is_shown_and_another_page_gets_no_token(site: Site, service: Running, browser: Browser) -> None:
+    tab = browser.do("open", site.page)
     browser.wait_until("signed-out", tab)
     browser.sign_in(tab, "wrong")
     browser.do("wait", tab, "#sign-in-problem:has-text('The username or the password is wrong.')")
     browser.sign_in(tab)
     browser.wait_until("signed-in", tab)
     # This page has another host, so it is another site: the browser sends no cookie, and the Origin is refused.
-    elsewhere = browser.do("open", house.page.replace("127.0.0.1", "localhost"))
-    post = f"fetch('{house.issuer}/revoke', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: {CLIENT_FORM}}})"
+    elsewhere = browser.do("open", site.page.replace("127.0.0.1", "localhost"))
+    post = f"fetch('{site.issuer}/revoke', {{method: 'POST', mode: 'no-cors', credentials: 'include', body: {CLIENT_FORM}}})"
     refused = len(log_lines(service, "request.refused"))
-    assert "opaque" == browser.do("look", elsewhere, f"{post}.then((answer) => answer.type)")
+    assert "opaque" == browser.do("evaluate", elsewhere, f"{post}.then((answer) => answer.type)")
     assert refused < len(log_lines(service, "request.refused"))
     browser.do("close", elsewhere)
     # The token service's docs are no page of this client, though of the same site, so that the browser sends the cookie along.
-    docs = browser.do("open", f"{house.issuer}/docs")
+    docs = browser.do("open", f"{site.issuer}/docs")
     ask = "fetch('/token', {method: 'POST', body: new URLSearchParams({grant_type: 'refresh_token', client_id: 'page'})})"
-    assert "invalid_request" == browser.do("look", docs, f"{ask}.then((answer) => answer.json()).then(({{error}}) => error)")
+    assert "invalid_request" == browser.do(
+        "evaluate", docs, f"{ask}.then((answer) => answer.json()).then(({{error}}) => error)"
+    )
     browser.do("reload", tab)
     browser.wait_until("signed-in", tab)
 
 
-def test_while_the_token_service_is_away_nobody_is_signed_out_and_orders_go_on(tmp_path: Path, browser: Browser) -> None:
+def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_orders_work(
+    tmp_path: Path, browser: Browser
+) -> None:
     check_programs()
-    house = House(tmp_path, access_token_ttl=15)
-    with house.token_service() as first, house.services():
-        tabs = [browser.do("open", house.page) for _ in range(2)]
+    site = Site(tmp_path, access_token_ttl=15)
+    with site.token_service() as first, site.services():
+        tabs = [browser.do("open", site.page) for _ in range(2)]
         browser.wait_until("signed-out", *tabs)
         browser.sign_in(tabs[0])
         browser.wait_until("signed-in", *tabs)
-        with house.hidden_table("sessions"):
+        with site.hidden_table("sessions"):
             for tab in tabs:
-                browser.do("wait", tab, "body[data-away][data-state=signed-in]")
+                browser.do("wait", tab, "body[data-offline][data-state=signed-in]")
         for tab in tabs:
-            browser.do("wait", tab, "body:not([data-away])")
+            browser.do("wait", tab, "body:not([data-offline])")
         assert 503 in {line["status"] for line in log_lines(first, "request.refused")}
         first.stop()
-        # The token is still good, and orders asks nobody.
+        # The token is still good, and orders verifies it by itself.
         browser.order(tabs[1], "Tea in an outage")
         for tab in tabs:
-            browser.do("wait", tab, "body[data-away]")
-            assert "away; trying again" == browser.do("text", tab, "#token-service")
+            browser.do("wait", tab, "body[data-offline]")
+            assert "unavailable; trying again" == browser.do("text", tab, "#token-service")
         browser.do("wait", tabs[0], "#access-token:text('none at the moment')")
         browser.do("fill", tabs[0], "#item", "Too late")
         browser.do("click", tabs[0], "#place button")
         browser.do("wait", tabs[0], "#order-problem:text('The token service cannot be reached')")
-        # A tab that comes only now cannot know who is signed in, and does not say that nobody is.
+        # A tab opened now cannot know whether someone is signed in, and shows neither.
         browser.do("reload", tabs[1])
-        browser.do("wait", tabs[1], "body[data-away][data-state=starting]")
+        browser.do("wait", tabs[1], "body[data-offline][data-state=starting]")
         browser.do("wait", tabs[1], "#starting:text('cannot be reached')")
-        with house.token_service():
+        with site.token_service():
             browser.wait_until("signed-in", *tabs)
             for tab in tabs:
-                browser.do("wait", tab, "body:not([data-away])")
+                browser.do("wait", tab, "body:not([data-offline])")
             browser.order(tabs[0], "Tea after all")
     assert "signed-out" not in browser.do("notes")["states"][2:]
 
@@ -197,9 +201,9 @@ def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path:
         for name in ("KEY_ENCRYPTION", "REFRESH_TOKEN")
     }
     # On loopback this browser takes it over http as well.
-    house = House(tmp_path, LIFETIME, AUTHMINT_ENVIRONMENT="production", **keys)
-    with house.token_service(), house.services():
-        tab = browser.do("open", house.page)
+    site = Site(tmp_path, LIFETIME, AUTHMINT_ENVIRONMENT="production", **keys)
+    with site.token_service(), site.services():
+        tab = browser.do("open", site.page)
         browser.wait_until("signed-out", tab)
         browser.sign_in(tab)
         browser.wait_until("signed-in", tab)
@@ -214,10 +218,10 @@ def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path:
         assert [] == browser.do("cookies")
 
 
-def test_the_page_comes_with_a_strict_policy_and_nothing_else_is_served(house: House, service: Running) -> None:
-    status, _, headers = fetch(house.page)
+def test_the_page_comes_with_a_strict_policy_and_nothing_else_is_served(site: Site, service: Running) -> None:
+    status, _, headers = fetch(site.page)
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert (200, "'none'", "'self'", "'self'") == (status, *(policy[f"{kind}-src"] for kind in ("default", "script", "style")))
     for path in ("serve.py", "README.md", "../demo.py", "..%2fdemo.py", "/etc/passwd", "", "x"):
         expected = 200 if path == "" else 404
-        assert expected == fetch(house.page + path)[0], path
+        assert expected == fetch(site.page + path)[0], path

@@ -93,7 +93,7 @@ def wait_for_keys(site: str, kids: set[str]) -> None:
 def explained(site: str, text: str) -> dict[str, str]:
     command = [EXPLAIN, "explain", "-", "--issuer", site, "--json"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=30, check=False)
-    return {check["check"]: check["message"] for check in json.loads(done.stdout)["checks"]}
+    return {check["name"]: check["message"] for check in json.loads(done.stdout)["checks"]}
 
 
 def test_keys_are_rotated_revoked_and_replaced_by_commands_while_a_service_follows(commands: Commands, tmp_path: Path) -> None:

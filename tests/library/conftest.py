@@ -1,11 +1,11 @@
-"""An issuer in a few lines: a key, a clock, and tokens with whatever claims a test wants."""
+"""An issuer for tests: a key, a time, and tokens with any claims."""
 
 from typing import Any
 
 import pytest
 
 from authmint import ResourceServer
-from authmint.jose import Signer, SigningKey
+from authmint.jose import JWTSigner, SigningKey
 
 ISSUER, AUDIENCE = "https://auth.example", "orders"
 NOW = 1_800_000_000
@@ -16,14 +16,14 @@ class Issuer:
 
     def __init__(self, key: SigningKey | None = None) -> None:
         self.key = key or SigningKey.generate()
-        self.signer = Signer(self.key)
+        self.signer = JWTSigner(self.key)
 
     @property
     def jwks(self) -> dict[str, Any]:
         return {"keys": [self.key.public_jwk()]}
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Good claims, with some changed; a change to `...` leaves the claim out."""
+        """Return good claims, with some changed; a change to `...` leaves the claim out."""
         known = {
             "iss": ISSUER, "sub": "6f1c", "aud": AUDIENCE, "exp": NOW + 300, "iat": NOW, "jti": "1", "client_id": "spa",
             "scope": "orders:read", "sub_profile": "user", "sid": "s",

@@ -1,7 +1,7 @@
-"""The known attacks on tokens, one after another, at a dependency that fetches its keys: none is let in, nobody else is asked.
+"""The known attacks on tokens, against a dependency that fetches its keys: none is accepted, no other host is contacted.
 
 The eight are PortSwigger's laboratories, the twenty those of the usual playbooks (T-13). Every address that a token names is
-one where somebody listens and counts.
+one of a server that counts its requests.
 """
 
 import base64
@@ -27,12 +27,12 @@ FORMATS, SUBJECT_KEY = serialization.Encoding, serialization.PublicFormat.Subjec
 
 @dataclass
 class Scene:
-    """An issuer that listens, the dependency that believes it, and a thief with a key of their own."""
+    """An issuer, the dependency that trusts it, and an attacker with a key of their own."""
 
     site: Web
     server: ResourceServer
     issuer: Issuer
-    thief: Issuer
+    attacker: Issuer
 
     def claims(self, **changes: Any) -> dict[str, Any]:
         return self.issuer.claims(**{"iss": self.site.url} | changes)
@@ -54,10 +54,10 @@ class Scene:
 
     @property
     def evil(self) -> str:
-        """Where the thief's keys are, beside the issuer's own."""
+        """The URL of the attacker's keys, beside the issuer's own."""
         return f"{self.site.url}/evil"
 
-    async def admits(self, token: str) -> Principal | None:
+    async def authenticate(self, token: str) -> Principal | None:
         try:
             return await self.server.verify(token)
         except InvalidToken:
@@ -70,45 +70,45 @@ def encode(content: Any) -> str:
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    issuer, thief = Issuer(), Issuer()
+    issuer, attacker = Issuer(), Issuer()
     async with web() as site:
         publish(site, issuer)
         for path in ("/evil", "/evil.pem", "/evil/.well-known/jwks.json"):
-            site.json(path, thief.jwks)
+            site.json(path, attacker.jwks)
         server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock())
-        found = Scene(site, server, issuer, thief)
-        assert await found.admits(found.signed(found.header(), issuer))
+        found = Scene(site, server, issuer, attacker)
+        assert await found.authenticate(found.signed(found.header(), issuer))
         yield found
-        # Nobody was asked for anything but the issuer's metadata and keys; once more for the keys, because of an unknown kid.
+        # Nothing was requested but the issuer's metadata and keys; once more for the keys, because of an unknown kid.
         assert {"/.well-known/oauth-authorization-server", "/jwks"} == set(site.hits)
         assert site.hits.count("/jwks") <= 2
 
 
 def public_forms(issuer: Issuer) -> list[bytes]:
-    """The public key as whoever mistakes it for a secret might hold it."""
+    """Return the public key in each form that could be mistaken for a secret."""
     public = serialization.load_pem_private_key(issuer.key.to_pem(), None).public_key()
     pem = public.public_bytes(FORMATS.PEM, SUBJECT_KEY)
     return [pem, pem.strip(), public.public_bytes(FORMATS.DER, SUBJECT_KEY), json.dumps(issuer.key.public_jwk()).encode()]
 
 
 def twice(header: dict[str, Any], algorithm: str) -> str:
-    """A header that names its algorithm once more, at the end."""
+    """Return a header that repeats its algorithm at the end."""
     return encode_base64url(f'{json.dumps(header)[:-1]}, "alg": "{algorithm}"}}'.encode())
 
 
 def laboratories(scene: Scene) -> dict[str, list[str]]:
-    own, thief = scene.header(), scene.thief
+    own, attacker = scene.header(), scene.attacker
     good = scene.signed(own, scene.issuer)
     parts = good.split(".")
     return {
-        "a signature that nobody verifies": [f"{parts[0]}.{encode(scene.claims(sub='administrator'))}.{parts[2]}"],
+        "a signature that is not verified": [f"{parts[0]}.{encode(scene.claims(sub='administrator'))}.{parts[2]}"],
         "no signature at all": [
             f"{encode(scene.header(alg=none))}.{encode(scene.claims())}.{signature}"
             for none in ("none", "None", "NONE", "nOnE") for signature in ("", parts[2], "AA")
         ],
         "a weak secret": [scene.with_hmac(secret) for secret in (b"secret1", b"secret", b"")],
-        "the key in the header": [scene.signed(scene.header(jwk=thief.key.public_jwk(), kid=thief.key.kid), thief)],
-        "an address of keys in the header": [scene.signed(scene.header(jku=scene.evil, kid=thief.key.kid), thief)],
+        "the key in the header": [scene.signed(scene.header(jwk=attacker.key.public_jwk(), kid=attacker.key.kid), attacker)],
+        "an address of keys in the header": [scene.signed(scene.header(jku=scene.evil, kid=attacker.key.kid), attacker)],
         "a path as kid": [scene.with_hmac(b"", kid="../../../../dev/null"), scene.with_hmac(b"\0", kid="../../../dev/null")],
         "the public key as a secret": [scene.with_hmac(secret) for secret in public_forms(scene.issuer)],
         "the same with a key that is worked out": [scene.with_hmac(secret, kid=...) for secret in public_forms(scene.issuer)],
@@ -116,14 +116,14 @@ def laboratories(scene: Scene) -> dict[str, list[str]]:
 
 
 def playbook(scene: Scene) -> dict[str, list[str]]:
-    own, thief, issuer = scene.header(), scene.thief, scene.issuer
+    own, attacker, issuer = scene.header(), scene.attacker, scene.issuer
     good = scene.signed(own, issuer)
     head, body, signature = good.split(".")
     raw = base64.urlsafe_b64decode(signature + "==")
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     beyond = (int.from_bytes(raw[:32], "big") + order).to_bytes(33, "big") + raw[32:]
     der = b"\x30" + bytes([70]) + b"\x02\x21\0" + raw[:32] + b"\x02\x21\0" + raw[32:]
-    certificate = base64.b64encode(public_forms(thief)[2]).decode()
+    certificate = base64.b64encode(public_forms(attacker)[2]).decode()
     return {
         "a signature of zeros": [scene.with_signature(bytes(64))],
         "a signature of the group's order": [scene.with_signature(order.to_bytes(32, "big") * 2)],
@@ -132,13 +132,13 @@ def playbook(scene: Scene) -> dict[str, list[str]]:
         "an empty signature": [f"{head}.{body}.", f"{head}.{body}"],
         "a signature of another token": [f"{head}.{encode(scene.claims(jti='2'))}.{signature}"],
         "an empty secret": [scene.with_hmac(b""), scene.with_hmac(b"\0" * 32), scene.with_hmac(b"", kid="")],
-        "an address of certificates": [scene.signed(scene.header(x5u=f"{scene.evil}.pem", kid=thief.key.kid), thief)],
-        "a certificate in the header": [scene.signed(scene.header(x5c=[certificate], kid=thief.key.kid), thief)],
-        "a thumbprint of a certificate": [scene.signed(scene.header(x5t="AA", **{"x5t#S256": "AA"}), thief)],
+        "an address of certificates": [scene.signed(scene.header(x5u=f"{scene.evil}.pem", kid=attacker.key.kid), attacker)],
+        "a certificate in the header": [scene.signed(scene.header(x5c=[certificate], kid=attacker.key.kid), attacker)],
+        "a thumbprint of a certificate": [scene.signed(scene.header(x5t="AA", **{"x5t#S256": "AA"}), attacker)],
         "SQL as kid": [scene.with_hmac(b"x", kid="nothing' UNION SELECT 'x' --")],
         "a command as kid": [scene.with_hmac(b"x", kid="/dev/null; sleep 5"), scene.with_hmac(b"x", kid="|curl 127.0.0.1")],
-        "an address as kid": [scene.signed(scene.header(kid=scene.evil), thief)],
-        "an issuer of the thief's": [scene.signed(scene.header(kid=thief.key.kid), thief, iss=scene.evil)],
+        "an address as kid": [scene.signed(scene.header(kid=scene.evil), attacker)],
+        "an issuer of the attacker's": [scene.signed(scene.header(kid=attacker.key.kid), attacker, iss=scene.evil)],
         "an unknown critical extension": [scene.signed(scene.header(crit=["x"], x=True), issuer)],
         "a payload that is not encoded": [scene.signed(scene.header(b64=False, crit=["b64"]), issuer)],
         "an algorithm of another family": [scene.signed(scene.header(alg=alg), issuer) for alg in ("RS256", "PS256", "EdDSA")],
@@ -157,23 +157,23 @@ def playbook(scene: Scene) -> dict[str, list[str]]:
     }  # fmt: skip
 
 
-async def test_none_of_the_eight_laboratories_and_none_of_the_playbooks_attacks_is_let_in(scene: Scene) -> None:
+async def test_none_of_the_eight_laboratories_and_none_of_the_playbooks_attacks_is_accepted(scene: Scene) -> None:
     eight, others = laboratories(scene), playbook(scene)
     assert 8 == len(eight)
     assert 20 <= len(others)
     for name, tokens in (eight | others).items():
         for token in tokens:
-            assert await scene.admits(token) is None, (name, token)
+            assert await scene.authenticate(token) is None, (name, token)
 
 
-async def test_no_token_under_one_of_ninety_five_common_secrets_is_let_in(scene: Scene) -> None:
+async def test_no_token_under_one_of_ninety_five_common_secrets_is_accepted(scene: Scene) -> None:
     common = list(FREQUENCY_LISTS["passwords"])[:95]
     assert 95 == len(common)
     strong = ResourceServer(issuer=scene.site.url, audience=AUDIENCE, shared_secret=b"\x07" * 31 + b"\x01", clock=lambda: NOW)
     for secret in common:
         for spelling in (secret.encode(), secret.upper().encode(), (secret * 32)[:32].encode()):
             token = scene.with_hmac(spelling)
-            assert await scene.admits(token) is None, spelling
+            assert await scene.authenticate(token) is None, spelling
             with pytest.raises(InvalidToken):
                 await strong.verify(token)
 
@@ -189,35 +189,35 @@ MEMBERS = (
     "alg", "typ", "kid", "cty", "crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "epk", "apu", "p2c",
     "svt",
 )  # fmt: skip
-PARSE_MESSAGES: tuple[Any, ...] = ("\0admin", -1, ["admin", "orders:write"], {"admin": True}, None)
+WRONG_VALUES: tuple[Any, ...] = ("\0admin", -1, ["admin", "orders:write"], {"admin": True}, None)
 DECIDE = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid"}
-"""Whatever the shape, it is refused."""
+"""Refused in every wrong type."""
 FORBIDDEN_HEADER_MEMBERS = {"alg", "typ", "kid", "crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "enc"}
 
 
-async def test_each_of_sixty_five_registered_names_in_five_wrong_shapes_is_refused_or_changes_nothing(scene: Scene) -> None:
+async def test_each_of_sixty_five_registered_names_in_five_wrong_types_is_refused_or_changes_nothing(scene: Scene) -> None:
     """The signature is good each time: this is about what an issuer might put there, and what a reader makes of it."""
-    plain = await scene.admits(scene.signed(scene.header(), scene.issuer))
+    plain = await scene.authenticate(scene.signed(scene.header(), scene.issuer))
     assert plain
     assert 65 == len({*CLAIMS, *MEMBERS}) == len(CLAIMS) + len(MEMBERS)
-    for shape in PARSE_MESSAGES:
+    for value in WRONG_VALUES:
         for name in CLAIMS:
-            principal = await scene.admits(scene.signed(scene.header(), scene.issuer, **{name: shape}))
+            principal = await scene.authenticate(scene.signed(scene.header(), scene.issuer, **{name: value}))
             if name == "sub_profile":
-                # An unknown one is neither a person nor a machine; of another shape it is refused.
-                assert (principal is None) == (shape is not None and not isinstance(shape, str)), shape
+                # An unknown one is neither a user nor a service; one of another type is refused.
+                assert (principal is None) == (value is not None and not isinstance(value, str)), value
                 assert principal is None or not (principal.is_user or principal.is_service)
             else:
-                assert (principal is None) == (name in DECIDE), (name, shape)
-                assert principal is None or rights(principal) == rights(plain), (name, shape)
+                assert (principal is None) == (name in DECIDE), (name, value)
+                assert principal is None or rights(principal) == rights(plain), (name, value)
         for name in MEMBERS:
-            principal = await scene.admits(scene.signed(scene.header() | {name: shape}, scene.issuer))
-            assert (principal is None) == (name in FORBIDDEN_HEADER_MEMBERS), (name, shape)
-            assert principal is None or rights(principal) == rights(plain), (name, shape)
+            principal = await scene.authenticate(scene.signed(scene.header() | {name: value}, scene.issuer))
+            assert (principal is None) == (name in FORBIDDEN_HEADER_MEMBERS), (name, value)
+            assert principal is None or rights(principal) == rights(plain), (name, value)
 
 
 def rights(principal: Principal) -> tuple[object, ...]:
-    """All that anyone decides by."""
+    """Return all that a service decides by."""
     return (
         principal.issuer, principal.sub, principal.client_id, principal.scopes, principal.audience, principal.session_id,
         principal.issued_at, principal.expires_at, principal.is_user, principal.is_service,

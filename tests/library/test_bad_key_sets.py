@@ -1,4 +1,4 @@
-"""A key set that turns bad at an issuer, over real HTTP: whatever comes, the keys from before go on."""
+"""A key set that becomes invalid at an issuer, over real HTTP: in every case the previous keys still verify."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ BROKEN = [
 
 
 def spoil(site: Web, how: str) -> None:
-    """Another answer in place of the key set."""
+    """Respond with something else than the key set."""
     html = b"<!doctype html><title>Sign in to the network</title>"
     page = b"HTTP/1.1 200 X\r\nconnection: close\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n%s" % (len(html), html)
     endless = b"HTTP/1.1 200 X\r\ncontent-type: application/json\r\n\r\n" + b'{"keys":["' + b"x" * 10_000_000
@@ -46,7 +46,7 @@ async def test_old_keys_stay_when_the_key_set(how: str, issuer: Issuer) -> None:
     clock = Clock()
     async with web() as site:
         publish(site, issuer)
-        auth = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, token_cache=0)
+        auth = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, cache_size=0)
         token = issuer.token(iss=site.url, exp=int(clock.now) + 3600)
         await auth.verify(token)
         spoil(site, how)
@@ -56,7 +56,7 @@ async def test_old_keys_stay_when_the_key_set(how: str, issuer: Issuer) -> None:
         async with asyncio.timeout(10):
             while site.hits.count("/jwks") == fetched:
                 await asyncio.sleep(0.01)
-            # Whoever comes with a new key waits for that fetch, and is told to try again, not to sign in again.
+            # A token of a new key waits for that fetch. It gets no 401: its client shall try again, and keep its session.
             with pytest.raises(IssuerUnavailable):
                 await auth.verify(RSA.token(iss=site.url, iat=int(clock.now), exp=int(clock.now) + 60))
         assert "6f1c" == (await auth.verify(token)).sub

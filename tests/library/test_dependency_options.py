@@ -1,4 +1,4 @@
-"""Several issuers, shared secrets, remembered tokens, tokens for tests, events, the description of a service, plain ASGI."""
+"""Several issuers, shared secrets, cached tokens, tokens for tests, events, the metadata of a service, plain ASGI."""
 
 import asyncio
 import base64
@@ -17,15 +17,15 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from authmint import (
     ConfigurationError,
-    Event,
     InvalidToken,
     Issuer,
     Principal,
     ResourceServer,
     ResourceServerMiddleware,
     StaticKeySet,
+    VerificationEvent,
 )
-from authmint.jose import SharedSecretKey, Signer
+from authmint.jose import JWTSigner, SharedSecretKey
 from authmint.testing import Tokens
 from tests.library.conftest import AUDIENCE, ISSUER, NOW
 from tests.library.conftest import Issuer as Signing
@@ -42,7 +42,7 @@ async def reason(server: ResourceServer, token: str) -> str:
     return refused.value.reason
 
 
-async def test_each_of_several_issuers_is_believed_with_its_own_keys_alone(issuer: Signing) -> None:
+async def test_each_of_several_issuers_is_trusted_with_its_own_keys_alone(issuer: Signing) -> None:
     other = Signing()
     server = ResourceServer(
         issuers=[Issuer(url=ISSUER, jwks=issuer.jwks), Issuer(url=OTHER, jwks=other.jwks)], audience=AUDIENCE, clock=lambda: NOW
@@ -52,20 +52,20 @@ async def test_each_of_several_issuers_is_believed_with_its_own_keys_alone(issue
     for crossed in (issuer.token(iss=OTHER), other.token(iss=ISSUER)):
         assert "unknown_key" == await reason(server, crossed)
     other.key.kid, kid = issuer.key.kid, other.key.kid
-    assert "bad_signature" == await reason(server, Signer(other.key).sign(other.claims(iss=ISSUER)))
+    assert "bad_signature" == await reason(server, JWTSigner(other.key).sign(other.claims(iss=ISSUER)))
     other.key.kid = kid
-    strangers: list[Any] = ["https://third.example", ..., None, 1, [ISSUER], {}]
-    for stranger in strangers:
-        assert "wrong_issuer" == await reason(server, issuer.token(iss=stranger))
+    unknown_issuers: list[Any] = ["https://third.example", ..., None, 1, [ISSUER], {}]
+    for unknown in unknown_issuers:
+        assert "wrong_issuer" == await reason(server, issuer.token(iss=unknown))
 
 
 async def test_a_shared_secret_verifies_hs256_and_nothing_else(issuer: Signing) -> None:
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, shared_secret=SECRET, clock=lambda: NOW)
-    signer = Signer(SharedSecretKey(SECRET))
+    signer = JWTSigner(SharedSecretKey(SECRET))
     assert "6f1c" == (await server.verify(signer.sign(issuer.claims()))).sub
-    assert "6f1c" == (await server.verify(Signer(SharedSecretKey(SECRET, kid="any")).sign(issuer.claims()))).sub
+    assert "6f1c" == (await server.verify(JWTSigner(SharedSecretKey(SECRET, kid="any")).sign(issuer.claims()))).sub
     assert "wrong_algorithm" == await reason(server, issuer.token())
-    assert "bad_signature" == await reason(server, Signer(SharedSecretKey(secrets.token_bytes(32))).sign(issuer.claims()))
+    assert "bad_signature" == await reason(server, JWTSigner(SharedSecretKey(secrets.token_bytes(32))).sign(issuer.claims()))
     assert "wrong_type" == await reason(server, signer.sign(issuer.claims(), typ="JWT"))
 
 
@@ -86,7 +86,7 @@ def test_sources_of_keys_that_contradict_each_other_are_named(issuer: Signing) -
             ResourceServer(**wrong)
 
 
-async def test_a_token_is_verified_once_and_forgotten_when_it_expires_or_the_keys_change(issuer: Signing) -> None:
+async def test_a_verified_token_is_cached_until_it_expires_or_the_keys_change(issuer: Signing) -> None:
     now, events = [float(NOW)], []
     keys = StaticKeySet(issuer.jwks)
     server = ResourceServer(
@@ -110,32 +110,44 @@ async def test_a_token_is_verified_once_and_forgotten_when_it_expires_or_the_key
     assert "unknown_key" == await reason(server, token)
 
 
-async def test_the_number_of_remembered_tokens_is_bounded_and_may_be_none(issuer: Signing) -> None:
+async def test_the_number_of_cached_tokens_is_bounded_and_may_be_zero(issuer: Signing) -> None:
     for size in (0, 3):
-        server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, token_cache=size)
+        server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, cache_size=size)
         for number in range(20):
             await server.verify(issuer.token(jti=str(number)))
-        assert size == len(server._reception.verifier.cache._tokens)
+        assert size == len(server._state.verifier.cache._tokens)
 
 
-async def test_a_refused_token_is_never_remembered(issuer: Signing) -> None:
+async def test_a_refused_token_is_never_cached(issuer: Signing) -> None:
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW)
     for _ in range(3):
         assert "expired" == await reason(server, issuer.token(exp=NOW - 100))
-    assert {} == server._reception.verifier.cache._tokens
+    assert {} == server._state.verifier.cache._tokens
 
 
-async def test_events_tell_the_reason_and_an_observer_that_fails_does_no_harm(issuer: Signing) -> None:
-    events: list[Event] = []
+async def test_events_have_the_reason_and_an_observer_that_raises_does_no_harm(issuer: Signing) -> None:
+    events: list[VerificationEvent] = []
 
-    def observer(event: Event) -> None:
+    def observer(event: VerificationEvent) -> None:
         events.append(event)
         raise RuntimeError("the observer is broken")
 
     server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, observer=observer)
     await server.verify(issuer.token())
     assert "wrong_audience" == await reason(server, issuer.token(aud="x"))
-    assert [Event("token_verified"), Event("token_refused", "wrong_audience")] == events
+    assert [VerificationEvent("token_verified"), VerificationEvent("token_refused", "wrong_audience")] == events
+
+
+async def test_a_token_for_one_of_several_audiences_of_a_service_is_accepted(issuer: Signing) -> None:
+    server = ResourceServer(issuer=ISSUER, audience=["orders", "shop"], jwks=issuer.jwks, clock=lambda: NOW)
+    assert ("orders", "shop") == server.audiences
+    for audience in ("orders", "shop", ["billing", "shop"], ["orders", "shop"]):
+        assert "6f1c" == (await server.verify(issuer.token(aud=audience))).sub
+    for other in ("billing", "order", "orders shop", ["billing", "shops"], ["orders,shop"]):
+        assert "wrong_audience" == await reason(server, issuer.token(aud=other))
+    with server.testing() as tokens:
+        assert ("orders",) == (await server.verify(tokens.user()["Authorization"].removeprefix("Bearer "))).audience
+        assert "wrong_audience" == await reason(server, tokens.wrong_audience()["Authorization"].removeprefix("Bearer "))
 
 
 def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,8 +158,8 @@ def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.Monk
         ResourceServer.from_env()
     monkeypatch.setenv("AUTHMINT_AUDIENCE", AUDIENCE)
     monkeypatch.setenv("AUTHMINT_LEEWAY", "5")
-    assert ((ISSUER,), AUDIENCE, 5) == ((server := ResourceServer.from_env()).issuers, server.audience, server._leeway)
-    assert "billing" == ResourceServer.from_env(audience="billing").audience
+    assert ((ISSUER,), (AUDIENCE,), 5) == ((server := ResourceServer.from_env()).issuers, server.audiences, server._leeway)
+    assert ("billing",) == ResourceServer.from_env(audience="billing").audiences
     monkeypatch.setenv("AUTHMINT_LEEWAY", "soon")
     with pytest.raises(ConfigurationError, match="AUTHMINT_LEEWAY"):
         ResourceServer.from_env()
@@ -157,17 +169,17 @@ def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.Monk
     assert (OTHER,) == ResourceServer.from_env("ORDERS_").issuers
 
 
-def service() -> tuple[FastAPI, ResourceServer]:
+def make_service() -> tuple[FastAPI, ResourceServer]:
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, scopes={"orders:read": "Read"})
     app = FastAPI()
-    app.include_router(auth.metadata_routes("https://orders.example/v1"))
+    app.include_router(auth.metadata_router("https://orders.example/v1"))
 
     @app.get("/orders")
     async def orders(who: Annotated[Principal, auth.requires("orders:read")]) -> str:
         return who.sub
 
     @app.get("/plain")
-    def plain(who: Annotated[Principal, auth.machine.requires()]) -> str:
+    def plain(who: Annotated[Principal, auth.service.requires()]) -> str:
         return who.sub
 
     return app, auth
@@ -179,20 +191,20 @@ async def get(app: Any, path: str, headers: dict[str, str] | None = None) -> htt
 
 
 async def test_a_service_is_tested_with_real_tokens_and_without_a_server() -> None:
-    app, auth = service()
+    app, auth = make_service()
     with auth.testing() as tokens:
         assert 401 == (await get(app, "/orders")).status_code
         assert 403 == (await get(app, "/orders", tokens.user("u1"))).status_code
         assert '"u1"' == (await get(app, "/orders", tokens.user("u1", ["orders:read"]))).text
         assert 401 == (await get(app, "/orders", tokens.user("u1", ["orders:read"], exp=1))).status_code
         assert 403 == (await get(app, "/plain", tokens.user("u1"))).status_code
-        assert '"robot"' == (await get(app, "/plain", tokens.machine("robot"))).text
+        assert '"robot"' == (await get(app, "/plain", tokens.service("robot"))).text
         outside = tokens.user("u1", ["orders:read"])
     assert 503 == (await get(app, "/orders", outside | {"Authorization": outside["Authorization"]})).status_code
 
 
 async def test_every_kind_of_bad_token_can_be_made(authmint_testing: Callable[[ResourceServer], Tokens]) -> None:
-    app, auth = service()
+    app, auth = make_service()
     tokens = authmint_testing(auth)
     good = tokens.user(scopes=["orders:read"])
     for bad in (
@@ -208,8 +220,8 @@ async def test_every_kind_of_bad_token_can_be_made(authmint_testing: Callable[[R
     assert 401 == (await get(app, "/orders", good)).status_code
 
 
-async def test_a_service_describes_itself_and_its_challenges_say_where() -> None:
-    app, _ = service()
+async def test_a_service_publishes_its_metadata_and_its_challenges_name_the_url() -> None:
+    app, _ = make_service()
     url = "https://orders.example/.well-known/oauth-protected-resource/v1"
     answer = await get(app, "/.well-known/oauth-protected-resource/v1")
     assert {
@@ -221,7 +233,7 @@ async def test_a_service_describes_itself_and_its_challenges_say_where() -> None
 
 
 async def test_twenty_rotations_under_load_cost_no_401() -> None:
-    app, auth = service()
+    app, auth = make_service()
     with auth.testing() as tokens:
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="https://orders.example") as http:
             for _ in range(20):
@@ -234,7 +246,7 @@ async def test_twenty_rotations_under_load_cost_no_401() -> None:
 def starlette_app(auth: ResourceServer) -> Starlette:
     async def who(request: Request) -> PlainTextResponse:
         principal = request.state.principal
-        return PlainTextResponse(principal.sub if principal else "nobody")
+        return PlainTextResponse(principal.sub if principal else "no caller")
 
     async def live(socket: WebSocket) -> None:
         await socket.accept()
@@ -242,7 +254,7 @@ def starlette_app(auth: ResourceServer) -> Starlette:
         await socket.close()
 
     app = Starlette(routes=[Route("/", who), WebSocketRoute("/live", live)])
-    app.add_middleware(ResourceServerMiddleware, door=auth, scopes=["orders:read"])
+    app.add_middleware(ResourceServerMiddleware, auth=auth, scopes=["orders:read"])
     return app
 
 
@@ -262,14 +274,14 @@ def test_a_starlette_application_is_protected_by_the_middleware() -> None:
         assert 401 == denied.value.status_code
 
 
-async def test_an_optional_middleware_lets_nobody_through_as_nobody() -> None:
+async def test_an_optional_middleware_allows_a_request_without_a_token() -> None:
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE)
 
     async def who(request: Request) -> PlainTextResponse:
-        return PlainTextResponse("nobody" if request.state.principal is None else request.state.principal.sub)
+        return PlainTextResponse("no caller" if request.state.principal is None else request.state.principal.sub)
 
-    app = ResourceServerMiddleware(Starlette(routes=[Route("/", who)]), door=auth.optional)
+    app = ResourceServerMiddleware(Starlette(routes=[Route("/", who)]), auth=auth.optional)
     with auth.testing() as tokens:
-        assert "nobody" == (await get(app, "/")).text
+        assert "no caller" == (await get(app, "/")).text
         assert "u1" == (await get(app, "/", tokens.user("u1"))).text
         assert 401 == (await get(app, "/", {"Authorization": "Bearer x"})).status_code

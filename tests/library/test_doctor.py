@@ -1,4 +1,4 @@
-"""`authmint doctor`: what it finds in an issuer and in services, over real HTTP."""
+"""`authmint doctor`: its checks of an issuer and of services, over real HTTP."""
 
 import asyncio
 import json
@@ -22,8 +22,8 @@ def good_headers(offset_seconds: float = 0) -> str:
     return f"cache-control: public, max-age=300\r\ndate: {formatdate(time.time() + offset_seconds, usegmt=True)}\r\n"
 
 
-def told(checks: list[Check], name: str, held: bool | None) -> str:
-    return " ".join(check.message for check in checks if check.name == name and check.held is held)
+def messages(checks: list[Check], name: str, passed: bool | None) -> str:
+    return " ".join(check.message for check in checks if check.name == name and check.passed is passed)
 
 
 async def of_issuer(site: Web) -> list[Check]:
@@ -39,9 +39,9 @@ async def test_a_good_issuer_passes_every_check(issuer: Issuer) -> None:
         publish(site, issuer, headers=good_headers())
         checks = await of_issuer(site)
     assert ["https", "metadata", "keys", "algorithms", "cache", "clock"] == [check.name for check in checks]
-    assert {True} == {check.held for check in checks[1:]}
-    assert (issuer.key.kid or "-") in told(checks, "keys", True)
-    assert "ES256" in told(checks, "algorithms", True)
+    assert {True} == {check.passed for check in checks[1:]}
+    assert (issuer.key.kid or "-") in messages(checks, "keys", True)
+    assert "ES256" in messages(checks, "algorithms", True)
 
 
 Break = Callable[[Web, Issuer], None]
@@ -75,16 +75,18 @@ FAULTS: list[tuple[Break, str, bool | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "name", "held", "words"), FAULTS)
-async def test_each_fault_of_an_issuer_is_told(issuer: Issuer, change: Break, name: str, held: bool | None, words: str) -> None:
+@pytest.mark.parametrize(("change", "name", "passed", "words"), FAULTS)
+async def test_each_fault_of_an_issuer_is_found(
+    issuer: Issuer, change: Break, name: str, passed: bool | None, words: str
+) -> None:
     async with web() as site:
         publish(site, issuer, headers=good_headers())
         change(site, issuer)
-        assert words in told(await of_issuer(site), name, held)
+        assert words in messages(await of_issuer(site), name, passed)
 
 
 def protect(site: Web, *, without: str = "Bearer", bad: str = 'Bearer error="invalid_token"', status: int = 401) -> None:
-    """A resource that answers one thing without a token and another to a bad one."""
+    """Publish a resource with one response without a token and another to a bad one."""
     site.json("/orders", {}, status=status, headers=f"www-authenticate: {without}\r\n")
     site.bad["/orders"] = site.answers["/orders"]
     site.json("/orders", {}, status=401, headers=f"www-authenticate: {bad}\r\n")
@@ -93,18 +95,18 @@ def protect(site: Web, *, without: str = "Bearer", bad: str = 'Bearer error="inv
 
 async def test_a_good_resource_passes_every_check() -> None:
     async with web() as site:
-        where = f"{site.url}/.well-known/oauth-protected-resource"
-        protect(site, without=f'Bearer resource_metadata="{where}"')
+        metadata_url = f"{site.url}/.well-known/oauth-protected-resource"
+        protect(site, without=f'Bearer resource_metadata="{metadata_url}"')
         site.json("/.well-known/oauth-protected-resource", {"resource": site.url, "authorization_servers": [site.url]})
         checks = await of_resource(site)
     assert ["https", "challenge", "bad token", "metadata"] == [check.name for check in checks]
-    assert {True} == {check.held for check in checks[1:]}
+    assert {True} == {check.passed for check in checks[1:]}
 
 
 @pytest.mark.parametrize(
-    ("answers", "name", "held", "words"),
+    ("answers", "name", "passed", "words"),
     [
-        ({"status": 200}, "challenge", False, "answers 200"),
+        ({"status": 200}, "challenge", False, "responds 200"),
         ({"without": "Basic"}, "challenge", False, "no WWW-Authenticate: Bearer"),
         ({"without": 'Bearer error="invalid_token"'}, "challenge", None, "names an error"),
         ({"bad": "Bearer"}, "bad token", False, "A bad token gets 401"),
@@ -113,10 +115,10 @@ async def test_a_good_resource_passes_every_check() -> None:
         ({"without": 'Bearer resource_metadata="http://evil.example/x"'}, "metadata", False, "https"),
     ],
 )
-async def test_each_fault_of_a_resource_is_told(answers: dict[str, Any], name: str, held: bool | None, words: str) -> None:
+async def test_each_fault_of_a_resource_is_found(answers: dict[str, Any], name: str, passed: bool | None, words: str) -> None:
     async with web() as site:
         protect(site, **answers)
-        assert words in told(await of_resource(site), name, held)
+        assert words in messages(await of_resource(site), name, passed)
 
 
 @pytest.mark.parametrize(
@@ -128,25 +130,27 @@ async def test_each_fault_of_a_resource_is_told(answers: dict[str, Any], name: s
         ({"resource": None}, "another resource"),
     ],
 )
-async def test_a_description_of_another_resource_or_issuer_is_told(content: dict[str, Any], words: str) -> None:
+async def test_metadata_of_another_resource_or_issuer_is_found(content: dict[str, Any], words: str) -> None:
     async with web() as site:
         protect(site)
         described = {"resource": site.url, "authorization_servers": [site.url]} | content
         site.json("/.well-known/oauth-protected-resource", described)
-        assert words in told(await of_resource(site), "metadata", False)
+        assert words in messages(await of_resource(site), "metadata", False)
 
 
-async def test_a_resource_without_keys_and_one_that_is_away_are_told(issuer: Issuer) -> None:
+async def test_a_resource_without_keys_and_one_that_is_unreachable_are_found(issuer: Issuer) -> None:
     async with web() as site:
         protect(site)
         site.bad["/orders"] = b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n"
-        assert "it has no keys" in told(await of_resource(site), "bad token", False)
-    assert "cannot be asked" in told([one async for one in check_resource("http://127.0.0.1:1", "x")], "challenge", False)
-    assert "https" in told([one async for one in check_issuer("http://auth.example")], "https", False)
-    assert "https" in told([one async for one in check_resource("http://orders.example", "x")], "https", False)
+        assert "it has no keys" in messages(await of_resource(site), "bad token", False)
+    assert "cannot be requested" in messages(
+        [one async for one in check_resource("http://127.0.0.1:1", "x")], "challenge", False
+    )
+    assert "https" in messages([one async for one in check_issuer("http://auth.example")], "https", False)
+    assert "https" in messages([one async for one in check_resource("http://orders.example", "x")], "https", False)
 
 
-async def test_the_command_tells_in_text_or_json_and_its_code_says_whether_all_is_in_order(
+async def test_the_command_reports_in_text_or_json_and_its_exit_code_is_1_when_a_check_fails(
     issuer: Issuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with web() as site:
@@ -156,12 +160,12 @@ async def test_the_command_tells_in_text_or_json_and_its_code_says_whether_all_i
         assert 0 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url, "--resource", resource])
         said = capsys.readouterr().out
         assert "ok  clock" in said
-        assert said.endswith("Everything is in order.\n")
+        assert said.endswith("Every check passed.\n")
         site.answers["/orders"] = b"HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n"
         assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url, "--resource", resource, "--json"])
         found = json.loads(capsys.readouterr().out)
-        assert not found["in_order"]
-        assert {"subject", "check", "held", "message"} == set(found["checks"][0])
+        assert found["ok"] is False
+        assert {"subject", "name", "passed", "message"} == set(found["checks"][0])
         protect(site, bad='Bearer error="invalid_token\x1b[31m"', status=299)
         assert 1 == await asyncio.to_thread(main, ["doctor", "--issuer", site.url + "\x1b", "--resource", resource])
         assert "\x1b" not in capsys.readouterr().out

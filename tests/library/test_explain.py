@@ -1,18 +1,19 @@
-"""`authmint explain`: each reason in a sentence, never the signature, and nothing that steers a terminal."""
+"""`authmint explain`: each reason in a sentence, never the signature, and nothing that controls a terminal."""
 
 import io
 import json
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from authmint import StaticKeySet
-from authmint.cli import main, read_token
+from authmint.cli import main, parse_token
 from authmint.explain import Explanation, explain
-from authmint.jose import SharedSecretKey, Signer
+from authmint.jose import JWTSigner, SharedSecretKey
 from authmint.key_history import KeyHistory, fetch_key_history
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 from tests.library.web import publish, web
@@ -25,18 +26,18 @@ async def explained(issuer: Issuer, token: str, now: float = NOW) -> Explanation
 
 
 def failed(found: Explanation) -> dict[str, str]:
-    return {check.name: check.message for check in found.checks if check.held is False}
+    return {check.name: check.message for check in found.checks if check.passed is False}
 
 
 async def test_a_good_token_passes_every_check(issuer: Issuer) -> None:
     found = await explained(issuer, issuer.token())
-    assert found.is_good
+    assert found.is_valid
     assert ["form", "type", "signature", "claims", "issuer", "audience", "time"] == [check.name for check in found.checks]
     assert "It expires in 5 minutes." == found.checks[-1].message
 
 
-async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) -> None:
-    stranger = Issuer()
+async def test_each_fault_is_explained_in_a_sentence_with_the_values(issuer: Issuer) -> None:
+    other = Issuer()
     faults = {
         issuer.token(exp=NOW - 180): ("time", "It expired 3 minutes ago"),
         issuer.token(aud="orders-eu"): ("audience", "The audience is orders-eu, you are orders."),
@@ -47,9 +48,9 @@ async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) 
         issuer.token(typ="JWT"): ("type", "Its typ is jwt"),
         issuer.token(jti=...): ("claims", "The claim jti is missing."),
         issuer.token(sub=7): ("claims", "The claim sub is not of the right form."),
-        stranger.token(): ("signature", f"has no key {stranger.key.kid}"),
-        Signer(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
-        Signer(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
+        other.token(): ("signature", f"has no key {other.key.kid}"),
+        JWTSigner(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
+        JWTSigner(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
         issuer.token()[:-4] + "AAAA": ("signature", "was changed"),
         "a.b": ("form", "three parts"),
         "é.b.c": ("form", "ASCII"),
@@ -59,13 +60,13 @@ async def test_each_fault_is_told_in_a_sentence_with_the_values(issuer: Issuer) 
     for token, (name, words) in faults.items():
         found = await explained(issuer, token)
         assert words in failed(found).get(name, "nothing failed"), (name, words, found.checks)
-        assert not found.is_good
+        assert not found.is_valid
 
 
 async def test_without_an_issuer_or_an_audience_their_checks_are_left_out(issuer: Issuer) -> None:
     found = await explain(issuer.token(), issuer=None, audience=None, keys=None, clock=lambda: NOW)
-    assert {"signature", "issuer", "audience"} == {check.name for check in found.checks if check.held is None}
-    assert not found.is_good
+    assert {"signature", "issuer", "audience"} == {check.name for check in found.checks if check.passed is None}
+    assert not found.is_valid
 
 
 HISTORY: dict[str, Any] = {
@@ -79,28 +80,28 @@ HISTORY: dict[str, Any] = {
 }
 
 
-def test_what_became_of_a_key_is_told_from_the_issuers_history() -> None:
+def test_the_end_of_a_key_is_described_from_the_issuers_history() -> None:
     junk: list[Any] = [7, None, {}, {"kid": 7}, {"kid": []}]
     history = KeyHistory.read({"keys": [*junk, *({"kid": kid, **times} for kid, times in HISTORY.items())]})
-    told = {kid: end for kid in (*HISTORY, "unknown") if (end := history.describe_end(kid, NOW))}
+    described = {kid: end for kid in (*HISTORY, "unknown") if (end := history.describe_end(kid, NOW))}
     minute_ago, earlier = (f"{datetime.fromtimestamp(NOW - ago, UTC):%Y-%m-%d %H:%M UTC}" for ago in (60, 900))
     assert {
         "retired": f"was retired on {minute_ago}",
         "withdrawn": f"was retired on {earlier} and withdrawn on {minute_ago}",
         "revoked": f"was revoked on {minute_ago}",
-    } == told
+    } == described
     useless: list[dict[str, Any]] = [{}, {"keys": 7}, {"keys": {}}]
     for bad in useless:
         assert KeyHistory.read(bad).describe_end("retired", NOW) is None
 
 
-async def test_an_issuer_that_tells_nothing_of_its_keys_leaves_the_explanation_as_it_is(issuer: Issuer) -> None:
+async def test_an_issuer_without_a_key_history_leaves_the_explanation_as_it_is(issuer: Issuer) -> None:
     async with web() as site:
         publish(site, issuer)
-        stranger = Issuer().token(iss=site.url)
+        other = Issuer().token(iss=site.url)
         keys = StaticKeySet(issuer.jwks)
         found = await explain(
-            stranger, issuer=site.url, audience=AUDIENCE, keys=keys, history=partial(fetch_key_history, site.url),
+            other, issuer=site.url, audience=AUDIENCE, keys=keys, history=partial(fetch_key_history, site.url),
             clock=lambda: NOW,
         )  # fmt: skip
     assert "it was retired, or the token is another issuer's" in failed(found)["signature"]
@@ -108,33 +109,39 @@ async def test_an_issuer_that_tells_nothing_of_its_keys_leaves_the_explanation_a
 
 def test_a_token_is_read_from_a_header_line() -> None:
     for text in ("a.b.c", "Bearer a.b.c", "Authorization: Bearer a.b.c\r\n", "  a.b.c\n"):
-        assert "a.b.c" == read_token(text)
+        assert "a.b.c" == parse_token(text)
 
 
-def test_the_command_answers_in_text_and_in_json_and_never_shows_the_signature(
+def test_the_command_reads_a_file_or_standard_input_and_never_shows_the_signature(
     issuer: Issuer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(issuer.jwks))
     token = issuer.token(exp=NOW, sub="\x1b[31mred")
     settings = ["--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
-    assert 1 == main(["explain", token, *settings])
+    file = tmp_path / "token"
+    file.write_text(f"{token}\n")
+    assert 1 == main(["explain", str(file), *settings])
     text = capsys.readouterr().out
     monkeypatch.setattr("sys.stdin", io.StringIO(f"Authorization: Bearer {token}\n"))
     assert 1 == main(["explain", "-", "--json", *settings])
     answer = capsys.readouterr().out
-    assert json.loads(answer)["good"] is False
+    found = json.loads(answer)
+    assert found["valid"] is False
+    assert {"name", "passed", "message"} == set(found["checks"][0])
     for said in (text, answer):
         assert token.split(".")[2] not in said
         assert "\x1b" not in said
 
 
-def test_on_a_terminal_the_answer_is_in_colour(
+def test_on_a_terminal_the_output_is_in_colour(
     issuer: Issuer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps(issuer.jwks))
-    arguments = ["explain", issuer.token(aud="billing"), "--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
+    file = tmp_path / "token"
+    file.write_text(issuer.token(aud="billing"))
+    arguments = ["explain", str(file), "--issuer", ISSUER, "--audience", AUDIENCE, "--jwks-file", str(jwks)]
     main(arguments)
     assert "\x1b" not in capsys.readouterr().out
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -144,11 +151,34 @@ def test_on_a_terminal_the_answer_is_in_colour(
     assert "\x1b[32mok\x1b[0m  issuer" in text
 
 
-@pytest.mark.parametrize("arguments", [[], ["explain", " "], ["explain", "a.b.c", "--issuer", "ftp://x"], ["nonsense"]])
-def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [[], ["explain"], ["explain", "-", "--issuer", "ftp://x"], ["explain", "\0"], ["nonsense"]]
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.b.c" if "-" in arguments else " \n"))
     try:
         status = main(arguments)
     except SystemExit as ended:
         status = int(ended.code or 0)
     assert 2 == status
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of", ["short", "long"])
+def test_a_token_as_an_argument_is_refused_and_not_repeated(
+    issuer: Issuer, capsys: pytest.CaptureFixture[str], of: str
+) -> None:
+    """Arguments are public: other users of the computer can list them, and shells keep them in a history."""
+    token = issuer.token(x="x" * (5000 if of == "long" else 1))
+    assert 2 == main(["explain", token])
+    error = capsys.readouterr().err
+    assert "is never an argument" in error
+    assert token not in error
+
+
+def test_the_command_reports_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (0, f"authmint {version('authmint')}\n") == (ended.value.code, capsys.readouterr().out)

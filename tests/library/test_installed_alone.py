@@ -9,12 +9,12 @@ import pytest
 
 from tests.e2e.conftest import ROOT, create_venv, uv_pip
 
-SERVER_ONLY = ("service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
+SERVER_ONLY = ("authmint_service", "asyncpg", "passlib", "alembic", "sqlalchemy", "uvicorn")
 
 SCRIPT = """
 import asyncio, importlib.util, json, sys, time
 import httpx2
-from authmint.jose import Signer, SigningKey
+from authmint.jose import JWTSigner, SigningKey
 
 found = [name for name in sys.argv[1].split(",") if importlib.util.find_spec(name)]
 key = SigningKey.generate()
@@ -26,7 +26,7 @@ from orders.app import app
 
 def token(scope):
     now = int(time.time())
-    return Signer(key).sign({"iss": "https://auth.example", "sub": "1", "aud": "orders", "iat": now, "exp": now + 60,
+    return JWTSigner(key).sign({"iss": "https://auth.example", "sub": "1", "aud": "orders", "iat": now, "exp": now + 60,
                              "jti": "1", "client_id": "c", "scope": scope, "sub_profile": "user"})
 
 async def main():

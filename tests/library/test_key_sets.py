@@ -1,4 +1,4 @@
-"""Where keys come from: given, or fetched from a real server on loopback that can fail, lie, hang and come back."""
+"""Sources of keys: given, or fetched from a real server on loopback that can fail, send nonsense, hang and recover."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from authmint import ConfigurationError, InvalidToken, IssuerUnavailable, RemoteKeySet, ResourceServer, StaticKeySet
-from authmint.fetching import Document, FetchError, check_url, fetch_document
+from authmint.fetching import FetchError, JSONDocument, check_url, fetch_document
 from authmint.key_sets import usable_keys
 from authmint.metadata import discover, metadata_urls
 from tests.library.conftest import AUDIENCE, NOW, Issuer
@@ -36,7 +36,7 @@ async def test_openid_discovery_is_the_fallback(issuer: Issuer) -> None:
         assert await server_for(site, Clock()).verify(issuer.token(iss=site.url)) is not None
 
 
-async def test_when_the_issuer_is_away_good_keys_serve_for_a_day_and_no_longer(issuer: Issuer) -> None:
+async def test_while_the_issuer_is_unavailable_good_keys_verify_for_a_day_and_no_longer(issuer: Issuer) -> None:
     async with web() as site:
         publish(site, issuer)
         clock = Clock()
@@ -78,12 +78,12 @@ async def test_many_unknown_kids_cause_one_fetch_in_thirty_seconds_and_lose_no_g
         publish(site, *([] if is_empty else [issuer]))
         clock = Clock()
         server = server_for(site, clock)
-        stranger = Issuer()
+        other = Issuer()
         for number in range(2000):
-            stranger.signer = type(stranger.signer)(stranger.key)
-            stranger.key.kid = f"kid-{number}"
+            other.signer = type(other.signer)(other.key)
+            other.key.kid = f"kid-{number}"
             with pytest.raises((InvalidToken, IssuerUnavailable)):
-                await server.verify(stranger.token(iss=site.url))
+                await server.verify(other.token(iss=site.url))
         assert site.hits.count("/jwks") <= 2
         if not is_empty:
             assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub
@@ -133,7 +133,7 @@ def test_a_static_set_without_a_usable_key_is_refused_and_a_bad_replacement_keep
     assert keys.find(issuer.key.kid) is not None
 
 
-async def test_metadata_of_another_issuer_or_with_another_shape_is_not_believed(issuer: Issuer) -> None:
+async def test_metadata_of_another_issuer_or_of_another_form_is_not_trusted(issuer: Issuer) -> None:
     async with web() as site:
         path = "/.well-known/oauth-authorization-server"
         good = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks"}
@@ -149,7 +149,7 @@ async def test_metadata_of_another_issuer_or_with_another_shape_is_not_believed(
         assert f"{site.url}/jwks" == (await discover(site.url)).jwks_uri
 
 
-async def test_an_issuer_without_a_key_set_says_so_and_is_asked_again_later(issuer: Issuer) -> None:
+async def test_an_issuer_without_a_key_set_is_asked_again_later(issuer: Issuer) -> None:
     async with web() as site:
         path = "/.well-known/oauth-authorization-server"
         site.json(path, {"issuer": site.url, "token_endpoint": f"{site.url}/token"})
@@ -175,7 +175,7 @@ async def test_a_document_is_fetched_within_limits() -> None:
     async with web() as site:
         site.json("/good", {"a": 1}, headers="cache-control: public, max-age=77\r\n")
         document = await fetch_document(f"{site.url}/good")
-        assert Document({"a": 1}, 77) == document
+        assert JSONDocument({"a": 1}, 77) == document
         site.json("/large", b'{"a":"' + b"x" * 70_000 + b'"}')
         site.json("/moved", {}, status=302, headers=f"location: {site.url}/good\r\n")
         site.json("/broken", {}, status=500)
@@ -188,7 +188,7 @@ async def test_a_document_is_fetched_within_limits() -> None:
         assert 1 == site.hits.count("/good")
 
 
-async def test_a_server_that_hangs_is_given_up_after_three_seconds() -> None:
+async def test_a_server_that_hangs_times_out_after_three_seconds() -> None:
     async with web() as site:
         site.answers["/hang"] = None
         async with asyncio.timeout(6):
@@ -208,7 +208,7 @@ def test_an_address_must_be_https_or_loopback(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["https://a.example", "http://127.0.0.1:1", "http://localhost:8000", "http://[::1]:8000", "https://a.example/x"]
 )
-def test_https_and_loopback_addresses_are_taken_as_they_are(url: str) -> None:
+def test_https_and_loopback_addresses_are_accepted_unchanged(url: str) -> None:
     assert url == check_url(url, "issuer")
 
 
@@ -225,12 +225,12 @@ async def test_the_lifespan_fetches_before_the_first_request_and_starts_without_
             await lonely.verify(issuer.token(iss="http://127.0.0.1:1"))
 
 
-async def test_a_caller_that_gives_up_does_not_stop_the_fetch_that_others_wait_for(issuer: Issuer) -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_fetch_that_others_wait_for(issuer: Issuer) -> None:
     go = asyncio.Event()
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         await go.wait()
-        return Document(issuer.jwks, None)
+        return JSONDocument(issuer.jwks, None)
 
     keys = RemoteKeySet(source)
     first, second = (asyncio.create_task(keys.fetch(issuer.key.kid or "")) for _ in range(2))

@@ -1,4 +1,4 @@
-"""The ready-made observer: every event is counted, and no label holds anything that a caller sent."""
+"""The observer for Prometheus: every event is counted, and no label holds anything that a caller sent."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -6,24 +6,24 @@ from typing import get_args
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from authmint import Event, InvalidToken, RemoteKeySet, ResourceServer
+from authmint import InvalidToken, RemoteKeySet, ResourceServer, VerificationEvent
 from authmint.events import EventName
-from authmint.fetching import Document, FetchError
+from authmint.fetching import FetchError, JSONDocument
 from authmint.integrations.prometheus import PrometheusObserver
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_happens_is_counted_and_no_token_or_kid_is_shown(issuer: Issuer) -> None:
+async def test_events_are_counted_and_no_token_or_kid_is_shown(issuer: Issuer) -> None:
     registry = CollectorRegistry()
     server = ResourceServer(
         issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW, observer=PrometheusObserver(registry)
     )
-    good, expired, stranger = issuer.token(), issuer.token(iat=NOW - 900, exp=NOW - 300), Issuer().token()
+    good, expired, other = issuer.token(), issuer.token(iat=NOW - 900, exp=NOW - 300), Issuer().token()
     for token in (good, good, good):
         await server.verify(token)
-    for token in (expired, expired, stranger, "canary"):
+    for token in (expired, expired, other, "canary"):
         with pytest.raises(InvalidToken):
             await server.verify(token)
     assert 1 == registry.get_sample_value("authmint_verifier_tokens_verified_total")
@@ -32,14 +32,14 @@ async def test_what_happens_is_counted_and_no_token_or_kid_is_shown(issuer: Issu
     assert 1 == registry.get_sample_value("authmint_verifier_tokens_refused_total", {"reason": "unknown_key"})
     assert 1 == registry.get_sample_value("authmint_verifier_tokens_refused_total", {"reason": "malformed_token"})
     shown = generate_latest(registry).decode()
-    assert not [secret for secret in (good, expired, stranger, "canary", issuer.key.kid, "6f1c") if str(secret) in shown]
+    assert not [secret for secret in (good, expired, other, "canary", issuer.key.kid, "6f1c") if str(secret) in shown]
 
 
 async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
     registry = CollectorRegistry()
-    answers: Iterator[FetchError | Document] = iter([FetchError("away"), Document(issuer.jwks, None)])
+    answers: Iterator[FetchError | JSONDocument] = iter([FetchError("away"), JSONDocument(issuer.jwks, None)])
 
-    async def source() -> Document:
+    async def source() -> JSONDocument:
         answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
@@ -54,10 +54,10 @@ async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
         assert 1 == registry.get_sample_value("authmint_verifier_key_fetch_duration_seconds_count", {"outcome": outcome})
 
 
-def test_every_event_is_known_to_it() -> None:
+def test_every_event_has_its_metric() -> None:
     registry = CollectorRegistry()
     observer = PrometheusObserver(registry)
     for name in get_args(EventName):
         before = generate_latest(registry)
-        observer(Event(name, "expired" if name == "token_refused" else "", 0.1))
+        observer(VerificationEvent(name, "expired" if name == "token_refused" else "", 0.1))
         assert before != generate_latest(registry)

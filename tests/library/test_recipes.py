@@ -1,4 +1,4 @@
-"""Each recipe in docs/recipes.md runs as it stands there."""
+"""Each recipe in docs/recipes.md runs unchanged."""
 
 import re
 import warnings

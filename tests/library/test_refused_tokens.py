@@ -1,4 +1,4 @@
-"""Tokens that must not pass, each with the reason that the log will give. Every one is a 401 with the same body."""
+"""Tokens that must be refused, each with the reason in the log. Every one is a 401 with the same body."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jose import jwk as jose_jwk
 
 from authmint import InvalidToken, ResourceServer
-from authmint.jose import SharedSecretKey, Signer, SigningKey, VerifyingKey
+from authmint.jose import JWTSigner, SharedSecretKey, SigningKey, VerifyingKey
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ def encode(content: Any) -> str:
 
 
 def handmade(issuer: Issuer, header: Any, payload: Any = None) -> str:
-    """A token with any header and payload whatever, and a good signature over them."""
+    """Return a token with any header and payload, and a good signature over them."""
     signing_input = f"{encode(header)}.{encode(issuer.claims() if payload is None else payload)}"
     return f"{signing_input}.{encode(issuer.key.sign(signing_input.encode()))}"
 
@@ -79,8 +79,8 @@ async def test_a_header_that_changes_the_rules_or_brings_a_key_is_refused(
     "kid", ["../../etc/passwd", "' OR 1=1 --", "|id", "", "a" * 300, 1, None, [], {}, "\0", "http://127.0.0.1:1/", "\ud800"]
 )
 async def test_a_kid_only_finds_a_key_that_is_known(server: ResourceServer, issuer: Issuer, kid: Any) -> None:
-    word = await reason(server, handmade(issuer, good_header(issuer) | {"kid": kid}))
-    assert word in {"unknown_key", "malformed_kid", "malformed_header"}
+    code = await reason(server, handmade(issuer, good_header(issuer) | {"kid": kid}))
+    assert code in {"unknown_key", "malformed_kid", "malformed_header"}
 
 
 async def test_a_token_without_kid_is_refused(server: ResourceServer, issuer: Issuer) -> None:
@@ -88,9 +88,9 @@ async def test_a_token_without_kid_is_refused(server: ResourceServer, issuer: Is
 
 
 async def test_another_key_under_our_kid_is_a_bad_signature(server: ResourceServer, issuer: Issuer) -> None:
-    stranger = Issuer()
-    assert "bad_signature" == await reason(server, handmade(stranger, good_header(issuer)))
-    assert "unknown_key" == await reason(server, stranger.token())
+    other = Issuer()
+    assert "bad_signature" == await reason(server, handmade(other, good_header(issuer)))
+    assert "unknown_key" == await reason(server, other.token())
 
 
 async def test_hmac_keyed_with_our_public_key_in_any_form_is_refused(server: ResourceServer, issuer: Issuer) -> None:
@@ -103,7 +103,7 @@ async def test_hmac_keyed_with_our_public_key_in_any_form_is_refused(server: Res
         json.dumps(issuer.key.public_jwk()).encode(), json.dumps(issuer.jwks).encode(),
     ]  # fmt: skip
     for secret in secrets:
-        forged = Signer(SharedSecretKey(secret, kid=issuer.key.kid)).sign(issuer.claims())
+        forged = JWTSigner(SharedSecretKey(secret, kid=issuer.key.kid)).sign(issuer.claims())
         assert "wrong_algorithm" == await reason(server, forged)
 
 
@@ -131,10 +131,10 @@ async def test_one_token_has_one_spelling(server: ResourceServer, issuer: Issuer
         b"[" * 5000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b'{"a":"\\ud800"}', b'\xef\xbb\xbf{"a":1}', b"{} {}",
     ],
 )  # fmt: skip
-async def test_a_payload_that_is_no_plain_json_object_is_refused(
+async def test_a_payload_that_is_not_a_plain_json_object_is_refused(
     server: ResourceServer, issuer: Issuer, payload: bytes
 ) -> None:
-    assert await reason(server, handmade(issuer, good_header(issuer), payload)) in {"malformed_payload", "too_long"}
+    assert await reason(server, handmade(issuer, good_header(issuer), payload)) in {"malformed_payload", "token_too_long"}
 
 
 @pytest.mark.parametrize(
@@ -144,27 +144,29 @@ async def test_a_payload_that_is_no_plain_json_object_is_refused(
         b'{"alg":"ES256","typ":"at+jwt","x":"' + b"a" * 2000 + b'"}',
     ],
 )  # fmt: skip
-async def test_a_header_that_is_no_plain_json_object_is_refused(server: ResourceServer, issuer: Issuer, header: bytes) -> None:
+async def test_a_header_that_is_not_a_plain_json_object_is_refused(
+    server: ResourceServer, issuer: Issuer, header: bytes
+) -> None:
     words = {"malformed_header", "header_too_long", "malformed_token", "wrong_algorithm"}
     assert await reason(server, handmade(issuer, header)) in words
 
 
 async def test_a_token_above_the_limit_is_refused_before_it_is_decoded(server: ResourceServer) -> None:
-    assert "too_long" == await reason(server, "a" * 8193)
-    assert "too_long" == await reason(server, "." * 10_000_000)
+    assert "token_too_long" == await reason(server, "a" * 8193)
+    assert "token_too_long" == await reason(server, "." * 10_000_000)
 
 
-OPTIONAL_MISSHAPEN: list[Any] = [None, True, [], {}, ["x"], 1.5, "a\nb"]
-MISSHAPEN: list[Any] = [..., None, True, 1, 1.5, "", [], {}, ["x"], {"a": 1}, -1, 10**30, "1800000000", "\0"]
+WRONG_OPTIONAL_VALUES: list[Any] = [None, True, [], {}, ["x"], 1.5, "a\nb"]
+WRONG_VALUES: list[Any] = [..., None, True, 1, 1.5, "", [], {}, ["x"], {"a": 1}, -1, 10**30, "1800000000", "\0"]
 
 
 # To `sub`, `jti` and `client_id` any printable text will do.
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name in ("iss", "aud", "exp", "iat") for value in MISSHAPEN]
-    + [(name, value) for name in ("sub", "jti", "client_id") for value in MISSHAPEN if value != "1800000000"],
+    [(name, value) for name in ("iss", "aud", "exp", "iat") for value in WRONG_VALUES]
+    + [(name, value) for name in ("sub", "jti", "client_id") for value in WRONG_VALUES if value != "1800000000"],
 )
-async def test_a_required_claim_of_another_shape_is_refused(
+async def test_a_required_claim_of_another_type_is_refused(
     server: ResourceServer, issuer: Issuer, name: str, value: Any
 ) -> None:
     assert await reason(server, issuer.token(**{name: value}))
@@ -173,11 +175,11 @@ async def test_a_required_claim_of_another_shape_is_refused(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name in ("scope", "nbf", "sid") for value in OPTIONAL_MISSHAPEN),
+        *((name, value) for name in ("scope", "nbf", "sid") for value in WRONG_OPTIONAL_VALUES),
         *(("scope", value) for value in ("a  b", 'a"b', " a")),
     ],
 )
-async def test_an_optional_claim_of_another_shape_is_refused(
+async def test_an_optional_claim_of_another_type_is_refused(
     server: ResourceServer, issuer: Issuer, name: str, value: Any
 ) -> None:
     assert await reason(server, issuer.token(**{name: value}))
@@ -204,7 +206,7 @@ async def test_one_of_several_audiences_is_enough(server: ResourceServer, issuer
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "code"),
     [
         ({"exp": NOW - 31}, "expired"), ({"exp": NOW - 30}, "expired"), ({"exp": NOW - 29}, None),
         ({"iat": NOW + 29, "exp": NOW + 300}, None), ({"iat": NOW + 30, "exp": NOW + 300}, None),
@@ -215,13 +217,13 @@ async def test_one_of_several_audiences_is_enough(server: ResourceServer, issuer
     ],
 )  # fmt: skip
 async def test_times_are_judged_to_the_second(
-    server: ResourceServer, issuer: Issuer, changes: dict[str, Any], word: str | None
+    server: ResourceServer, issuer: Issuer, changes: dict[str, Any], code: str | None
 ) -> None:
     token = issuer.token(**({"iat": NOW - 100} | changes if "exp" in changes and changes["exp"] < NOW else changes))
-    if word is None:
+    if code is None:
         assert "6f1c" == (await server.verify(token)).sub
     else:
-        assert word == await reason(server, token)
+        assert code == await reason(server, token)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_a_key_that_must_not_verify_tokens_is_not_loaded(issuer: Issuer, change:
 
 
 @pytest.mark.parametrize("jwk", [None, [], "x", 1, {}])
-def test_what_is_no_key_is_not_loaded(jwk: Any) -> None:
+def test_anything_else_than_a_key_is_not_loaded(jwk: Any) -> None:
     with pytest.raises(ValueError):
         VerifyingKey.from_jwk(jwk)
 

@@ -95,7 +95,7 @@ async def test_a_request_does_not_wait_for_a_token_service_that_hangs_while_its_
 
 
 @KINDS
-@pytest.mark.parametrize("trouble", ["refuses", "is gone"])
+@pytest.mark.parametrize("trouble", ["refuses", "disconnects"])
 async def test_a_renewal_that_fails_costs_no_request_until_the_token_has_expired(kind: str, trouble: str) -> None:
     async with web() as site:
         clock, get = make(site, kind)

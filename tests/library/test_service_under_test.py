@@ -1,4 +1,4 @@
-"""A service as its team would write it: every door, a router, a WebSocket, plain functions, a call to another service."""
+"""A service as its team would write it: every dependency, a router, a WebSocket, plain functions, a call to another service."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from authmint import Principal, ResourceServer, ServiceAuth
 
-SECRET = "not-a-secret-of-anybody-0123456789"
+SECRET = "not-a-real-secret-0123456789012345"
 
 auth = ResourceServer(
     issuer="https://auth.example.com",
@@ -21,12 +21,12 @@ auth = ResourceServer(
 Caller = Annotated[Principal, auth.requires()]
 Reader = Annotated[Principal, auth.requires("orders:read")]
 User = Annotated[Principal, auth.user.requires()]
-Job = Annotated[Principal, auth.machine.requires("orders:write")]
+Job = Annotated[Principal, auth.service.requires("orders:write")]
 Maybe = Annotated[Principal | None, auth.optional.requires()]
 
 
 class TokenEndpoint(httpx2.AsyncBaseTransport):
-    """Another team's billing service and the issuer in one, as far as this test needs them."""
+    """A billing service and the issuer in one, as far as this test needs them."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         issuer = "https://auth.example.com"
@@ -122,9 +122,9 @@ def test_orders(client: TestClient) -> None:
         assert client.get("/orders", headers=tokens.user("u1", ["orders:read"], exp=1)).status_code == 401
 
 
-def test_each_door_lets_in_whom_it_names(client: TestClient) -> None:
+def test_each_dependency_allows_its_subjects_alone(client: TestClient) -> None:
     with auth.testing() as tokens:
-        person, service = tokens.user("u1", ["orders:write"], x=7), tokens.machine("cron", ["orders:write"])
+        person, service = tokens.user("u1", ["orders:write"], x=7), tokens.service("cron", ["orders:write"])
         assert client.get("/caller", headers=person).json() == {
             "sub": "u1", "client_id": "client-1", "scopes": ["orders:write"], "x": 7,
         }  # fmt: skip
@@ -132,13 +132,13 @@ def test_each_door_lets_in_whom_it_names(client: TestClient) -> None:
         assert client.get("/user", headers=service).status_code == 403
         assert client.get("/job", headers=service).json() == "cron"
         assert client.get("/job", headers=person).status_code == 403
-        assert client.get("/job", headers=tokens.machine("cron")).status_code == 403
+        assert client.get("/job", headers=tokens.service("cron")).status_code == 403
         assert client.get("/maybe").json() is None
         assert client.get("/maybe", headers=person).json() == "u1"
         assert client.get("/maybe", headers=tokens.expired()).status_code == 401
 
 
-def test_a_router_is_closed_by_default(client: TestClient) -> None:
+def test_a_router_can_require_a_token_for_all_its_routes(client: TestClient) -> None:
     with auth.testing() as tokens:
         assert client.get("/closed").status_code == 401
         assert client.get("/closed", headers=tokens.user()).json() == "in"
@@ -154,21 +154,23 @@ def test_a_websocket_handshake_gets_a_real_401_or_403(client: TestClient) -> Non
             assert denied.value.status_code == status
 
 
-def test_another_service_is_called_with_a_token_of_our_own(client: TestClient) -> None:
+def test_another_service_is_called_with_a_token_of_this_service(client: TestClient) -> None:
     with auth.testing() as tokens:
         assert client.get("/bill", headers=tokens.user()).json() == {"billed with": "Bearer t"}
 
 
-@pytest.mark.parametrize("door", [auth, auth.user, auth.machine, auth.optional], ids=["any", "user", "machine", "optional"])
-def test_a_principal_may_be_put_in_place_of_any_door(client: TestClient, door: Any) -> None:
-    paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.machine): "/job", id(auth.optional): "/maybe"}
-    app.dependency_overrides[door] = lambda: Principal(
+@pytest.mark.parametrize(
+    "dependency", [auth, auth.user, auth.service, auth.optional], ids=["any", "user", "service", "optional"]
+)
+def test_any_dependency_can_be_overridden_with_a_principal(client: TestClient, dependency: Any) -> None:
+    paths = {id(auth): "/orders", id(auth.user): "/user", id(auth.service): "/job", id(auth.optional): "/maybe"}
+    app.dependency_overrides[dependency] = lambda: Principal(
         sub="anyone", client_id="c", scopes=frozenset(), audience=("orders",), issuer="i", session_id=None, issued_at=0,
         expires_at=0, is_user=True, is_service=False, claims={},
     )  # fmt: skip
-    app.dependency_overrides[auth] = app.dependency_overrides[door]
+    app.dependency_overrides[auth] = app.dependency_overrides[dependency]
     try:
-        assert client.get(paths[id(door)]).json() == "anyone"
+        assert client.get(paths[id(dependency)]).json() == "anyone"
     finally:
         app.dependency_overrides.clear()
 
@@ -197,7 +199,7 @@ def test_every_kind_of_token_is_a_fixture(
     assert client.get("/user", headers=authmint_service_headers).status_code == 403
 
 
-def test_outside_the_block_those_tokens_mean_nothing(client: TestClient) -> None:
+def test_outside_the_block_those_tokens_are_refused(client: TestClient) -> None:
     with auth.testing() as tokens:
         headers = tokens.user("u1", ["orders:read"])
     answer = client.get("/orders", headers=headers)

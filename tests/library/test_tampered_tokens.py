@@ -5,8 +5,7 @@ import string
 
 import pytest
 
-from authmint import ResourceServer
-from authmint.challenge import Refusal
+from authmint import BearerAuthError, ResourceServer
 from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -15,10 +14,10 @@ ALPHABET = string.ascii_letters + string.digits + "-_.=\0\n\"'{}é"
 
 
 def tamper(token: str, chance: random.Random) -> str:
-    """Some places of the token changed: a character in place of none, of one, or of a whole part."""
+    """Change some characters of the token: insert one, replace one, or replace a whole part."""
     for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(token))
-        token = token[:place] + chance.choice(ALPHABET) + token[place + chance.choice((0, 1, 1, 30)) :]
+        position = chance.randrange(len(token))
+        token = token[:position] + chance.choice(ALPHABET) + token[position + chance.choice((0, 1, 1, 30)) :]
     return token
 
 
@@ -29,18 +28,18 @@ async def test_every_tampered_token_is_a_401_and_nothing_else(issuer: Issuer, co
     auth = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: NOW)
     chance = random.Random(seed)
     originals = [issuer.token(), issuer.token(aud=[AUDIENCE, "billing"]), issuer.token(nbf=NOW), issuer.token(x={"y": ["z"]})]
-    assert [await admitted(auth, token) for token in originals] == [None] * len(originals)
+    assert [await status_of(auth, token) for token in originals] == [None] * len(originals)
     for number in range(count):
         token = originals[number % len(originals)]
         tampered = tamper(token, chance)
         if tampered.strip(" ") != token:
-            assert await admitted(auth, tampered) == 401, repr(tampered)
+            assert await status_of(auth, tampered) == 401, repr(tampered)
 
 
-async def admitted(auth: ResourceServer, token: str) -> int | None:
-    """The status of the answer that refuses it; None when it is let in."""
+async def status_of(auth: ResourceServer, token: str) -> int | None:
+    """Return the status of the error that refuses it; None when it is accepted."""
     try:
-        await auth.admit({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}, ())
-    except Refusal as refusal:
-        return refusal.status_code
+        await auth.authenticate({"type": "http", "headers": [(b"authorization", f"Bearer {token}".encode())]}, ())
+    except BearerAuthError as error:
+        return error.status_code
     return None

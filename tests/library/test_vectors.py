@@ -18,7 +18,7 @@ NAME = "wycheproof_json_web_signature_test.json"
 
 
 def vector_file() -> Path | None:
-    """In the folder that AUTHMINT_TEST_VECTORS names, or beside this repository, or beside the one that this is a clone of."""
+    """Return the file in the folder that AUTHMINT_TEST_VECTORS names, or beside this repository, or beside its origin."""
     if named := os.environ.get("AUTHMINT_TEST_VECTORS"):
         return Path(named) / NAME
     command = ["git", "config", "--get", "remote.origin.url"]
@@ -45,7 +45,7 @@ def groups() -> list[dict[str, Any]]:
     if file is None or not file.exists():
         if os.environ.get("CI"):
             pytest.fail(f"{NAME} is missing. Set AUTHMINT_TEST_VECTORS to the folder that has it.")
-        pytest.skip(f"{NAME} is not on this machine; AUTHMINT_TEST_VECTORS names its folder")
+        pytest.skip(f"{NAME} is not on this computer; AUTHMINT_TEST_VECTORS names its folder")
     found: list[dict[str, Any]] = json.loads(file.read_text())["testGroups"]
     return found
 
@@ -59,7 +59,7 @@ def accepts(key: VerifyingKey, jws: str) -> bool:
 
 
 def asymmetric_key(group: dict[str, Any]) -> VerifyingKey | None:
-    """The key as the dependency loads it; None when it refuses to."""
+    """Return the key as the dependency loads it; None when it refuses to."""
     try:
         return VerifyingKey.from_jwk({"kid": "the key", **(group.get("public") or group["private"])})
     except ValueError:
@@ -67,7 +67,7 @@ def asymmetric_key(group: dict[str, Any]) -> VerifyingKey | None:
 
 
 def algorithms(group: dict[str, Any], jws: str) -> set[str]:
-    """What the key and the token say their algorithm is."""
+    """Return the algorithms that the key and the token name."""
     jwk = group.get("public") or group["private"]
     try:
         header = json.loads(decode_base64url(jws.split(".")[0]))

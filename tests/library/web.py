@@ -1,4 +1,4 @@
-"""A real server on loopback that can answer, fail, lie and hang, and a clock that a test moves."""
+"""A real server on loopback that can respond, fail, send nonsense and hang, and a clock that a test moves."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from tests.library.conftest import NOW, Issuer
 
 
 class Web:
-    """Answers GET requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang."""
+    """Responds to requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang."""
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | None] = {}
         self.bad: dict[str, bytes | None] = {}
-        """What those get who send an Authorization header, where it is something else."""
+        """The responses to requests with an Authorization header, where they differ."""
         self.hits: list[str] = []
         self.heads: list[str] = []
         """The head of each request, in lower case."""
@@ -79,7 +79,7 @@ class Clock:
 
 
 def publish(site: Web, *issuers: Issuer, headers: str = "") -> None:
-    """A complete issuer at the site's root."""
+    """Publish a complete issuer at the site's root."""
     site.json(
         "/.well-known/oauth-authorization-server",
         {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/token"},

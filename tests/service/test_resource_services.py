@@ -70,11 +70,11 @@ def orders_example(issuer: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(__import__("sys").modules, "orders_with_a_clock", module)
     spec.loader.exec_module(module)
     auth: ResourceServer = module.auth
-    auth._clock = auth._reception.verifier._clock = clock
-    for trusted in auth._reception.verifier.issuers.values():
+    auth._clock = auth._state.verifier._clock = clock
+    for trusted in auth._state.verifier.issuers.values():
         assert isinstance(trusted.keys, RemoteKeySet)
-        assert trusted.revocations is not None
-        trusted.keys._clock = trusted.revocations._clock = clock
+        assert trusted.revocation_list is not None
+        trusted.keys._clock = trusted.revocation_list._clock = clock
     app: FastAPI = module.create_app()
     return app
 
@@ -266,10 +266,10 @@ async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
         while len(await kids_of(service)) < 2:
             await asyncio.sleep(0.02)
         clock.now = time.time()
-        command = [sys.executable, "-m", "authmint.cli", "explain", token, "--issuer", services.url, "--json"]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-        said, _ = await process.communicate()
-    (message,) = (check["message"] for check in json.loads(said)["checks"] if check["check"] == "signature")
+        command = [sys.executable, "-m", "authmint.cli", "explain", "-", "--issuer", services.url, "--json"]
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate(token.encode())
+    (message,) = (check["message"] for check in json.loads(said)["checks"] if check["name"] == "signature")
 
     def at(seconds: float) -> str:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M UTC}"

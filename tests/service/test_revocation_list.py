@@ -30,7 +30,7 @@ async def members_of_the_list(service: Service) -> dict[str, Any]:
     await asyncio.sleep(0.5)
     answer = await service.http.get("/revocation-list")
     assert (200, "application/revocation-list+jwt") == (answer.status_code, answer.headers["content-type"])
-    jws = Parser(types=("revocation-list+jwt",), longest=1_000_000).parse(answer.text)
+    jws = Parser(types=("revocation-list+jwt",), max_length=1_000_000).parse(answer.text)
     keys = [VerifyingKey.from_jwk(jwk) for jwk in (await service.http.get("/.well-known/jwks.json")).json()["keys"]]
     (key,) = (key for key in keys if key.kid == jws.header.key_id)
     members = read_payload(key.verify(jws))
@@ -175,7 +175,7 @@ async def test_the_list_is_followed_with_a_shared_secret_as_well(
         audiences = ("orders", services.url)
         one = await sign_in(service, client=await service.add_client(resources=audiences, default_resources=audiences))
         orders = ResourceServer(
-            issuer=services.url, audience="orders", shared_secret=secret, revocations=True, clock=service.clock
+            issuer=services.url, audience="orders", shared_secret=secret, revocation_list=True, clock=service.clock
         )
         async with orders.lifespan(), asyncio.timeout(15):
             assert one.user.id == (await orders.verify(one.access)).sub

@@ -30,7 +30,7 @@ class Network:
         self.billing = FastAPI()
 
         @self.billing.get("/who")
-        async def who(caller: Annotated[Principal, self.auth.machine.requires("billing:write")]) -> str:
+        async def who(caller: Annotated[Principal, self.auth.service.requires("billing:write")]) -> str:
             return caller.client_id
 
     @property
@@ -77,7 +77,7 @@ async def make_auth(network: Network, secret: str, **changes: Any) -> ServiceAut
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 async def test_a_service_calls_another_in_its_own_name(network: Network, secret: str, method: str) -> None:
-    auth = await make_auth(network, secret, method=method)
+    auth = await make_auth(network, secret, authentication_method=method)
     async with network.client(auth) as http:
         answer = await http.get("/who")
     assert 200 == answer.status_code, answer.text
@@ -120,7 +120,7 @@ async def test_a_403_or_a_second_401_is_handed_to_the_caller(network: Network, s
     async with network.client(auth) as http:
         assert 403 == (await http.get("/who")).status_code
     assert (1, 1) == (network.asked.count("/token"), network.asked.count("/who"))
-    network.auth._reception.verifier.trust([])
+    network.auth._state.verifier.trust([])
     async with network.client(auth) as http:
         assert 401 == (await http.get("/who")).status_code
     assert (2, 3) == (network.asked.count("/token"), network.asked.count("/who"))

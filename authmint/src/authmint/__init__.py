@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from authmint.bearer_auth import BearerAuth
+    from authmint.challenge import BearerAuthError
     from authmint.claims import AccessTokenClaims
     from authmint.client_credentials import ServiceAuthError
     from authmint.errors import (
-        AccessDenied,
         ConfigurationError,
         InsufficientScope,
         InvalidClient,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         UnauthorizedClient,
         UnsupportedGrantType,
     )
-    from authmint.events import Event
+    from authmint.events import Observer, VerificationEvent
     from authmint.issuers import Issuer
     from authmint.key_sets import KeySet, RemoteKeySet, StaticKeySet
     from authmint.middleware import ResourceServerMiddleware
@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from authmint.service_auth import ServiceAuth
 
 __all__ = [
-    "AccessDenied",
     "AccessTokenClaims",
     "BearerAuth",
+    "BearerAuthError",
     "ConfigurationError",
-    "Event",
     "InsufficientScope",
     "InvalidClient",
     "InvalidGrant",
@@ -51,6 +50,7 @@ __all__ = [
     "IssuerUnavailable",
     "KeySet",
     "OAuthError",
+    "Observer",
     "Principal",
     "RemoteKeySet",
     "ResourceServer",
@@ -61,14 +61,14 @@ __all__ = [
     "TemporarilyUnavailable",
     "UnauthorizedClient",
     "UnsupportedGrantType",
+    "VerificationEvent",
 ]
 
 _MODULES = {
-    "AccessDenied": "authmint.errors",
     "AccessTokenClaims": "authmint.claims",
     "BearerAuth": "authmint.bearer_auth",
+    "BearerAuthError": "authmint.challenge",
     "ConfigurationError": "authmint.errors",
-    "Event": "authmint.events",
     "InsufficientScope": "authmint.errors",
     "InvalidClient": "authmint.errors",
     "InvalidGrant": "authmint.errors",
@@ -80,6 +80,7 @@ _MODULES = {
     "IssuerUnavailable": "authmint.errors",
     "KeySet": "authmint.key_sets",
     "OAuthError": "authmint.errors",
+    "Observer": "authmint.events",
     "Principal": "authmint.principal",
     "RemoteKeySet": "authmint.key_sets",
     "ResourceServer": "authmint.resource_server",
@@ -90,6 +91,7 @@ _MODULES = {
     "TemporarilyUnavailable": "authmint.errors",
     "UnauthorizedClient": "authmint.errors",
     "UnsupportedGrantType": "authmint.errors",
+    "VerificationEvent": "authmint.events",
 }
 """The module of each public name. A test compares it with `__all__` and with the imports above."""
 

@@ -1,16 +1,19 @@
-"""How a resource server reads credentials and refuses them (RFC 6750, sections 2.1 and 3): one place for status and header."""
+"""Read bearer credentials from a request, and build the errors that refuse it (RFC 6750, sections 2.1 and 3).
+
+Status and headers of these errors are chosen here and nowhere else.
+"""
 
 from collections.abc import Collection
 
-from starlette.exceptions import HTTPException
+from fastapi import HTTPException
 from starlette.types import Scope
 
 from authmint.errors import InsufficientScope, InvalidRequest, InvalidToken, IssuerUnavailable, OAuthError
 from authmint.scopes import format_scope
 
 
-class Refusal(HTTPException):
-    """An answer that refuses a request. FastAPI and Starlette send it as they send every HTTPException.
+class BearerAuthError(HTTPException):
+    """A request that is refused because of its credentials. FastAPI and Starlette respond as to every HTTPException.
 
     `error` is the OAuth code, or None when no credentials were sent.
     """
@@ -21,9 +24,10 @@ class Refusal(HTTPException):
 
 
 def bearer_token(scope: Scope) -> str | None:
-    """The token in the Authorization header, the only place where one is looked for; None when there is none.
+    """Return the token in the Authorization header, the only place where one is read; None when there is none.
 
-    Raises InvalidRequest for two Authorization headers: whoever checks the one may be followed by whoever reads the other.
+    Raise InvalidRequest for two Authorization headers: a proxy that checks one of them may be followed by code that reads the
+    other.
     """
     credentials: bytes | None = None
     # ASGI has the names in lower case. An object around the list would cost as much as the rest of a warm request.
@@ -38,24 +42,28 @@ def bearer_token(scope: Scope) -> str | None:
     return token.strip(" ") if scheme.lower() == "bearer" else None
 
 
-def missing_token(scopes: Collection[str], resource_metadata: str | None = None) -> Refusal:
-    """401 without an error code: the caller has not done anything wrong yet (RFC 6750, section 3.1)."""
-    header = _challenge(None, scopes, resource_metadata)
-    return Refusal(401, "An access token is required.", error=None, headers=header)
+def missing_token(scopes: Collection[str], resource_metadata: str | None = None) -> BearerAuthError:
+    """Return a 401 without an error code, for a request without a token (RFC 6750, section 3.1)."""
+    headers = _challenge(None, scopes, resource_metadata)
+    return BearerAuthError(401, "An access token is required.", error=None, headers=headers)
 
 
-def refusal(error: OAuthError, resource_metadata: str | None = None) -> Refusal:
-    """The answer to a request with bad credentials."""
+def to_http_error(error: OAuthError, resource_metadata: str | None = None) -> BearerAuthError:
+    """Return the HTTP error for bad credentials: 400, 401 or 403."""
     status = {InvalidRequest: 400, InvalidToken: 401, InsufficientScope: 403}[type(error)]
     scopes = error.scopes if isinstance(error, InsufficientScope) else ()
     headers = _challenge(error, scopes, resource_metadata)
-    return Refusal(status, error.description, error=error.error, headers=headers)
+    return BearerAuthError(status, error.description, error=error.error, headers=headers)
 
 
-def issuer_unavailable(error: IssuerUnavailable) -> Refusal:
-    """503: nobody can tell whether the token is good, and a client throws its session away on a 401."""
-    headers = {"Retry-After": str(error.retry_after)}
-    return Refusal(503, "Access tokens cannot be verified now. Try again.", error="temporarily_unavailable", headers=headers)
+def issuer_unavailable(error: IssuerUnavailable) -> BearerAuthError:
+    """Return a 503: the token may be good, and after a 401 a client discards its session."""
+    return BearerAuthError(
+        503,
+        "Access tokens cannot be verified now. Try again.",
+        error="temporarily_unavailable",
+        headers={"Retry-After": str(error.retry_after)},
+    )
 
 
 def _challenge(error: OAuthError | None, scopes: Collection[str], resource_metadata: str | None) -> dict[str, str]:
@@ -65,5 +73,5 @@ def _challenge(error: OAuthError | None, scopes: Collection[str], resource_metad
         "scope": format_scope(scopes) or None,
         "resource_metadata": resource_metadata,
     }
-    said = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
-    return {"WWW-Authenticate": f"Bearer {said}".rstrip(), "Cache-Control": "no-store"}
+    listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
+    return {"WWW-Authenticate": f"Bearer {listed}".rstrip(), "Cache-Control": "no-store"}

@@ -1,19 +1,19 @@
-"""What the commands find out: checks, each with a sentence for people."""
+"""The checks of the commands, each with a sentence for people."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One check: whether it held (None: it could not be made, or only deserves a note), and a sentence."""
+    """One check. `passed` is None when it could not be made, or only deserves a note."""
 
     name: str
-    held: bool | None
+    passed: bool | None
     message: str
 
 
-def span(seconds: float) -> str:
-    """A duration as people say it."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as people say it."""
     whole = max(0, round(seconds))
     for size, name in ((86_400, "day"), (3600, "hour"), (60, "minute")):
         if whole >= 2 * size or whole == size:

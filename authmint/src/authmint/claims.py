@@ -1,7 +1,7 @@
-"""The claims of an access token (RFC 9068, section 2.2), for whoever issues one and for whoever has verified one.
+"""The claims of an access token (RFC 9068, section 2.2), for the issuer and for the verifier.
 
-`sub_profile` tells a person (`user`) from a machine (`service`). It is explicit, because a guess from `sub == client_id`
-fails as soon as a person may choose a client's name. Another issuer's token may lack it; then it is neither.
+`sub_profile` says whether the subject is a `user` or a `service`. It is explicit, because a guess from `sub == client_id`
+fails as soon as a person may choose a client's name. Another issuer's token may lack it; then the subject is neither.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ SubjectProfile = Literal["user", "service"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessTokenClaims:
-    """What an access token says. Times are whole seconds since the epoch."""
+    """The claims of one access token. Times are whole seconds since the epoch."""
 
     issuer: str
     subject: str
@@ -28,11 +28,11 @@ class AccessTokenClaims:
     token_id: str
     subject_profile: SubjectProfile | None
     session_id: str | None = None
-    """One sign-in of one person on one device; None for a machine."""
+    """One sign-in of one person on one device; None for a service."""
     not_before: int | None = None
 
     def to_claims(self) -> dict[str, Any]:
-        """The members of the JWT."""
+        """Return the members of the JWT."""
         claims: dict[str, Any] = {
             "iss": self.issuer,
             "sub": self.subject,
@@ -52,16 +52,16 @@ class AccessTokenClaims:
         return claims
 
 
-# The end of the year 9999, where Python's calendar ends: a later time would fail in whoever reads the claims next.
+# The end of the year 9999, where Python's calendar ends: a later time would make the code fail that reads the claims next.
 MAX_TIME = 253_402_300_799
 MAX_TEXT_LENGTH = 2048
 MAX_AUDIENCES = 64
 
 
 def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
-    """The typed claims of a verified token. Raises InvalidToken with the reason when one is missing or of another type.
+    """Return the typed claims of a verified token. Raise InvalidToken when one is missing or of another type.
 
-    Only shapes are checked here; whether they fit this service and this moment is the verifier's table of rules.
+    Only types are checked here; `jose.verifier` has the rules for their values.
     """
     return AccessTokenClaims(
         issuer=_text(claims, "iss"),
@@ -80,7 +80,7 @@ def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
 
 def _text(claims: Mapping[str, Any], name: str) -> str:
     value = claims.get(name)
-    # A control character or half a surrogate pair would break the database or the log that meets it next.
+    # A control character or half a surrogate pair would break the database or the log that receives it next.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_TEXT_LENGTH or not value.isprintable():
         raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
     return value
@@ -88,7 +88,7 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
 
 def _time(claims: Mapping[str, Any], name: str) -> int:
     value = claims.get(name)
-    # `True` is an int to Python, and a time to nobody.
+    # `True` is an int to Python, and is no time.
     if type(value) is not int or not 0 <= value <= MAX_TIME:
         raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
     return value

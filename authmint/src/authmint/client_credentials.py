@@ -1,7 +1,7 @@
-"""Asks a token endpoint for a token in a client's own name (RFC 6749, section 4.4), whoever carries the requests.
+"""Get a token in a client's own name (RFC 6749, section 4.4), through any HTTP client.
 
-The exchange is a generator: it yields requests and is sent the answers, so that one piece of code serves clients of httpx2 and
-httpx, sync and async.
+The exchange is a generator: it yields requests and is sent the responses, so that one piece of code serves clients of httpx2
+and httpx, sync and async.
 """
 
 import base64
@@ -16,11 +16,11 @@ from urllib.parse import quote_plus, urlencode
 
 from authmint.errors import ConfigurationError
 from authmint.fetching import check_url
-from authmint.jose import Signer, SigningKey, read_json_object
+from authmint.jose import JWTSigner, SigningKey, read_json_object
 from authmint.metadata import metadata_urls
 from authmint.scopes import format_scope, is_scope_token
 
-LARGEST = 65_536
+MAX_BYTES = 65_536
 ASSERTION_SECONDS = 60
 FRESH = 0.8
 MAX_LIFETIME = 366 * 86_400
@@ -31,12 +31,12 @@ SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 
 
 class ServiceAuthError(Exception):
-    """No token could be had, so no request was sent. The message says why; it holds no secret."""
+    """There is no token, so no request was sent. The message says why; it holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A token of our own. Times are those of the clock that was given."""
+    """A token of this client. Times are those of the clock that was given."""
 
     text: str
     renew_at: float
@@ -44,7 +44,7 @@ class AccessToken:
 
 
 class ClientCredentials:
-    """One client, and what its tokens shall be for. Raises ConfigurationError for settings that cannot work."""
+    """One client, and the audience and scopes of its tokens. Raise ConfigurationError for settings that cannot work."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class ClientCredentials:
         audience: str | None,
         scopes: Collection[str],
         token_url: str | None,
-        method: SecretMethod,
+        authentication_method: SecretMethod,
         clock: Callable[[], float],
     ) -> None:
         self._issuer = check_url(issuer, "issuer")
@@ -67,8 +67,9 @@ class ClientCredentials:
             raise ConfigurationError("client_secret and private_key contradict each other: a client authenticates in one way.")
         if not all(map(is_scope_token, scopes)):
             raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
-        self._client_id, self._client_secret, self._method = client_id, client_secret or "", method
-        self._signer = None if private_key is None else Signer(private_key)
+        self._client_id, self._client_secret = client_id, client_secret or ""
+        self._authentication_method = authentication_method
+        self._signer = None if private_key is None else JWTSigner(private_key)
         self._form = {"grant_type": "client_credentials"}
         if scopes:
             self._form["scope"] = format_scope(scopes)
@@ -78,33 +79,33 @@ class ClientCredentials:
 
     @property
     def url(self) -> str:
-        """Where the next request goes, or as much as is known of it."""
+        """The URL of the next request, or the issuer's as long as the token endpoint is unknown."""
         return self._token_url or self._issuer
 
     def exchange(self, new_request: Callable[..., Any]) -> Generator[Any, Any, AccessToken]:
-        """Yields what is to be sent, is sent the answers (their bodies read), and returns a token. Raises ServiceAuthError.
+        """Yield requests, receive the responses (their bodies read), and return a token. Raise ServiceAuthError.
 
         `new_request`: the request class of the client that sends them.
         """
         if self._token_url is None:
             self._token_url = yield from self._discover(new_request)
-        asked_at = self._clock()
-        answer = yield self._token_request(new_request, self._token_url)
-        return _read_token(answer, asked_at)
+        sent_at = self._clock()
+        response = yield self._token_request(new_request, self._token_url)
+        return _read_token(response, sent_at)
 
     def _discover(self, new_request: Callable[..., Any]) -> Generator[Any, Any, str]:
         for url in metadata_urls(self._issuer):
-            answer = yield new_request("GET", url, headers={"Accept": "application/json"})
-            members = _members(answer)
-            if answer.status_code == 200 and not _was_redirected(answer) and members.get("issuer") == self._issuer:
+            response = yield new_request("GET", url, headers={"Accept": "application/json"})
+            members = _members(response)
+            if response.status_code == 200 and not _was_redirected(response) and members.get("issuer") == self._issuer:
                 return check_url(str(members.get("token_endpoint")), "token_endpoint")
-        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be had, or is another issuer's.")
+        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be fetched, or is another issuer's.")
 
     def _token_request(self, new_request: Callable[..., Any], url: str) -> Any:
         form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if self._signer is not None:
             form |= self._assertion(self._signer, url)
-        elif self._method == "client_secret_post":
+        elif self._authentication_method == "client_secret_post":
             form |= {"client_id": self._client_id, "client_secret": self._client_secret}
         else:
             # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
@@ -112,7 +113,7 @@ class ClientCredentials:
             headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
         return new_request("POST", url, content=urlencode(form).encode(), headers=headers)
 
-    def _assertion(self, signer: Signer, url: str) -> dict[str, str]:
+    def _assertion(self, signer: JWTSigner, url: str) -> dict[str, str]:
         now = int(time.time())
         claims = {
             "iss": self._client_id,
@@ -129,33 +130,33 @@ class ClientCredentials:
         }
 
 
-def _was_redirected(answer: Any) -> bool:
-    # The history of a response holds every answer before it, refused tokens and metadata as well.
-    return any(300 <= one.status_code < 400 for one in (answer, *answer.history))
+def _was_redirected(response: Any) -> bool:
+    # The history of a response holds every response before it, those to refused tokens and metadata as well.
+    return any(300 <= one.status_code < 400 for one in (response, *response.history))
 
 
-def _members(answer: Any) -> dict[str, Any]:
-    if len(answer.content) > LARGEST:
+def _members(response: Any) -> dict[str, Any]:
+    if len(response.content) > MAX_BYTES:
         return {}
     try:
-        return read_json_object(answer.content)
+        return read_json_object(response.content)
     except ValueError:
         return {}
 
 
-def _read_token(answer: Any, asked_at: float) -> AccessToken:
-    if _was_redirected(answer):
-        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials stay where they belong.")
-    members = _members(answer)
-    if answer.status_code != 200:
+def _read_token(response: Any, sent_at: float) -> AccessToken:
+    if _was_redirected(response):
+        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials go to that URL alone.")
+    members = _members(response)
+    if response.status_code != 200:
         error = members.get("error")
-        said = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no OAuth error"
-        raise ServiceAuthError(f"The token endpoint answered {answer.status_code} ({said}).")
+        code = error if isinstance(error, str) and _ERROR.fullmatch(error) else "no OAuth error"
+        raise ServiceAuthError(f"The token endpoint answered {response.status_code} ({code}).")
     text, kind, lifetime = members.get("access_token"), members.get("token_type"), members.get("expires_in", 60)
     if not isinstance(text, str) or not text.isascii() or not isinstance(kind, str) or kind.lower() != "bearer":
         raise ServiceAuthError("The token endpoint answered 200 without a bearer token.")
     if not isinstance(lifetime, int | float) or not 0 < lifetime < MAX_LIFETIME:
-        raise ServiceAuthError("The token endpoint answered with a lifetime that is none.")
-    # Jitter keeps processes that started together from renewing together.
-    renew_at = asked_at + lifetime * random.uniform(FRESH, FRESH + 0.05)  # noqa: S311 - spreads load, guards nothing
-    return AccessToken(text, renew_at, asked_at + lifetime)
+        raise ServiceAuthError("The token endpoint answered with an invalid lifetime.")
+    # The jitter keeps processes that started together from renewing together.
+    renew_at = sent_at + lifetime * random.uniform(FRESH, FRESH + 0.05)  # noqa: S311 - spreads load, guards nothing
+    return AccessToken(text, renew_at, sent_at + lifetime)

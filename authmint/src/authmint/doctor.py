@@ -1,4 +1,4 @@
-"""Looks at an issuer and at resource services from outside, as their clients do, and tells what is wrong with them."""
+"""Check an issuer and resource services from outside, as their clients see them."""
 
 import re
 import time
@@ -7,57 +7,57 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from authmint.checks import Check, span
+from authmint.checks import Check, format_duration
 from authmint.errors import ConfigurationError
-from authmint.fetching import Answer, FetchError, check_url, fetch
+from authmint.fetching import FetchedResponse, FetchError, check_url, fetch
 from authmint.jose import ALGORITHMS, VerifyingKey
 from authmint.metadata import IssuerMetadata, metadata_urls, read_metadata
 from authmint.protected_resource import metadata_url
 
 LEEWAY = 30
-SHORT, LONG = 60, 900
-"""Seconds. A resource server keeps keys for no less and no longer, whatever the issuer says."""
+MIN_CACHE_SECONDS, MAX_CACHE_SECONDS = 60, 900
+"""A resource server caches keys for no less and no longer, whatever the issuer says."""
 
 _PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"')
 
 
 async def check_issuer(issuer: str, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Check]:
-    """Its URL, metadata, keys and their algorithms, cache headers and clock, each as soon as it is known."""
+    """Check its URL, metadata, keys and their algorithms, cache headers and clock. Yield each check as soon as it is made."""
     yield (address := _address(issuer, "issuer"))
-    if address.held is False:
+    if address.passed is False:
         return
     metadata, check = await _metadata(issuer)
     yield check
     if metadata is None:
         return
     if metadata.token_endpoint is None:
-        yield Check("metadata", None, "It names no token_endpoint: /docs and ServiceAuth have to be told where it is.")
+        yield Check("metadata", None, "It names no token_endpoint: /docs and ServiceAuth need token_url.")
     if metadata.jwks_uri is None:
         yield Check("keys", False, "Its metadata has no jwks_uri: services need its shared secret, or its keys in a file.")
         return
     try:
-        answer = await fetch(metadata.jwks_uri)
-        members = answer.document().members
+        response = await fetch(metadata.jwks_uri)
+        members = response.document().members
     except FetchError as error:
         yield Check("keys", False, f"{metadata.jwks_uri} cannot be read: {error}.")
         return
-    for check in (*_keys(members.get("keys")), _cache(answer), _clock(answer, clock())):
+    for check in (*_keys(members.get("keys")), _cache(response), _clock(response, clock())):
         yield check
 
 
 async def check_resource(resource: str, issuer: str) -> AsyncIterator[Check]:
-    """Its URL, its answers without a token and with a bad one, and what it says of itself. `resource` is a protected URL."""
+    """Check its URL, its responses without a token and to a bad one, and its metadata. `resource` is a protected URL."""
     yield (address := _address(resource, "resource"))
-    if address.held is False:
+    if address.passed is False:
         return
     try:
         without, bad = await fetch(resource), await fetch(resource, {"Authorization": "Bearer not-a-token"})
     except FetchError as error:
-        yield Check("challenge", False, f"It cannot be asked: {error}.")
+        yield Check("challenge", False, f"It cannot be requested: {error}.")
         return
     yield _challenge_without_a_token(without)
     yield _challenge_for_a_bad_token(bad)
-    yield await _description(resource, issuer, _parameters(without).get("resource_metadata"))
+    yield await _check_description(resource, issuer, _parameters(without).get("resource_metadata"))
 
 
 def _address(url: str, name: str) -> Check:
@@ -67,7 +67,7 @@ def _address(url: str, name: str) -> Check:
         return Check("https", False, str(error))
     if url.startswith("https:"):
         return Check("https", True, "It is an https URL.")
-    return Check("https", None, "It is http, which only this machine itself may use.")
+    return Check("https", None, "It is http, which only this computer itself may use.")
 
 
 async def _metadata(issuer: str) -> tuple[IssuerMetadata | None, Check]:
@@ -105,67 +105,68 @@ def _keys(jwks: object) -> list[Check]:
     return checks
 
 
-def _cache(answer: Answer) -> Check:
-    age = answer.max_age
-    if age is None or "no-store" in answer.headers.get("cache-control", ""):
-        return Check("cache", None, "The keys come without max-age: services ask again every five minutes.")
-    if not SHORT <= age <= LONG:
-        return Check("cache", None, f"The keys may be kept for {span(age)}; services take that as {SHORT} to {LONG} seconds.")
-    return Check("cache", True, f"The keys may be kept for {span(age)}.")
+def _cache(response: FetchedResponse) -> Check:
+    age = response.max_age
+    if age is None or "no-store" in response.headers.get("cache-control", ""):
+        return Check("cache", None, "The keys come without max-age: services fetch them every five minutes.")
+    limits = f"{MIN_CACHE_SECONDS} to {MAX_CACHE_SECONDS}"
+    if not MIN_CACHE_SECONDS <= age <= MAX_CACHE_SECONDS:
+        return Check("cache", None, f"The keys may be cached for {format_duration(age)}; services do for {limits} seconds.")
+    return Check("cache", True, f"The keys may be cached for {format_duration(age)}.")
 
 
-def _clock(answer: Answer, now: float) -> Check:
+def _clock(response: FetchedResponse, now: float) -> Check:
     try:
-        theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
+        its_time = parsedate_to_datetime(response.headers["date"]).timestamp()
     except (KeyError, ValueError):
-        return Check("clock", None, "Its answers have no Date to compare clocks by.")
-    difference = theirs - now
-    # Date has whole seconds, and the answer took its time.
+        return Check("clock", None, "Its responses have no Date to compare clocks by.")
+    difference = its_time - now
+    # Date has whole seconds, and the response took some time.
     if abs(difference) <= 2:
         return Check("clock", True, "Its clock and this one agree.")
     side = "ahead of" if difference > 0 else "behind"
-    told = f"Its clock is {span(abs(difference))} {side} this one"
+    offset = f"Its clock is {format_duration(abs(difference))} {side} this one"
     if abs(difference) <= LEEWAY:
-        return Check("clock", None, f"{told}, within the leeway of {LEEWAY} seconds.")
-    return Check("clock", False, f"{told}, beyond the leeway of {LEEWAY} seconds.")
+        return Check("clock", None, f"{offset}, within the leeway of {LEEWAY} seconds.")
+    return Check("clock", False, f"{offset}, beyond the leeway of {LEEWAY} seconds.")
 
 
-def _challenge_without_a_token(answer: Answer) -> Check:
+def _challenge_without_a_token(response: FetchedResponse) -> Check:
     name = "challenge"
-    if answer.status != 401:
-        return Check(name, False, f"Without a token it answers {answer.status} and not 401. Is this a protected URL?")
-    if not answer.headers.get("www-authenticate", "").lower().startswith("bearer"):
+    if response.status != 401:
+        return Check(name, False, f"Without a token it responds {response.status} and not 401. Is this a protected URL?")
+    if not response.headers.get("www-authenticate", "").lower().startswith("bearer"):
         return Check(name, False, "Its 401 has no WWW-Authenticate: Bearer (RFC 6750, section 3).")
-    if "error" in _parameters(answer):
+    if "error" in _parameters(response):
         return Check(name, None, "Without a token it names an error, and there was none yet (RFC 6750, section 3.1).")
-    return Check(name, True, "Without a token it answers 401 and Bearer.")
+    return Check(name, True, "Without a token it responds 401 and Bearer.")
 
 
-def _challenge_for_a_bad_token(answer: Answer) -> Check:
-    if answer.status == 503:
-        return Check("bad token", False, "It answers 503: it has no keys of its issuer.")
-    if answer.status == 401 and _parameters(answer).get("error") == "invalid_token":
+def _challenge_for_a_bad_token(response: FetchedResponse) -> Check:
+    if response.status == 503:
+        return Check("bad token", False, "It responds 503: it has no keys of its issuer.")
+    if response.status == 401 and _parameters(response).get("error") == "invalid_token":
         return Check("bad token", True, 'A bad token gets 401 and error="invalid_token".')
-    return Check("bad token", False, f'A bad token gets {answer.status}, and not 401 and error="invalid_token".')
+    return Check("bad token", False, f'A bad token gets {response.status}, and not 401 and error="invalid_token".')
 
 
-async def _description(resource: str, issuer: str, named: str | None) -> Check:
-    """The protected resource's metadata (RFC 9728), where the challenge says, or where it stands by rule."""
+async def _check_description(resource: str, issuer: str, named: str | None) -> Check:
+    """Check the protected resource's metadata (RFC 9728), at the URL of the challenge or at the well-known one."""
     parts = urlsplit(resource)
-    places = [named] if named else [metadata_url(one)[0] for one in (resource, f"{parts.scheme}://{parts.netloc}")]
+    urls = [named] if named else [metadata_url(one)[0] for one in (resource, f"{parts.scheme}://{parts.netloc}")]
     refused = []
-    for url in dict.fromkeys(places):
+    for url in dict.fromkeys(urls):
         try:
             members = (await fetch(url)).document().members
         except FetchError as error:
             refused.append(f"{url} cannot be read: {error}.")
         else:
-            return _judge(url, members, resource, issuer)
-    # Only a resource that says that it describes itself has to.
+            return _check_metadata(url, members, resource, issuer)
+    # Only a resource that names its metadata has to have it.
     return Check("metadata", False if named else None, f"It does not describe itself (RFC 9728). {' '.join(refused)}")
 
 
-def _judge(url: str, members: dict[str, Any], resource: str, issuer: str) -> Check:
+def _check_metadata(url: str, members: dict[str, Any], resource: str, issuer: str) -> Check:
     issuers, described = members.get("authorization_servers"), members.get("resource")
     if not isinstance(issuers, list) or issuer not in issuers:
         return Check("metadata", False, f"{url} does not name the issuer {issuer}.")
@@ -174,14 +175,14 @@ def _judge(url: str, members: dict[str, Any], resource: str, issuer: str) -> Che
     return Check("metadata", True, f"{url} describes it and names the issuer.")
 
 
-def _parameters(answer: Answer) -> dict[str, str]:
-    return dict(_PARAMETER.findall(answer.headers.get("www-authenticate", "")))
+def _parameters(response: FetchedResponse) -> dict[str, str]:
+    return dict(_PARAMETER.findall(response.headers.get("www-authenticate", "")))
 
 
-Examination = tuple[str, AsyncIterator[Check]]
+SubjectChecks = tuple[str, AsyncIterator[Check]]
 
 
-def examine(issuer: str, resources: Sequence[str], *, clock: Callable[[], float] = time.time) -> list[Examination]:
-    """What is looked at, and its checks."""
-    examined = [(resource, check_resource(resource, issuer)) for resource in resources]
-    return [(issuer, check_issuer(issuer, clock=clock)), *examined]
+def list_checks(issuer: str, resources: Sequence[str], *, clock: Callable[[], float] = time.time) -> list[SubjectChecks]:
+    """Return the URLs to check, each with its checks."""
+    others = [(resource, check_resource(resource, issuer)) for resource in resources]
+    return [(issuer, check_issuer(issuer, clock=clock)), *others]

@@ -1,11 +1,11 @@
-"""The errors that OAuth names, one class for each code. No HTTP here: endpoints and `challenge` choose status and headers.
+"""The errors that OAuth names, one class for each code. Status and headers are chosen by the endpoints and by `challenge`.
 
 OAuthError
   InvalidRequest  InvalidClient  InvalidGrant  UnauthorizedClient  UnsupportedGrantType  InvalidScope     RFC 6749 5.2
   InvalidTarget                                                                                           RFC 8707 2
-  AccessDenied  TemporarilyUnavailable                                                                    RFC 6749 4.1.2.1
+  TemporarilyUnavailable                                                                                  RFC 6749 4.1.2.1
   InvalidToken  InsufficientScope                                                                         RFC 6750 3.1
-IssuerUnavailable       the issuer's keys cannot be had: neither the token's fault nor the caller's
+IssuerUnavailable     the issuer's keys or its revocation list are not available: neither the token nor the caller is at fault
 ConfigurationError    settings that are wrong or contradict each other
 """
 
@@ -17,7 +17,7 @@ class OAuthError(Exception):
     """An error with a code that OAuth registers.
 
     `description` is public: printable ASCII without quotes and backslashes, and never anything that the caller sent.
-    What is private goes into `raise … from cause`; it may be logged and is never sent.
+    A private cause goes into `raise … from cause`; it may be logged and is never sent.
     """
 
     error: ClassVar[str] = "server_error"
@@ -77,15 +77,8 @@ class InvalidTarget(OAuthError):
     default_description = "The requested resource is not available to this client."
 
 
-class AccessDenied(OAuthError):
-    """The request was understood and is refused (RFC 6749, section 4.1.2.1)."""
-
-    error = "access_denied"
-    default_description = "Access is denied."
-
-
 class TemporarilyUnavailable(OAuthError):
-    """The server cannot answer now; the same request may succeed `retry_after` seconds later."""
+    """The server cannot respond now; the same request may succeed `retry_after` seconds later."""
 
     error = "temporarily_unavailable"
     default_description = "The service is not available at the moment. Try again later."
@@ -98,8 +91,8 @@ class TemporarilyUnavailable(OAuthError):
 class InvalidToken(OAuthError):
     """An access token that is refused (RFC 6750, section 3.1).
 
-    `reason` is one word of this package's own, for logs and counters. The description is the same for every reason:
-    whoever presents a bad token learns that it is bad, and nothing else.
+    `reason` is a code of this package's own, for logs and metrics. The description is the same for every reason: the client
+    learns that the token is bad, and nothing else.
     """
 
     error = "invalid_token"
@@ -111,7 +104,7 @@ class InvalidToken(OAuthError):
 
 
 class InsufficientScope(OAuthError):
-    """A good token that lacks what the operation needs (RFC 6750, section 3.1). `scopes` is what it needs."""
+    """A good token without the scopes that the operation requires, `scopes` (RFC 6750, section 3.1)."""
 
     error = "insufficient_scope"
     default_description = "The access token does not allow this operation."
@@ -122,7 +115,7 @@ class InsufficientScope(OAuthError):
 
 
 class IssuerUnavailable(Exception):
-    """The issuer's keys were never fetched or have become too old. Worth another try after `retry_after` seconds."""
+    """The issuer's keys, or its revocation list, were never fetched or are too old. Try again after `retry_after` seconds."""
 
     def __init__(self, message: str, *, retry_after: int = 5) -> None:
         super().__init__(message)
@@ -130,4 +123,4 @@ class IssuerUnavailable(Exception):
 
 
 class ConfigurationError(ValueError):
-    """Settings that are wrong or contradict each other; the message says which, and what to do."""
+    """Settings are wrong or contradict each other; the message names them, and what to do."""

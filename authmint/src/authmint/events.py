@@ -1,4 +1,4 @@
-"""What happens inside the dependency, for counters and logs. No event holds a token, a key or anything that a caller sent."""
+"""The events of token verification, for metrics and logs. No event holds a token, a key or anything that a caller sent."""
 
 import logging
 from collections.abc import Callable
@@ -14,29 +14,30 @@ EventName = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened."""
+class VerificationEvent:
+    """One event."""
 
     name: EventName
     reason: str = ""
-    """For `token_refused`: one word."""
+    """The reason code, for `token_refused`."""
     seconds: float | None = None
-    """For fetches: how long it took."""
+    """The duration of a fetch, for `keys_fetched` and `key_fetch_failed`."""
 
 
-Observer = Callable[[Event], None]
+Observer = Callable[[VerificationEvent], None]
+"""Called for every event, in the thread of the request: it must be quick."""
 
 
-def ignore(_: Event) -> None:
-    """The observer of whoever does not want to know."""
+def noop(_: VerificationEvent) -> None:
+    """Do nothing: the default observer."""
 
 
 def guarded(observer: Observer | None) -> Observer:
-    """`observer`, whose own failures reach the log and no request."""
+    """Return `observer` so that its own exceptions are logged and fail no request."""
     if observer is None:
-        return ignore
+        return noop
 
-    def observe(event: Event) -> None:
+    def observe(event: VerificationEvent) -> None:
         try:
             observer(event)
         except Exception:

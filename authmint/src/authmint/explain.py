@@ -1,11 +1,11 @@
-"""Tells, check by check, why a service would refuse a token. For people: with the values that callers never get to see."""
+"""Explain, check by check, why a service would refuse a token. For people: with values that no caller gets to see."""
 
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authmint.checks import Check, span
+from authmint.checks import Check, format_duration
 from authmint.claims import AccessTokenClaims, read_claims
 from authmint.errors import InvalidToken, IssuerUnavailable
 from authmint.fetching import FetchError
@@ -22,58 +22,58 @@ from authmint.key_history import KeyHistory
 from authmint.key_sets import KeySet
 
 PARSE_MESSAGES = {
-    "too_long": "It is longer than 8192 characters.",
+    "token_too_long": "It is longer than 8192 characters.",
     "not_ascii": "It has characters beyond ASCII.",
-    "malformed_token": "It does not have three parts with two dots between them: this is no signed JWT.",
+    "malformed_token": "It does not have three parts with two dots between them: it is not a signed JWT.",
     "malformed_base64": "A part is not base64url without padding, in its one canonical spelling.",
     "header_too_long": "Its header is longer than 1024 characters.",
-    "malformed_header": "Its header is no plain JSON object.",
+    "malformed_header": "Its header is not a plain JSON object.",
     "forbidden_header": "Its header has crit, b64, jku, jwk, x5u, x5c, zip or enc, which no access token may have.",
-    "malformed_kid": "Its kid is no short text.",
-    "malformed_payload": "Its payload is no plain JSON object.",
-    "wrong_algorithm": "Its alg is none, or no text.",
+    "malformed_kid": "Its kid is not a short string.",
+    "malformed_payload": "Its payload is not a plain JSON object.",
+    "wrong_algorithm": "Its alg is none, or not a string.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """All checks, and what the token says; never its signature."""
+    """All checks, and the token's header and claims; never its signature."""
 
     checks: tuple[Check, ...]
     header: dict[str, Any]
     claims: dict[str, Any]
 
     @property
-    def is_good(self) -> bool:
-        """Whether no check failed and none was left out."""
-        return all(check.held for check in self.checks)
+    def is_valid(self) -> bool:
+        """Whether every check was made and passed."""
+        return all(check.passed for check in self.checks)
 
 
 async def explain(
     token: str, *, issuer: str | None, audience: str | None, keys: KeySet | None, leeway: int = 30,
     history: Callable[[], Awaitable[KeyHistory]] | None = None, clock: Callable[[], float] = time.time,
 ) -> Explanation:  # fmt: skip
-    """What a resource server with these settings would find. Checks that need what is not given are left out.
+    """Return what a resource server with these settings would find. Checks without their setting have `passed` None.
 
-    `history`: asks what became of the issuer's keys; it may raise FetchError.
+    `history`: fetches the history of the issuer's keys; it may raise FetchError.
     """
-    header, payload = _peek(token, 0), _peek(token, 1)
+    header, payload = _decode_part(token, 0), _decode_part(token, 1)
     checks = []
     try:
         jws = Parser(types=None).parse(token)
         checks.append(Check("form", True, "It is a signed JWT in compact form."))
-    except InvalidToken as refused:
-        checks.append(Check("form", False, PARSE_MESSAGES.get(refused.reason, refused.reason)))
+    except InvalidToken as error:
+        checks.append(Check("form", False, PARSE_MESSAGES.get(error.reason, error.reason)))
         return Explanation(tuple(checks), header, payload)
     checks.append(_type(jws))
     checks.append(await _signature(jws, keys, _KeyHistoryLookup(history, clock())))
     try:
         claims = read_claims(payload)
         checks.append(Check("claims", True, "All claims that an access token needs are there."))
-    except InvalidToken as refused:
-        word, _, name = refused.reason.partition("_")
+    except InvalidToken as error:
+        rule, _, name = error.reason.partition("_")
         checks.append(
-            Check("claims", False, f"The claim {name} is {'missing' if word == 'missing' else 'not of the right form'}.")
+            Check("claims", False, f"The claim {name} is {'missing' if rule == 'missing' else 'not of the right form'}.")
         )
         return Explanation(tuple(checks), header, payload)
     checks += [_issuer(claims, issuer), _audience(claims, audience), *_times(claims, leeway, clock())]
@@ -84,17 +84,17 @@ def _type(jws: CompactJWS) -> Check:
     found = jws.header.media_type
     if found in ACCESS_TOKEN_TYPES:
         return Check("type", True, "Its typ says that it is an access token.")
-    return Check("type", False, f"Its typ is {found or 'missing'}, and that of an access token is at+jwt (RFC 9068).")
+    return Check("type", False, f"Its typ is {found or 'missing'}, and the typ of an access token is at+jwt (RFC 9068).")
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyHistoryLookup:
-    """What became of a key, as far as the issuer tells."""
+    """The history of the issuer's keys, if it can be fetched."""
 
     history: Callable[[], Awaitable[KeyHistory]] | None
     now: float
 
-    async def of(self, kid: str) -> str | None:
+    async def describe(self, kid: str) -> str | None:
         if self.history is None:
             return None
         try:
@@ -103,9 +103,9 @@ class _KeyHistoryLookup:
             return None
 
 
-async def _signature(jws: CompactJWS, keys: KeySet | None, fates: _KeyHistoryLookup) -> Check:
+async def _signature(jws: CompactJWS, keys: KeySet | None, lookup: _KeyHistoryLookup) -> Check:
     if keys is None:
-        return Check("signature", None, "No keys to check it with: name the issuer.")
+        return Check("signature", None, "There are no keys to check it with: name the issuer.")
     kid, algorithm = jws.header.key_id, jws.header.algorithm
     if kid is None:
         return Check("signature", False, "It names no key (kid), and a service looks keys up by that name.")
@@ -114,20 +114,20 @@ async def _signature(jws: CompactJWS, keys: KeySet | None, fates: _KeyHistoryLoo
         key.verify(jws)
     except IssuerUnavailable:
         return Check("signature", None, "The issuer's keys cannot be fetched.")
-    except InvalidToken as refused:
-        return Check("signature", False, await _why_not_signed(refused.reason, kid, algorithm, fates))
-    fate = await fates.of(kid)
-    told = f", which {fate}" if fate else ""
-    return Check("signature", True, f"It was made with the issuer's key {kid} ({algorithm}){told}.")
+    except InvalidToken as error:
+        return Check("signature", False, await _explain_bad_signature(error.reason, kid, algorithm, lookup))
+    end = await lookup.describe(kid)
+    history = f", which {end}" if end else ""
+    return Check("signature", True, f"It was made with the issuer's key {kid} ({algorithm}){history}.")
 
 
-async def _why_not_signed(reason: str, kid: str, algorithm: str, fates: _KeyHistoryLookup) -> str:
+async def _explain_bad_signature(reason: str, kid: str, algorithm: str, lookup: _KeyHistoryLookup) -> str:
     if reason == "wrong_algorithm":
         return f"It says {algorithm}, and the key {kid} is for another algorithm."
     if reason != "unknown_key":
         return f"It was not made with the issuer's key {kid}, or was changed."
-    if fate := await fates.of(kid):
-        return f"The issuer's key {kid} {fate}."
+    if end := await lookup.describe(kid):
+        return f"The issuer's key {kid} {end}."
     return f"The issuer has no key {kid}: it was retired, or the token is another issuer's."
 
 
@@ -149,25 +149,24 @@ def _audience(claims: AccessTokenClaims, audience: str | None) -> Check:
 
 
 def _times(claims: AccessTokenClaims, leeway: int, now: float) -> list[Check]:
-    expected = Expectations(issuer=claims.issuer, audience=claims.audience[0], leeway=leeway, max_lifetime=86_400)
+    expected = Expectations(issuer=claims.issuer, audiences=frozenset(claims.audience), leeway=leeway, max_lifetime=86_400)
     try:
         verify_claims(claims, expected, now)
-    except InvalidToken as refused:
+    except InvalidToken as error:
         sentences = {
-            "expired": f"It expired {span(now - claims.expires_at)} ago (leeway {leeway} s).",
-            "issued_in_future": f"It was issued {span(claims.issued_at - now)} in the future: look at the clocks.",
-            "not_yet_valid": f"It becomes valid in {span((claims.not_before or 0) - now)}.",
-            "lifetime_too_long": f"It lives {span(claims.expires_at - claims.issued_at)}, and a day is the most by default.",
+            "expired": f"It expired {format_duration(now - claims.expires_at)} ago (leeway {leeway} s).",
+            "issued_in_future": f"It was issued {format_duration(claims.issued_at - now)} in the future: check the clocks.",
+            "not_yet_valid": f"It becomes valid in {format_duration((claims.not_before or 0) - now)}.",
+            "lifetime_too_long": f"It lives {format_duration(claims.expires_at - claims.issued_at)}, the limit is a day.",
         }
-        return [Check("time", False, sentences[refused.reason])]
+        return [Check("time", False, sentences[error.reason])]
     left = claims.expires_at - now
-    return [
-        Check("time", True, f"It expires in {span(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s.")
-    ]
+    sentence = f"It expires in {format_duration(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s."
+    return [Check("time", True, sentence)]
 
 
-def _peek(token: str, part: int) -> dict[str, Any]:
-    """A part of the token for showing, whatever else may be wrong with it."""
+def _decode_part(token: str, part: int) -> dict[str, Any]:
+    """Return a part of the token, even of one that is malformed elsewhere; empty if it cannot be decoded."""
     try:
         return read_json_object(decode_base64url(token.split(".")[part]))
     except (ValueError, IndexError):

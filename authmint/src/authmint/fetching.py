@@ -1,6 +1,6 @@
-"""Fetches one JSON document from an issuer, within limits: 3 seconds, 64 KB, status 200, no redirect, https unless on loopback.
+"""Fetch a JSON document from an issuer, within limits: 3 seconds, 64 KB, status 200, no redirect, https unless on loopback.
 
-A document that decides whom we believe is not worth more patience than that, and a longer one is not a key set.
+Requests may wait for such a document, so it gets no more time than that; and a larger one is not a key set.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ from authmint.jose import read_json_object
 from authmint.loopback import is_loopback
 
 TIMEOUT = 3.0
-LARGEST = 65_536
+MAX_BYTES = 65_536
 
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})\"?(?:$|[\s,])", re.IGNORECASE)
 
 
 class FetchError(Exception):
-    """The document could not be had. The message says why, in a few words, for logs."""
+    """The document could not be fetched. The message says why, in a few words, for logs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """A JSON object, and the `max-age` it came with, in seconds."""
+class JSONDocument:
+    """A JSON object, and the `max-age` of its response, in seconds."""
 
     members: dict[str, Any]
     max_age: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What came over the network: `headers` are found in any case."""
+class FetchedResponse:
+    """A response within the limits. The names in `headers` may be upper or lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -44,22 +44,22 @@ class Answer:
 
     @property
     def max_age(self) -> int | None:
-        """Seconds for which it may be kept (RFC 9111, section 5.2.2.1)."""
+        """Seconds for which it may be cached (RFC 9111, section 5.2.2.1)."""
         found = _MAX_AGE.search(self.headers.get("cache-control", ""))
         return int(found[1]) if found else None
 
-    def document(self) -> Document:
-        """The JSON object in it. Raises FetchError unless the status is 200."""
+    def document(self) -> JSONDocument:
+        """Return the JSON object in it. Raise FetchError unless the status is 200."""
         if self.status != 200:
             raise FetchError(f"status {self.status}")
         try:
-            return Document(read_json_object(self.content), self.max_age)
+            return JSONDocument(read_json_object(self.content), self.max_age)
         except ValueError as error:
             raise FetchError(str(error)) from error
 
 
 def check_url(url: str, name: str) -> str:
-    """`url` itself, when it is https, or http on loopback. Raises ConfigurationError, naming it `name`."""
+    """Return `url` itself, if it is https, or http on loopback. Raise ConfigurationError, naming it `name`."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -72,15 +72,15 @@ def check_url(url: str, name: str) -> str:
     return url
 
 
-async def fetch_document(url: str) -> Document:
-    """The JSON object at `url`. Raises FetchError for whatever stands in the way."""
+async def fetch_document(url: str) -> JSONDocument:
+    """Return the JSON object at `url`. Raise FetchError."""
     return (await fetch(url)).document()
 
 
 async def fetch(
-    url: str, headers: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT, largest: int = LARGEST
-) -> Answer:
-    """Whatever `url` answers, within the limits. Raises FetchError when there is no such answer."""
+    url: str, headers: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT, max_bytes: int = MAX_BYTES
+) -> FetchedResponse:
+    """Return the response of `url`, whatever its status. Raise FetchError when there is none within the limits."""
     try:
         host = urlsplit(check_url(url, "the address")).hostname or ""
         async with (
@@ -88,23 +88,23 @@ async def fetch(
             _client(host, seconds) as client,
             client.stream("GET", url, headers=headers) as response,
         ):
-            return Answer(response.status_code, response.headers, await _read(response, largest))
+            return FetchedResponse(response.status_code, response.headers, await _read(response, max_bytes))
     except TimeoutError as error:
-        raise FetchError("no answer in time") from error
+        raise FetchError("no response in time") from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
         raise FetchError(str(error) or type(error).__name__) from error
 
 
 def _client(host: str, seconds: float) -> httpx2.AsyncClient:
-    # A compressed answer could unpack to any size, so none is asked for. A proxy has no business on the way to loopback.
+    # A compressed response could unpack to any size, so none is accepted. No proxy is used for loopback.
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     return httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=seconds, trust_env=not is_loopback(host))
 
 
-async def _read(response: httpx2.Response, largest: int) -> bytes:
+async def _read(response: httpx2.Response, max_bytes: int) -> bytes:
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
-        if len(content) > largest:
-            raise FetchError(f"larger than {largest} bytes")
+        if len(content) > max_bytes:
+            raise FetchError(f"larger than {max_bytes} bytes")
     return bytes(content)

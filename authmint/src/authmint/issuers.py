@@ -1,4 +1,4 @@
-"""The issuers a resource server believes, and where the keys of each come from."""
+"""The issuers that a resource server trusts, and where the keys of each come from."""
 
 import json
 import time
@@ -9,7 +9,7 @@ from typing import Any
 
 from authmint.errors import ConfigurationError
 from authmint.events import Observer
-from authmint.fetching import Document, FetchError, check_url, fetch_document
+from authmint.fetching import FetchError, JSONDocument, check_url, fetch_document
 from authmint.jose import SharedSecretKey
 from authmint.key_sets import KeySet, RemoteKeySet, SharedSecretKeySet, StaticKeySet
 from authmint.metadata import IssuerMetadata, discover
@@ -19,7 +19,7 @@ from authmint.metadata import IssuerMetadata, discover
 class Issuer:
     """An issuer, and one source of its keys at most; without one they are fetched, as its metadata says (RFC 8414).
 
-    Raises ConfigurationError when the URL is none, when sources contradict each other, or when one has no usable key.
+    Raise ConfigurationError when the URL is invalid, when sources contradict each other, or when one has no usable key.
     """
 
     url: str
@@ -29,7 +29,7 @@ class Issuer:
     """A JWK set (RFC 7517)."""
     jwks_file: str | Path | None = None
     shared_secret: str | bytes | None = field(default=None, repr=False)
-    """HS256 with 32 random bytes or more, for the smallest set-up: who can verify can also sign."""
+    """HS256 with 32 random bytes or more, for the smallest set-up: a service that can verify can also sign."""
 
     def __post_init__(self) -> None:
         check_url(self.url, "issuer")
@@ -38,7 +38,7 @@ class Issuer:
             raise ConfigurationError(f"{' and '.join(sources)} contradict each other: the keys come from one place.")
 
     def given_keys(self) -> KeySet | None:
-        """The keys that were given, or None when they are to be fetched."""
+        """Return the keys that were given, or None when they are to be fetched."""
         if self.shared_secret is not None:
             secret = self.shared_secret.encode() if isinstance(self.shared_secret, str) else self.shared_secret
             try:
@@ -54,15 +54,15 @@ class Issuer:
     def keys(
         self, *, clock: Callable[[], float] | None, observer: Observer, on_metadata: Callable[[IssuerMetadata], None]
     ) -> KeySet:
-        """Its keys. `on_metadata` hears what the issuer says of itself, when it has said it."""
-        source = _Published(self.url, on_metadata)
+        """Return its keys. `on_metadata` is called with the issuer's metadata once that is fetched."""
+        source = _PublishedKeys(self.url, on_metadata)
         return self.given_keys() or RemoteKeySet(source.fetch, clock=clock or time.monotonic, observer=observer)
 
 
 def check_issuers(issuers: Sequence[Issuer]) -> None:
-    """Raises ConfigurationError for issuers that cannot be believed side by side."""
+    """Raise ConfigurationError for issuers that cannot be trusted side by side."""
     if not issuers:
-        raise ConfigurationError("issuer is missing: a resource server believes one issuer at least.")
+        raise ConfigurationError("issuer is missing: a resource server trusts one issuer at least.")
     if len({issuer.url for issuer in issuers}) < len(issuers):
         raise ConfigurationError("issuers names one issuer twice.")
     if len(issuers) > 1 and any(issuer.shared_secret is not None for issuer in issuers):
@@ -71,19 +71,19 @@ def check_issuers(issuers: Sequence[Issuer]) -> None:
         )
 
 
-class _Published:
-    """The key set that an issuer publishes."""
+class _PublishedKeys:
+    """Fetches the key set that an issuer publishes."""
 
     def __init__(self, issuer: str, on_metadata: Callable[[IssuerMetadata], None]) -> None:
         self._issuer, self._on_metadata = issuer, on_metadata
         self._metadata: IssuerMetadata | None = None
 
-    async def fetch(self) -> Document:
+    async def fetch(self) -> JSONDocument:
         if self._metadata is None:
             self._metadata = await discover(self._issuer)
             self._on_metadata(self._metadata)
         uri = self._metadata.jwks_uri
-        # Perhaps the keys have moved: after a failure the next attempt asks where they are.
+        # The keys may have moved: after a failure the next attempt fetches the metadata again.
         metadata, self._metadata = self._metadata, None
         if uri is None:
             raise FetchError("the metadata has no jwks_uri")

@@ -13,36 +13,36 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from authmint.errors import ConfigurationError, InvalidToken, IssuerUnavailable
-from authmint.events import Event, Observer, ignore
-from authmint.fetching import TIMEOUT, Document
+from authmint.events import Observer, VerificationEvent, noop
+from authmint.fetching import TIMEOUT, JSONDocument
 from authmint.jose import SharedSecretKey, VerifyingKey
 
 log = logging.getLogger("authmint.key_sets")
 
-MOST_KEYS = 64
+MAX_KEYS = 64
 
 
 class KeySet(Protocol):
     """Where a resource server gets its keys."""
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """The key, when it is at hand."""
+        """Return the key, if it is in the set."""
 
     async def fetch(self, kid: str) -> VerifyingKey:
-        """Ask the issuer for the key. Raises InvalidToken if it has none, IssuerUnavailable if it does not answer."""
+        """Fetch the key from the issuer. Raise InvalidToken if it has none, IssuerUnavailable if it does not respond."""
 
 
 def usable_keys(jwks: Mapping[str, Any]) -> dict[str, VerifyingKey]:
-    """The keys of a JWK set (RFC 7517, section 5) that may verify tokens. Each unusable one is skipped alone, with a warning.
+    """Return the keys of a JWK set (RFC 7517, section 5) that may verify tokens. Log a warning for each of the others.
 
-    Two keys under one `kid` are both skipped: which of them is meant cannot be known.
+    Two keys under one `kid` are both skipped: which of them is meant cannot be known. Raise ValueError without a list.
     """
     members = jwks.get("keys")
     if not isinstance(members, list):
         raise ValueError("a key set has a list named keys")
     keys: dict[str, VerifyingKey] = {}
     repeated: set[str] = set()
-    for position, jwk in enumerate(members[:MOST_KEYS]):
+    for position, jwk in enumerate(members[:MAX_KEYS]):
         try:
             key = VerifyingKey.from_jwk(jwk)
         except ValueError as error:
@@ -58,16 +58,16 @@ def usable_keys(jwks: Mapping[str, Any]) -> dict[str, VerifyingKey]:
 
 
 class StaticKeySet:
-    """Keys that are given, for tests, for offline use, and for the issuer itself."""
+    """Keys that are given: for tests, for offline use, and for the issuer itself."""
 
     def __init__(self, jwks: Mapping[str, Any] | None = None) -> None:
-        """Without `jwks` every token gets IssuerUnavailable until `replace`. Raises ConfigurationError if no key is usable."""
+        """Without `jwks` every token is IssuerUnavailable until `replace`. Raise ConfigurationError if no key is usable."""
         self._keys: dict[str, VerifyingKey] = {}
         if jwks is not None:
             self.replace(jwks)
 
     def replace(self, jwks: Mapping[str, Any]) -> None:
-        """Other keys instead of these. Raises ConfigurationError, and keeps these, if no key is usable."""
+        """Replace the keys. Raise ConfigurationError, and keep the present ones, if no key is usable."""
         try:
             keys = usable_keys(jwks)
         except ValueError as error:
@@ -77,96 +77,97 @@ class StaticKeySet:
         self._keys = keys
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """The key, if it was given."""
+        """Return the key, if it was given."""
         return None if kid is None else self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
-        """Never brings one: InvalidToken, or IssuerUnavailable before the first `replace`."""
+        """Raise InvalidToken, or IssuerUnavailable before the first `replace`: there is nothing to fetch."""
         if not self._keys:
             raise IssuerUnavailable("no keys yet")
         raise InvalidToken("unknown_key")
 
 
 class SharedSecretKeySet:
-    """One secret for every token, whatever `kid` it names or does not name."""
+    """One shared secret for every token, whatever its `kid`."""
 
     def __init__(self, key: SharedSecretKey) -> None:
         self._key = key
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """The one secret."""
+        """Return the shared secret."""
         return self._key
 
     async def fetch(self, kid: str) -> VerifyingKey:
-        """The one secret."""
+        """Return the shared secret."""
         return self._key
 
 
 class RemoteKeySet:
-    """Keys that are fetched, kept while the issuer cannot be reached, and asked for again with care.
+    """Keys that are fetched, and kept while the issuer is unavailable.
 
-    All ages are seconds. Up to `soft_age` (or the answer's max-age, within 1 to 15 minutes) keys serve as they are; after it
-    they serve while a refresh runs beside; after `hard_age` they are no longer believed. A `kid` that is not in the set causes
-    one fetch each `cooldown` at most, counted by attempts; a first fetch that fails is repeated sooner, at growing intervals.
+    All ages are seconds. Up to `soft_age` (or the response's max-age, within 1 to 15 minutes) keys are fresh. Then they are
+    stale: they still verify, while a refresh runs in the background. After `hard_age` they are no longer trusted. A `kid` that
+    is not in the set causes one fetch in each `cooldown` at most, counted by attempts. A first fetch that fails is repeated
+    sooner, at growing intervals.
     """
 
     cooldown = 30.0
-    MIN_SOFT_AGE, longest_soft_age = 60.0, 900.0
-    MAX_UNKNOWN, unknown_for = 128, 60.0
+    MIN_SOFT_AGE, MAX_SOFT_AGE = 60.0, 900.0
+    MAX_UNKNOWN, UNKNOWN_SECONDS = 128, 60.0
 
     def __init__(
         self,
-        source: Callable[[], Awaitable[Document]],
+        source: Callable[[], Awaitable[JSONDocument]],
         *,
         soft_age: float = 300.0,
         hard_age: float = 86_400.0,
         clock: Callable[[], float] = time.monotonic,
-        observer: Observer = ignore,
+        observer: Observer = noop,
     ) -> None:
         self._source, self._observe = source, observer
         self._soft_age, self._hard_age, self._clock = soft_age, hard_age, clock
         self._keys: dict[str, VerifyingKey] = {}
-        self._stale_at = self._dead_at = self._next_attempt = float("-inf")
+        self._stale_at = self._expires_at = self._next_attempt = float("-inf")
         self._failures = 0
         self._unknown: dict[str, float] = {}
         self._fetching: asyncio.Task[None] | None = None
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """The key, if it is at hand; starts a refresh beside it when the set has become stale."""
+        """Return the key, if it is in the set; start a refresh in the background if the set is stale."""
         now = self._clock()
-        if kid is None or now >= self._dead_at:
+        if kid is None or now >= self._expires_at:
             return None
         if now >= self._stale_at:
-            self._observe(Event("stale_keys_used"))
+            self._observe(VerificationEvent("stale_keys_used"))
             if now >= self._next_attempt:
                 self._start_fetch()
         return self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
-        """The key after asking the issuer, as seldom as the class says. Raises InvalidToken, IssuerUnavailable."""
+        """Return the key after a fetch, within the limits of the class. Raise InvalidToken, IssuerUnavailable."""
         now = self._clock()
-        if now < self._dead_at and self._unknown.get(kid, now) > now:
-            self._observe(Event("unknown_key"))
+        if now < self._expires_at and self._unknown.get(kid, now) > now:
+            self._observe(VerificationEvent("unknown_key"))
             raise InvalidToken("unknown_key")
         if now >= self._next_attempt or self._is_fetching():
-            # The caller may give up; the fetch goes on, because others wait for it as well.
+            # The caller may be cancelled. The fetch goes on, because others wait for it as well.
             await asyncio.shield(self._start_fetch())
         else:
-            self._observe(Event("fetch_postponed"))
+            self._observe(VerificationEvent("fetch_postponed"))
         if key := self.find(kid):
             return key
-        # As long as the last attempt failed, the issuer may well have this key: a 401 would sign people out for nothing.
-        if self._failures or self._clock() >= self._dead_at:
+        # If the last attempt failed, the issuer may have this key: a 401 would sign people out for nothing.
+        if self._failures or self._clock() >= self._expires_at:
             raise IssuerUnavailable("the issuer's keys cannot be fetched", retry_after=self._retry_after())
-        self._remember_unknown(kid)
-        self._observe(Event("unknown_key"))
+        self._store_unknown(kid)
+        self._observe(VerificationEvent("unknown_key"))
         raise InvalidToken("unknown_key")
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Fetches the keys before the first request, and again whenever they are stale. A failure never stops the start."""
+        """Fetch the keys before the first request, and again whenever they are stale. A failure never stops the start."""
         await asyncio.wait({self._start_fetch()}, timeout=TIMEOUT)
-        refresher = asyncio.create_task(self._keep_fresh(), name="authmint: keeps keys fresh")
+        refresher = asyncio.create_task(self._keep_fresh(), name="authmint-background")
         try:
             yield
         finally:
@@ -178,8 +179,8 @@ class RemoteKeySet:
 
     async def _keep_fresh(self) -> None:
         while True:
-            due = max(self._stale_at, self._next_attempt)
-            await asyncio.sleep(max(1.0, due - self._clock()))
+            next_fetch = max(self._stale_at, self._next_attempt)
+            await asyncio.sleep(max(1.0, next_fetch - self._clock()))
             if self._clock() >= max(self._stale_at, self._next_attempt):
                 await asyncio.shield(self._start_fetch())
 
@@ -191,7 +192,7 @@ class RemoteKeySet:
     def _start_fetch(self) -> "asyncio.Task[None]":
         if self._fetching is None or not self._is_fetching():
             self._next_attempt = self._clock() + self.cooldown
-            self._fetching = asyncio.create_task(self._fetch(), name="authmint: fetches keys")
+            self._fetching = asyncio.create_task(self._fetch(), name="authmint-background")
         return self._fetching
 
     async def _fetch(self) -> None:
@@ -200,36 +201,36 @@ class RemoteKeySet:
             document = await self._source()
             keys = usable_keys(document.members)
         except Exception as error:
-            # Nothing that a network can do may reach the requests that wait for this task.
-            self._note_failure(str(error) or type(error).__name__, started)
+            # No failure of the network may reach the requests that wait for this task.
+            self._record_failure(str(error) or type(error).__name__, started)
             return
         if keys or not self._keys:
             self._accept(keys, document.max_age)
-            self._observe(Event("keys_fetched", seconds=time.perf_counter() - started))
+            self._observe(VerificationEvent("keys_fetched", seconds=time.perf_counter() - started))
         else:
-            self._note_failure("the new set has no usable key", started)
+            self._record_failure("the new set has no usable key", started)
 
     def _accept(self, keys: dict[str, VerifyingKey], max_age: int | None) -> None:
         now = self._clock()
-        soft_age = self._soft_age if max_age is None else min(max(max_age, self.MIN_SOFT_AGE), self.longest_soft_age)
+        soft_age = self._soft_age if max_age is None else min(max(max_age, self.MIN_SOFT_AGE), self.MAX_SOFT_AGE)
         self._keys, self._failures = keys, 0
         self._unknown.clear()
-        # The jitter keeps many processes that started together from asking together.
+        # The jitter keeps processes that started together from fetching together.
         self._stale_at = now + soft_age * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
-        self._dead_at = now + self._hard_age if keys else float("-inf")
+        self._expires_at = now + self._hard_age if keys else float("-inf")
         self._next_attempt = now + self.cooldown
 
-    def _note_failure(self, reason: str, started: float) -> None:
+    def _record_failure(self, reason: str, started: float) -> None:
         self._failures += 1
-        self._observe(Event("key_fetch_failed", seconds=time.perf_counter() - started))
+        self._observe(VerificationEvent("key_fetch_failed", seconds=time.perf_counter() - started))
         log.warning("the issuer's keys could not be fetched (attempt %d): %s", self._failures, reason)
         pause = self.cooldown if self._keys else min(self.cooldown, 2.0 ** (self._failures - 1))
         self._next_attempt = self._clock() + pause
 
-    def _remember_unknown(self, kid: str) -> None:
+    def _store_unknown(self, kid: str) -> None:
         if len(self._unknown) >= self.MAX_UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
-        self._unknown[kid] = self._clock() + self.unknown_for
+        self._unknown[kid] = self._clock() + self.UNKNOWN_SECONDS
 
     def _retry_after(self) -> int:
         return max(1, round(self._next_attempt - self._clock()))

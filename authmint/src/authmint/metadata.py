@@ -1,4 +1,4 @@
-"""Finds an issuer's endpoints (RFC 8414; OpenID Connect Discovery 1.0 as the fallback)."""
+"""Find an issuer's endpoints (RFC 8414; OpenID Connect Discovery 1.0 as the fallback)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,20 +10,20 @@ from authmint.fetching import FetchError, check_url, fetch_document
 
 @dataclass(frozen=True, slots=True)
 class IssuerMetadata:
-    """What a resource server needs of an issuer's metadata."""
+    """The members of an issuer's metadata that a resource server needs."""
 
     issuer: str
     jwks_uri: str | None
-    """None: it has nothing to publish, as with a shared secret."""
+    """None: it publishes no keys, as with a shared secret."""
     token_endpoint: str | None
     revocation_list_uri: str | None = None
-    """Where the sessions that were ended are listed: Authmint's own, beside `jwks_uri`."""
+    """The URL of its revocation list: a member of Authmint's own."""
     key_history_uri: str | None = None
-    """What became of its keys: Authmint's own as well."""
+    """The URL of the history of its keys: a member of Authmint's own as well."""
 
 
 async def discover(issuer: str) -> IssuerMetadata:
-    """The metadata that `issuer` publishes about itself. Raises FetchError."""
+    """Return the metadata that `issuer` publishes. Raise FetchError."""
     reasons = []
     for url in metadata_urls(issuer):
         try:
@@ -36,7 +36,7 @@ async def discover(issuer: str) -> IssuerMetadata:
 
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
-    """Where an issuer's metadata may stand: RFC 8414, section 3, puts the well-known part before the issuer's path."""
+    """Return the URLs of an issuer's metadata: in RFC 8414, section 3, the well-known part comes before the issuer's path."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     return (
@@ -46,7 +46,7 @@ def metadata_urls(issuer: str) -> tuple[str, ...]:
 
 
 def read_metadata(members: dict[str, Any], issuer: str) -> IssuerMetadata:
-    """What a resource server needs of `issuer`'s metadata. Raises FetchError."""
+    """Return the typed members of `issuer`'s metadata. Raise FetchError."""
     # RFC 8414, section 3.3: equal to the character, or the document is another issuer's.
     if members.get("issuer") != issuer:
         raise FetchError("the metadata names another issuer")

@@ -1,4 +1,4 @@
-"""The dependency for applications without FastAPI: plain ASGI, for Starlette and others, HTTP and WebSocket alike."""
+"""The bearer-token dependency as plain ASGI middleware, for Starlette and others, HTTP and WebSocket alike."""
 
 from collections.abc import Collection
 
@@ -7,28 +7,29 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authmint.bearer_auth import BearerAuth
-from authmint.challenge import Refusal
+from authmint.challenge import BearerAuthError
 
 
 class ResourceServerMiddleware:
-    """Lets requests through a door. The application finds the caller in `scope["state"]["principal"]` (`request.state`)."""
+    """Authenticates each request. The application finds the caller in `scope["state"]["principal"]` (`request.state`)."""
 
-    def __init__(self, app: ASGIApp, *, door: BearerAuth, scopes: Collection[str] = ()) -> None:
-        """`door`: a ResourceServer, or its `user`, `machine` or `optional`; `scopes`: what every request needs."""
-        self._app, self._door, self._scopes = app, door, frozenset(scopes)
+    def __init__(self, app: ASGIApp, *, auth: BearerAuth, scopes: Collection[str] = ()) -> None:
+        """`auth`: a ResourceServer, or its `user`, `service` or `optional`; `scopes`: required for every request."""
+        self._app, self._auth, self._scopes = app, auth, frozenset(scopes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection (ASGI 3)."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         try:
-            principal = await self._door.admit(scope, self._scopes)
-        except Refusal as refusal:
-            answer = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
+            principal = await self._auth.authenticate(scope, self._scopes)
+        except BearerAuthError as error:
+            response = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
             if scope["type"] == "websocket":
-                await WebSocket(scope, receive, send).send_denial_response(answer)
+                await WebSocket(scope, receive, send).send_denial_response(response)
             else:
-                await answer(scope, receive, send)
+                await response(scope, receive, send)
             return
         # Each connection has its own shallow copy of the lifespan's state (ASGI, "Lifespan State").
         scope.setdefault("state", {})["principal"] = principal

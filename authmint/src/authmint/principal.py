@@ -1,4 +1,4 @@
-"""Who is calling: what a route gets to see of a verified access token."""
+"""The caller of a request: what a route receives of a verified access token."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from authmint.claims import AccessTokenClaims
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller behind one request. Identity is `issuer` and `sub` together, never a name (RFC 9068, section 5)."""
+    """The caller of one request. Identity is `issuer` and `sub` together, never a name (RFC 9068, section 5)."""
 
     sub: str
     client_id: str
@@ -18,20 +18,20 @@ class Principal:
     audience: tuple[str, ...]
     issuer: str
     session_id: str | None
-    """One sign-in of one person on one device; None for a machine."""
+    """One sign-in of one person on one device; None for a service."""
     issued_at: int
     """Seconds since the epoch, as `expires_at` is."""
     expires_at: int
     is_user: bool
-    """A person signed in. Neither this nor `is_service` holds when the token does not say."""
+    """A person is signed in. Both this and `is_service` are false when the token does not say."""
     is_service: bool
     """A service acts for itself (client credentials)."""
     claims: Mapping[str, Any]
     """All claims, read-only, as the token has them."""
 
     @classmethod
-    def of(cls, token: AccessTokenClaims, claims: Mapping[str, Any]) -> "Principal":
-        """The principal of verified claims."""
+    def from_claims(cls, token: AccessTokenClaims, claims: Mapping[str, Any]) -> "Principal":
+        """Return the principal of verified claims. `claims`: all members of the token's payload."""
         return cls(
             sub=token.subject,
             client_id=token.client_id,

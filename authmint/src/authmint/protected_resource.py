@@ -1,4 +1,4 @@
-"""How a resource server describes itself (RFC 9728)."""
+"""The metadata that a resource server publishes about itself (RFC 9728)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
@@ -11,14 +11,14 @@ WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
 
 def metadata_url(resource: str) -> tuple[str, str]:
-    """The URL of a resource's metadata, and its path: the well-known part comes before the resource's own (section 3.1)."""
+    """Return the URL of a resource's metadata and its path: the well-known part comes first (RFC 9728, section 3.1)."""
     parts = urlsplit(check_url(resource, "resource"))
     path = WELL_KNOWN + parts.path.rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}", path
 
 
-def describe(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Callable[[], Awaitable[JSONResponse]]:
-    """An endpoint that answers with the metadata (section 2)."""
+def metadata_endpoint(resource: str, issuers: Sequence[str], scopes: Sequence[str]) -> Callable[[], Awaitable[JSONResponse]]:
+    """Return an endpoint that responds with the metadata (RFC 9728, section 2)."""
     content = {
         "resource": resource,
         "authorization_servers": list(issuers),

@@ -1,19 +1,20 @@
-"""The FastAPI dependency: says who is calling, or refuses.
+"""The resource server: the FastAPI dependency that returns the caller of a request, or refuses the request.
 
 auth = ResourceServer(issuer="https://auth.example.com", audience="orders", scopes={"orders:read": "Read orders"})
 
 @app.get("/orders")
-async def orders(who: Annotated[Principal, auth.requires("orders:read")]): ...
+async def list_orders(caller: Annotated[Principal, auth.requires("orders:read")]): ...
 """
 
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
 
 from authmint.bearer_auth import AllowedSubject, AuthState, BearerAuth
@@ -23,25 +24,30 @@ from authmint.issuers import Issuer, check_issuers
 from authmint.jose import Expectations
 from authmint.key_sets import KeySet, RemoteKeySet
 from authmint.metadata import IssuerMetadata
+from authmint.openapi import declare_errors
 from authmint.principal import Principal
-from authmint.protected_resource import describe, metadata_url
-from authmint.revocation_list import Revocations
+from authmint.protected_resource import metadata_endpoint, metadata_url
+from authmint.revocation_list import RevocationListFollower
 from authmint.scopes import is_scope_token
 from authmint.testing import Tokens
 from authmint.token_verifier import TokenVerifier, TrustedIssuer
 
 MAX_LEEWAY = 300
 
+# The names that OpenAPI allows for components.
+_SCHEME_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
 
 class ResourceServer(BearerAuth):
-    """Verifies access tokens of its issuers for one audience. Itself the door for any caller; `user`, `machine` and `optional`
-    are the other three.
+    """Verifies access tokens of its issuers for its audience.
+
+    It is itself the dependency that allows any caller; `user`, `service` and `optional` are the other three.
     """
 
     def __init__(
         self,
         *,
-        audience: str,
+        audience: str | Sequence[str],
         issuer: str | None = None,
         issuers: Sequence[Issuer] = (),
         scopes: Mapping[str, str] | None = None,
@@ -52,15 +58,16 @@ class ResourceServer(BearerAuth):
         token_url: str | None = None,
         leeway: int = 30,
         max_lifetime: int = 86_400,
-        token_cache: int = 16_384,
-        revocations: bool = False,
+        cache_size: int = 16_384,
+        revocation_list: bool = False,
         revocation_list_fail: Literal["open", "closed"] = "open",
+        scheme_name: str = "Authmint",
         observer: Observer | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """Asks nobody for anything yet. Raises ConfigurationError for settings that are wrong or contradict each other.
+        """Make no request yet. Raise ConfigurationError for settings that are wrong or contradict each other.
 
-        `audience`: this service's name, as it stands in `aud`.
+        `audience`: this service's name, as it stands in `aud`; or several, and a token for one of them is enough.
         `issuer`: the issuer's URL, equal to the `iss` of its tokens to the character.
         `issuers`: instead of `issuer`, several, each with its own source of keys.
         `scopes`: the scopes of this service with a description of each, for OpenAPI.
@@ -68,38 +75,40 @@ class ResourceServer(BearerAuth):
         `token_url`: the token endpoint that OpenAPI names; without, the one in the issuer's metadata, or `<issuer>/token`.
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `max_lifetime`: seconds from `iat` to `exp`.
-        `token_cache`: verified tokens that are remembered, some 2 KB each; 0 verifies each token each time.
-        `revocations`: follow the issuer's list of revocations in the background (needs `lifespan`), and refuse what is on it.
-        `revocation_list_fail`: when that list cannot be had for a minute: `open` believes tokens, `closed` answers 503.
-        `observer`: hears of every event (see `Event`), in the request's own thread: it must be quick.
-        `clock`: for tests; seconds, used for tokens and for keys.
+        `cache_size`: verified tokens to cache, some 2 KB each; 0 verifies each token each time.
+        `revocation_list`: follow the issuer's revocation list in the background (needs `lifespan`), and refuse revoked tokens.
+        `revocation_list_fail`: when that list is a minute old: `open` trusts tokens all the same, `closed` responds 503.
+        `scheme_name`: the name of the security scheme in OpenAPI, for an application that has two resource servers.
+        `observer`: called for every VerificationEvent, in the request's own thread: it must be quick.
+        `clock`: for tests; seconds since the epoch, used for tokens and for keys.
         """
         sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret}
-        believed = _issuers(issuer, issuers, {name: value for name, value in sources.items() if value is not None})
-        _check(audience, leeway, scopes)
-        self.issuers, self.audience, self.scopes = tuple(one.url for one in believed), audience, tuple(scopes or ())
-        self._leeway, self._longest_lifetime, self._clock = leeway, max_lifetime, clock or time.time
-        self._token_url_is_known = token_url is not None
+        accepted = _issuers(issuer, issuers, {name: value for name, value in sources.items() if value is not None})
+        self.audiences = (audience,) if isinstance(audience, str) else tuple(audience)
+        _check(self.audiences, leeway, scopes, scheme_name)
+        self.issuers, self.scopes = tuple(one.url for one in accepted), tuple(scopes or ())
+        self._leeway, self._max_lifetime, self._clock = leeway, max_lifetime, clock or time.time
+        self._has_token_url = token_url is not None
         observe = guarded(observer)
         trusted = []
-        for one in believed:
+        for one in accepted:
             keys = one.keys(clock=clock, observer=observe, on_metadata=self._show_token_endpoint)
-            follower = Revocations(one.url, keys, clock=self._clock, fails_closed=revocation_list_fail == "closed")
-            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower if revocations else None))
-        verifier = TokenVerifier(trusted, clock=self._clock, cache_size=token_cache, observer=observe)
+            follower = RevocationListFollower(one.url, keys, clock=self._clock, fails_closed=revocation_list_fail == "closed")
+            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower if revocation_list else None))
+        verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
         scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
-        reception = AuthState(verifier, scheme, None if scopes is None else frozenset(scopes))
-        super().__init__(reception, admits=AllowedSubject.ANYONE, optional=False)
-        self.user = BearerAuth(reception, admits=AllowedSubject.USERS, optional=False)
-        self.machine = BearerAuth(reception, admits=AllowedSubject.MACHINES, optional=False)
-        self.optional = BearerAuth(reception, admits=AllowedSubject.ANYONE, optional=True)
+        state = AuthState(verifier, scheme, scheme_name, None if scopes is None else frozenset(scopes))
+        super().__init__(state, allowed_subject=AllowedSubject.ANY, optional=False)
+        self.user = BearerAuth(state, allowed_subject=AllowedSubject.USER, optional=False)
+        self.service = BearerAuth(state, allowed_subject=AllowedSubject.SERVICE, optional=False)
+        self.optional = BearerAuth(state, allowed_subject=AllowedSubject.ANY, optional=True)
 
     @classmethod
     def from_env(cls, prefix: str = "AUTHMINT_", **settings: Any) -> "ResourceServer":
-        """A resource server from `AUTHMINT_ISSUER` and `AUTHMINT_AUDIENCE`, and, where they are set, `…_JWKS_FILE`,
+        """Return a resource server from `AUTHMINT_ISSUER` and `AUTHMINT_AUDIENCE`, and, where they are set, `…_JWKS_FILE`,
         `…_SHARED_SECRET`, `…_TOKEN_URL` and `…_LEEWAY` (seconds). `settings` are those of the constructor.
 
-        Raises ConfigurationError, naming the variable.
+        Raise ConfigurationError, naming the variable.
         """
         found: dict[str, Any] = {}
         for name in ("issuer", "audience", "jwks_file", "shared_secret", "token_url", "leeway"):
@@ -117,47 +126,55 @@ class ResourceServer(BearerAuth):
 
     @property
     def revocation_list_age(self) -> float | None:
-        """Seconds since the lists of revocations were heard of, the stalest of several issuers'.
+        """Seconds since the issuer's last response about its revocation list; of several issuers, the largest.
 
-        None before the first time, and without `revocations=True`.
+        None before the first response, and without `revocation_list=True`.
         """
-        followed = [trusted.revocations.age for trusted in self._reception.verifier.issuers.values() if trusted.revocations]
-        ages = [age for age in followed if age is not None]
-        return max(ages) if ages and len(ages) == len(followed) else None
+        followers = [trusted.revocation_list for trusted in self._state.verifier.issuers.values()]
+        ages = [follower.age for follower in followers if follower is not None]
+        received = [age for age in ages if age is not None]
+        return max(received) if received and len(received) == len(ages) else None
 
     async def verify(self, token: str) -> Principal:
-        """The caller that `token` speaks for. Raises InvalidToken or IssuerUnavailable; needs no web framework."""
-        return await self._reception.verifier.verify(token)
+        """Return the caller that `token` authenticates, without a web framework. Raise InvalidToken or IssuerUnavailable."""
+        return await self._state.verifier.verify(token)
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Fetches the keys before the first request, and keeps them fresh. Without keys the service starts and answers 503."""
+        """Fetch the keys before the first request, and keep them fresh. Without keys the service starts and responds 503."""
         async with AsyncExitStack() as stack:
-            for trusted in self._reception.verifier.issuers.values():
+            for trusted in self._state.verifier.issuers.values():
                 if isinstance(trusted.keys, RemoteKeySet):
                     await stack.enter_async_context(trusted.keys.lifespan())
-                if trusted.revocations is not None:
-                    await stack.enter_async_context(trusted.revocations.lifespan())
+                if trusted.revocation_list is not None:
+                    await stack.enter_async_context(trusted.revocation_list.lifespan())
             yield
 
-    def metadata_routes(self, resource: str) -> APIRouter:
-        """A router that describes this service at `/.well-known/oauth-protected-resource` (RFC 9728); challenges then name it.
+    def document(self, app: FastAPI) -> None:
+        """Make the OpenAPI of `app` declare 401, 403 and 503 for each operation that this resource server protects.
 
-        `resource`: the URL of this service. Raises ConfigurationError.
+        Routes may be added before and after. A response that a route declares itself stays as it is.
+        """
+        declare_errors(app, self._state.scheme_name)
+
+    def metadata_router(self, resource: str) -> APIRouter:
+        """Return a router that serves this service's metadata (RFC 9728), which challenges then name.
+
+        Its path is `/.well-known/oauth-protected-resource`. `resource`: the URL of this service. Raise ConfigurationError.
         """
         url, path = metadata_url(resource)
-        self._reception.resource_metadata = url
-        scopes = self._reception.scopes
+        self._state.resource_metadata = url
+        scopes = sorted(self._state.scopes or ())
         router = APIRouter()
-        router.add_api_route(path, describe(resource, self.issuers, sorted(scopes or ())), include_in_schema=False)
+        router.add_api_route(path, metadata_endpoint(resource, self.issuers, scopes), include_in_schema=False)
         return router
 
     @contextmanager
     def testing(self) -> Iterator[Tokens]:
-        """Inside the block tokens of a throw-away key are good, and no others: real verification, no server, no network."""
-        verifier = self._reception.verifier
+        """Trust tokens of a throw-away key, and no others, inside the block: real verification, no server, no network."""
+        verifier = self._state.verifier
         before = list(verifier.issuers.values())
-        tokens = Tokens(issuer=self.issuers[0], audience=self.audience, leeway=self._leeway, clock=self._clock)
+        tokens = Tokens(issuer=self.issuers[0], audience=self.audiences[0], leeway=self._leeway, clock=self._clock)
         verifier.trust([TrustedIssuer(tokens.key_set, self._expectations(self.issuers[0]))])
         try:
             yield tokens
@@ -165,11 +182,12 @@ class ResourceServer(BearerAuth):
             verifier.trust(before)
 
     def _expectations(self, issuer: str) -> Expectations:
-        return Expectations(issuer=issuer, audience=self.audience, leeway=self._leeway, max_lifetime=self._longest_lifetime)
+        audiences = frozenset(self.audiences)
+        return Expectations(issuer=issuer, audiences=audiences, leeway=self._leeway, max_lifetime=self._max_lifetime)
 
     def _show_token_endpoint(self, metadata: IssuerMetadata) -> None:
-        flows = self._reception.scheme.flows
-        if self._token_url_is_known or metadata.token_endpoint is None or metadata.issuer != self.issuers[0]:
+        flows = self._state.scheme.flows
+        if self._has_token_url or metadata.token_endpoint is None or metadata.issuer != self.issuers[0]:
             return
         for flow in (flows.password, flows.clientCredentials):
             if flow is not None:
@@ -187,13 +205,15 @@ def _issuers(issuer: str | None, issuers: Sequence[Issuer], sources: dict[str, A
     return issuers
 
 
-def _check(audience: str, leeway: int, scopes: Mapping[str, str] | None) -> None:
-    if not audience or not audience.isprintable():
+def _check(audiences: Sequence[str], leeway: int, scopes: Mapping[str, str] | None, scheme_name: str) -> None:
+    if not audiences or not all(one and one.isprintable() for one in audiences):
         raise ConfigurationError("audience must name this service, as it stands in the aud claim of its tokens.")
     if not 0 <= leeway <= MAX_LEEWAY:
         raise ConfigurationError(f"leeway must be 0 to {MAX_LEEWAY} seconds.")
     if scopes is not None and not all(map(is_scope_token, scopes)):
         raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
+    if not _SCHEME_NAME.fullmatch(scheme_name):
+        raise ConfigurationError("scheme_name must be letters, digits, dots, dashes and underscores.")
 
 
 def _scheme(token_url: str, scopes: Mapping[str, str]) -> OAuth2:

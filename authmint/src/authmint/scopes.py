@@ -9,14 +9,14 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def is_scope_token(text: str) -> bool:
-    """Whether `text` is one scope: printable ASCII without space, quote and backslash."""
+    """Return whether `text` is one scope: printable ASCII without space, quote and backslash."""
     return _SCOPE_TOKEN.fullmatch(text) is not None
 
 
 def parse_scope(text: str) -> frozenset[str]:
-    """The scopes in a `scope` parameter or claim. An empty text is the empty set.
+    """Return the scopes in a `scope` parameter or claim. An empty text is the empty set.
 
-    Raises InvalidScope when a character is not allowed, or spaces are doubled, leading or trailing.
+    Raise InvalidScope when a character is not allowed, or spaces are doubled, leading or trailing.
     """
     if not text:
         return frozenset()
@@ -27,5 +27,5 @@ def parse_scope(text: str) -> frozenset[str]:
 
 
 def format_scope(scopes: Collection[str]) -> str:
-    """The scopes as one text, sorted, so that equal sets read the same."""
+    """Return the scopes as one text, sorted, so that equal sets read the same."""
     return " ".join(sorted(scopes))

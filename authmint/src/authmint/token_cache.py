@@ -1,7 +1,8 @@
 """Tokens that were verified before: a client sends the same one hundreds of times, and the signature is most of the cost.
 
-A token is remembered until it expires, for as long as the key that verified it is still the issuer's: a refreshed key set has
-new key objects, so with it everything is forgotten. Bounded; the oldest goes first. Only the event loop's thread touches it.
+A token is cached until it expires, for as long as the key that verified it is still the issuer's. A refreshed key set has new
+key objects, so it invalidates the whole cache. The cache is bounded and evicts the oldest token first. Only the event loop's
+thread uses it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from authmint.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class CachedToken:
-    """A verified token: what it says, by which key, and the time (seconds since the epoch) in which that holds."""
+    """A verified token: its principal, the key that verified it, and when it is valid (seconds since the epoch)."""
 
     principal: Principal
     keys: KeySet
@@ -27,30 +28,30 @@ class TokenCache:
     """Verified tokens by their text."""
 
     def __init__(self, size: int) -> None:
-        """`size`: tokens, at most; 0 remembers nothing."""
+        """`size`: tokens, at most; 0 caches nothing."""
         self._size = size
         self._tokens: dict[str, CachedToken] = {}
 
     def find(self, token: str, now: float) -> Principal | None:
-        """The principal of a token that would be verified again with the same result."""
-        remembered = self._tokens.get(token)
-        if remembered is None:
+        """Return the principal of a token that would be verified again with the same result."""
+        cached = self._tokens.get(token)
+        if cached is None:
             return None
-        is_good = remembered.valid_from <= now < remembered.valid_until
-        # Asking for the key also tells a remote set that it is in use, and lets it notice that it has become too old.
-        if not is_good or remembered.keys.find(remembered.key_id) is not remembered.key:
+        is_valid = cached.valid_from <= now < cached.valid_until
+        # `keys.find` also records that a remote set is in use, and lets it notice that it is stale.
+        if not is_valid or cached.keys.find(cached.key_id) is not cached.key:
             del self._tokens[token]
             return None
-        return remembered.principal
+        return cached.principal
 
-    def remember(self, token: str, remembered: CachedToken) -> None:
-        """Keeps a verified token; the oldest makes room for it."""
+    def store(self, token: str, cached: CachedToken) -> None:
+        """Cache a verified token; evict the oldest if the cache is full."""
         if self._size == 0:
             return
         if len(self._tokens) >= self._size:
             del self._tokens[next(iter(self._tokens))]
-        self._tokens[token] = remembered
+        self._tokens[token] = cached
 
     def clear(self) -> None:
-        """Forgets them all."""
+        """Evict all tokens."""
         self._tokens.clear()

@@ -1,4 +1,4 @@
-"""Verifies access tokens without a web framework: for middleware, workers, other protocols, and below the dependency."""
+"""Verify access tokens without a web framework: for the dependency, middleware, workers and other protocols."""
 
 import logging
 import time
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from authmint.claims import AccessTokenClaims, read_claims
 from authmint.errors import InvalidToken, IssuerUnavailable
-from authmint.events import Event, Observer, guarded
+from authmint.events import Observer, VerificationEvent, guarded
 from authmint.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
 from authmint.key_sets import KeySet
 from authmint.principal import Principal
-from authmint.revocation_list import Revocations
+from authmint.revocation_list import RevocationListFollower
 from authmint.token_cache import CachedToken, TokenCache
 
 log = logging.getLogger("authmint.token_verifier")
 
-_TOKEN_CACHED = Event("token_cached")
+_TOKEN_CACHED = VerificationEvent("token_cached")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,12 @@ class TrustedIssuer:
 
     keys: KeySet
     expected: Expectations
-    revocations: Revocations | None = None
-    """What it has revoked; None: all tokens are good until they expire."""
+    revocation_list: RevocationListFollower | None = None
+    """None: all tokens are good until they expire."""
 
 
 class TokenVerifier:
-    """Verifies tokens of some issuers for one audience."""
+    """Verifies tokens of some issuers for one resource server."""
 
     def __init__(
         self,
@@ -40,58 +40,58 @@ class TokenVerifier:
         cache_size: int = 0,
         observer: Observer | None = None,
     ) -> None:
-        """`clock`: seconds since the epoch; `cache_size`: verified tokens to remember; `observer`: hears of every event."""
+        """`clock`: seconds since the epoch; `cache_size`: verified tokens to cache; `observer`: called for every event."""
         self.cache = TokenCache(cache_size)
         self.trust(issuers)
         self._clock, self._observe = clock, guarded(observer)
         self._parser = Parser()
 
     def trust(self, issuers: Sequence[TrustedIssuer]) -> None:
-        """Believes these issuers from now on, and no others."""
+        """Trust these issuers from now on, and no others."""
         self.issuers = {trusted.expected.issuer: trusted for trusted in issuers}
-        self._follows = any(trusted.revocations for trusted in issuers)
+        self._has_lists = any(trusted.revocation_list for trusted in issuers)
         self._only = issuers[0] if len(issuers) == 1 else None
         self.cache.clear()
 
-    def recall(self, token: str) -> Principal | None:
-        """The caller, when this very token was verified before and would be again."""
+    def find_cached(self, token: str) -> Principal | None:
+        """Return the caller, if this very token was verified before and would be again."""
         principal = self.cache.find(token, self._clock())
-        if principal is None or (self._follows and not self._is_live(principal)):
+        if principal is None or (self._has_lists and not self._is_live(principal)):
             return None
         self._observe(_TOKEN_CACHED)
         return principal
 
     def _is_live(self, principal: Principal) -> bool:
         try:
-            self._check_revocations(principal)
+            self._check_revocation(principal)
         except (InvalidToken, IssuerUnavailable):
             return False
         return True
 
-    def _check_revocations(self, principal: Principal) -> None:
-        revocations = self.issuers[principal.issuer].revocations
-        if revocations is not None:
-            revocations.check(principal)
+    def _check_revocation(self, principal: Principal) -> None:
+        revocation_list = self.issuers[principal.issuer].revocation_list
+        if revocation_list is not None:
+            revocation_list.check(principal)
 
     async def verify(self, token: str) -> Principal:
-        """The caller that `token` speaks for (RFC 9068, section 4).
+        """Return the caller that `token` authenticates (RFC 9068, section 4).
 
-        Raises InvalidToken, whatever is wrong with the token, and IssuerUnavailable when nobody can tell.
+        Raise InvalidToken, whatever is wrong with the token, and IssuerUnavailable when its validity cannot be known.
         """
-        remembered = self.recall(token)
-        if remembered is not None:
-            return remembered
+        cached = self.find_cached(token)
+        if cached is not None:
+            return cached
         try:
             principal = await self._verify(token)
-        except InvalidToken as refused:
-            # The token itself stays out of the log: whoever reads the log could use it.
-            log.info("access token refused: %s", refused.reason)
-            self._observe(Event("token_refused", refused.reason))
+        except InvalidToken as error:
+            # The token itself stays out of the log: a reader of the log could use it.
+            log.info("access token refused: %s", error.reason)
+            self._observe(VerificationEvent("token_refused", error.reason))
             raise
         except IssuerUnavailable:
-            self._observe(Event("issuer_unavailable"))
+            self._observe(VerificationEvent("issuer_unavailable"))
             raise
-        self._observe(Event("token_verified"))
+        self._observe(VerificationEvent("token_verified"))
         return principal
 
     async def _verify(self, token: str) -> Principal:
@@ -101,13 +101,13 @@ class TokenVerifier:
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
         verify_claims(claims, issuer.expected, self._clock())
-        principal = Principal.of(claims, members)
-        self._check_revocations(principal)
-        self.cache.remember(token, _remembered(principal, claims, issuer, key, jws.header.key_id))
+        principal = Principal.from_claims(claims, members)
+        self._check_revocation(principal)
+        self.cache.store(token, _to_cached_token(principal, claims, issuer, key, jws.header.key_id))
         return principal
 
     def _find_issuer(self, jws: CompactJWS) -> TrustedIssuer:
-        # Nothing is believed yet: `iss` only chooses whose keys must have signed this, and is compared again afterwards.
+        # Nothing is trusted yet: `iss` only chooses whose keys must have signed this, and is compared again afterwards.
         name = read_payload(jws.payload).get("iss")
         issuer = self.issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
@@ -122,7 +122,7 @@ async def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey:
         return key
     if kid is None:
         raise InvalidToken("missing_kid")
-    # Asking the issuer costs a request, so the token must at least look like one of its own.
+    # A fetch costs the issuer a request, so the token must at least look like one of its own.
     if jws.header.algorithm not in ALGORITHMS:
         raise InvalidToken("wrong_algorithm")
     if read_payload(jws.payload).get("iss") != issuer.expected.issuer:
@@ -130,9 +130,9 @@ async def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey:
     return await issuer.keys.fetch(kid)
 
 
-def _remembered(
+def _to_cached_token(
     principal: Principal, claims: AccessTokenClaims, issuer: TrustedIssuer, key: VerifyingKey, key_id: str | None
 ) -> CachedToken:
     leeway = issuer.expected.leeway
-    begins = max(claims.issued_at, claims.not_before or 0) - leeway
-    return CachedToken(principal, issuer.keys, key, key_id, valid_from=begins, valid_until=claims.expires_at + leeway)
+    valid_from = max(claims.issued_at, claims.not_before or 0) - leeway
+    return CachedToken(principal, issuer.keys, key, key_id, valid_from=valid_from, valid_until=claims.expires_at + leeway)

@@ -1,4 +1,4 @@
-"""Writes invoices for services. A person's token opens nothing here: `auth.machine` lets machines in alone."""
+"""Write invoices for services. A user's token is refused here: `auth.service` allows services alone."""
 
 import os
 from collections.abc import AsyncIterator
@@ -15,15 +15,28 @@ auth = ResourceServer(
     audience="billing",
     scopes={"billing:write": "Write invoices"},
 )
-Job = Annotated[Principal, auth.machine.requires("billing:write")]
+Service = Annotated[Principal, auth.service.requires("billing:write")]
 
 
-class Invoice(BaseModel):
-    """What is billed, and to whom: the `sub` of a person."""
+class NewInvoice(BaseModel):
+    """A charge. `customer` is the `sub` of a user."""
 
     customer: str = Field(min_length=1, max_length=200)
     item: str = Field(min_length=1, max_length=100)
     quantity: int = Field(ge=1, le=1000)
+
+
+class Invoice(BaseModel):
+    """A written invoice. `written_for` is the client that asked for it."""
+
+    number: int
+    written_for: str
+
+
+class Liveness(BaseModel):
+    """The process runs."""
+
+    status: str
 
 
 @asynccontextmanager
@@ -33,18 +46,19 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 def create_app() -> FastAPI:
-    """The billing API. Invoices live in memory, and nobody pays them."""
+    """Return the billing API. Invoices live in memory."""
     app = FastAPI(title="Billing", docs_url=None, redoc_url=None, lifespan=lifespan)
-    written: list[Invoice] = []
+    auth.document(app)
+    written: list[NewInvoice] = []
 
-    @app.post("/invoices", summary="Write an invoice", status_code=201)
-    async def write(invoice: Invoice, who: Job) -> dict[str, int | str]:
+    @app.post("/invoices", operation_id="createInvoice", summary="Write an invoice", status_code=201)
+    async def create_invoice(invoice: NewInvoice, caller: Service) -> Invoice:
         written.append(invoice)
-        return {"number": len(written), "written_for": who.client_id}
+        return Invoice(number=len(written), written_for=caller.client_id)
 
-    @app.get("/livez", summary="Does the process run?")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
+    @app.get("/livez", operation_id="getLiveness", summary="Check that the process runs")
+    async def get_liveness() -> Liveness:
+        return Liveness(status="live")
 
     return app
 

@@ -1,4 +1,4 @@
-"""Lists and creates orders. Who may do what stands at each route; how a token is verified is Authmint's business."""
+"""List and place orders. Each route names the scope that it requires; Authmint verifies the tokens."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ auth = ResourceServer(
     audience="orders",
     scopes={"orders:read": "Read your orders", "orders:write": "Place orders"},
     jwks_file=os.environ.get("ORDERS_JWKS_FILE"),
-    revocations=True,
+    revocation_list=True,
 )
 Reader = Annotated[Principal, auth.requires("orders:read")]
 Writer = Annotated[Principal, auth.requires("orders:write")]
 
 
 class NewOrder(BaseModel):
-    """What a caller wants."""
+    """An order to place."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,10 +39,29 @@ class NewOrder(BaseModel):
 
 
 class Order(NewOrder):
-    """What was ordered. `id` counts from 1 for each caller; `invoice` is there when billing has written one."""
+    """A placed order. `id` counts from 1 for each caller; `invoice` is there when billing has written one."""
 
     id: int
     invoice: int | None = None
+
+
+class InvalidField(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str
+    problem: str
+
+
+class InvalidRequest(BaseModel):
+    """A request that is refused because of its content."""
+
+    detail: list[InvalidField]
+
+
+class Liveness(BaseModel):
+    """The process runs."""
+
+    status: str
 
 
 @asynccontextmanager
@@ -54,7 +73,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def billing_client(url: str) -> httpx2.AsyncClient:
-    """Calls billing in this service's own name: tokens are fetched, kept and renewed by themselves."""
+    """Return a client that calls billing in this service's own name. It gets and renews its tokens by itself."""
     auth = ServiceAuth(
         issuer=ISSUER,
         client_id=os.environ["ORDERS_CLIENT_ID"],
@@ -66,20 +85,20 @@ def billing_client(url: str) -> httpx2.AsyncClient:
 
 
 async def bill(client: httpx2.AsyncClient | None, customer: str, order: NewOrder) -> int | None:
-    """The number of the invoice. An order stands without one: billing may be away for a while."""
+    """Return the number of the invoice, or None: an order is placed also while billing is unavailable."""
     if client is None:
         return None
     try:
-        answer = await client.post("/invoices", json={"customer": customer, **order.model_dump()})
-        answer.raise_for_status()
-        return int(answer.json()["number"])
+        response = await client.post("/invoices", json={"customer": customer, **order.model_dump()})
+        response.raise_for_status()
+        return int(response.json()["number"])
     except (httpx2.HTTPError, ServiceAuthError, ValueError, KeyError) as error:
         log.warning("no invoice: %s", error)
         return None
 
 
-def make_docs(app: FastAPI) -> None:
-    """Docs from this origin, if fastapi-swagger is installed; FastAPI's own load their scripts from a CDN."""
+def serve_docs(app: FastAPI) -> None:
+    """Serve docs from this origin, if fastapi-swagger is installed; FastAPI's own load their scripts from a CDN."""
     try:
         from fastapi_swagger import patch_fastapi
     except ImportError:
@@ -95,7 +114,7 @@ def make_docs(app: FastAPI) -> None:
 
 
 def allow_pages(app: FastAPI, origins: list[str]) -> None:
-    """Lets pages of these origins call from a browser. They bring a token, so no cookie is asked for."""
+    """Allow pages of these origins to call from a browser. They send a token, so no cookies are allowed."""
     app.add_middleware(
         CORSMiddleware,
         allow_origins=origins,
@@ -105,42 +124,51 @@ def allow_pages(app: FastAPI, origins: list[str]) -> None:
     )
 
 
-def problems(error: RequestValidationError) -> list[dict[str, str]]:
-    """What is wrong, without what was sent: FastAPI's own answer repeats it, and fails on values that JSON does not have."""
-    return [
-        {"field": next((str(part) for part in one["loc"] if part in NewOrder.model_fields), "body"), "problem": str(one["msg"])}
-        for one in error.errors()
+async def respond_invalid(_: Request, error: Exception) -> JSONResponse:
+    """Name what is wrong, without the values: FastAPI's own response repeats them, and fails on those that JSON cannot have."""
+    errors = error.errors() if isinstance(error, RequestValidationError) else ()
+    fields = [
+        InvalidField(
+            field=next((str(part) for part in one["loc"] if part in NewOrder.model_fields), "body"), problem=str(one["msg"])
+        )
+        for one in errors
     ]
+    return JSONResponse(InvalidRequest(detail=fields).model_dump(), 422)
 
 
 def create_app() -> FastAPI:
-    """The orders API. Orders live in memory: this is about who may see them."""
+    """Return the orders API. Orders live in memory."""
     app = FastAPI(title="Orders", docs_url=None, redoc_url=None, swagger_ui_oauth2_redirect_url=None, lifespan=lifespan)
-    app.include_router(auth.metadata_routes(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
+    app.include_router(auth.metadata_router(os.environ.get("ORDERS_URL", "http://127.0.0.1:8001")))
+    auth.document(app)
     allow_pages(app, os.environ.get("ORDERS_CORS_ORIGINS", "").split())
     placed: dict[str, list[Order]] = {}
 
-    @app.get("/orders", summary="Your orders", response_model_exclude_none=True)
-    async def list_orders(who: Reader) -> list[Order]:
-        return placed.get(who.sub, [])
+    @app.get("/orders", operation_id="listOrders", summary="List your orders", response_model_exclude_none=True)
+    async def list_orders(caller: Reader) -> list[Order]:
+        return placed.get(caller.sub, [])
 
-    @app.post("/orders", summary="Place an order", status_code=201, response_model_exclude_none=True)
-    async def create_order(new: NewOrder, who: Writer) -> Order:
-        invoice = await bill(getattr(app.state, "billing", None), who.sub, new)
-        mine = placed.setdefault(who.sub, [])
+    @app.post(
+        "/orders",
+        operation_id="createOrder",
+        summary="Place an order",
+        status_code=201,
+        response_model_exclude_none=True,
+        responses={422: {"model": InvalidRequest, "description": "The order is malformed."}},
+    )
+    async def create_order(new: NewOrder, caller: Writer) -> Order:
+        invoice = await bill(getattr(app.state, "billing", None), caller.sub, new)
+        mine = placed.setdefault(caller.sub, [])
         order = Order(id=len(mine) + 1, invoice=invoice, **new.model_dump())
         mine.append(order)
         return order
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": problems(error) if isinstance(error, RequestValidationError) else []}, 422)
+    @app.get("/livez", operation_id="getLiveness", summary="Check that the process runs")
+    async def get_liveness() -> Liveness:
+        return Liveness(status="live")
 
-    @app.get("/livez", summary="Does the process run?")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
-
-    make_docs(app)
+    app.add_exception_handler(RequestValidationError, respond_invalid)
+    serve_docs(app)
     return app
 
 

@@ -1,1 +1,1 @@
-"""Other packages that the dependency works with. Each module is imported only by those who need it."""
+"""Integrations with other packages. Each module needs its package, and is imported by the application alone."""

@@ -1,11 +1,11 @@
-"""A ready-made observer that counts for Prometheus. It needs `prometheus_client`: install `authmint[prometheus]`.
+"""An observer with metrics for Prometheus. It needs `prometheus_client`: install `authmint[prometheus]`.
 
 auth = ResourceServer(…, observer=PrometheusObserver())
 """
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
-from authmint.events import Event
+from authmint.events import VerificationEvent
 
 _EVENTS = {
     "token_verified": "authmint_verifier_tokens_verified",
@@ -18,10 +18,10 @@ _EVENTS = {
 
 
 class PrometheusObserver:
-    """Counts events, and times fetches of keys in seconds. Labels are words of a fixed list: no token and no `kid`."""
+    """Counts events, and measures fetches of keys in seconds. Labels have a fixed set of values: no token and no `kid`."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Raises ValueError when `registry` has these metrics already: share one observer among resource servers."""
+        """Raise ValueError when `registry` has these metrics already: share one observer among resource servers."""
         self._events = {
             event: Counter(name, event.replace("_", " ").capitalize(), registry=registry) for event, name in _EVENTS.items()
         }
@@ -33,7 +33,7 @@ class PrometheusObserver:
             registry=registry,
         )
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: VerificationEvent) -> None:
         if event.name == "token_refused":
             self._refused.labels(event.reason).inc()
         elif event.name in {"keys_fetched", "key_fetch_failed"}:

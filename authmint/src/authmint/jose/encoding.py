@@ -1,4 +1,4 @@
-"""base64url (RFC 4648, section 5, no padding) and JSON, read strictly: one value, one spelling. Only ValueError is raised."""
+"""base64url (RFC 4648, section 5, no padding) and JSON, decoded strictly: one value, one spelling. Errors are ValueError."""
 
 import binascii
 import json
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-MOST_NESTED = 16
+MAX_NESTING = 16
 
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
@@ -16,12 +16,12 @@ _LAST = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 
 
 def encode_base64url(content: bytes) -> str:
-    """`content` in base64url, without padding."""
+    """Return `content` in base64url, without padding."""
     return binascii.b2a_base64(content, newline=False).decode().replace("+", "-").replace("/", "_").rstrip("=")
 
 
 def decode_base64url(text: str) -> bytes:
-    """The bytes that `text` spells. Raises ValueError for padding, foreign characters, and bits left over."""
+    """Return the bytes of `text`. Raise ValueError for padding, foreign characters, and bits left over."""
     rest = len(text) % 4
     if rest == 1 or (rest and text[-1] not in _LAST[rest]) or _ALPHABET.fullmatch(text) is None:
         raise ValueError("not canonical base64url")
@@ -29,7 +29,7 @@ def decode_base64url(text: str) -> bytes:
 
 
 def read_json_object(content: bytes) -> dict[str, Any]:
-    """A JSON object from UTF-8. Raises ValueError for anything else.
+    """Return a JSON object from UTF-8. Raise ValueError for anything else.
 
     Refused as well: members that repeat, NaN and Infinity, more than 16 levels, numbers that overflow, half a surrogate pair.
     """
@@ -41,7 +41,7 @@ def read_json_object(content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     # Counting brackets is quick, and few brackets cannot nest deeply; only the rare rest is walked.
-    if text.count("{") + text.count("[") > MOST_NESTED and _depth(value) > MOST_NESTED:
+    if text.count("{") + text.count("[") > MAX_NESTING and _depth(value) > MAX_NESTING:
         raise ValueError("nested too deeply")
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode("utf-8")

@@ -1,6 +1,6 @@
 """Keys, each bound to the one algorithm it may be used with (RFC 7517, RFC 7518, RFC 8725 section 3.1).
 
-A key is checked once, when it is loaded, and kept ready; tokens only look one up by its `kid`.
+A key is checked once, when it is loaded; tokens only look one up by its `kid`.
 """
 
 import hashlib
@@ -38,20 +38,20 @@ _SHAPE_OF_WEAK_KEYS = {
 ALGORITHMS: tuple[str, ...] = (*_CURVES, *_RSA)
 """The algorithms of asymmetric keys. HS256 is apart, and only in SharedSecretKey."""
 
-# Without its cryptography backend python-jose falls back to slower, unmaintained ones, and does not say so.
+# Without its cryptography backend python-jose falls back to slower, unmaintained ones, without a warning.
 if jwk.get_key("ES256") is not CryptographyECKey or jwk.get_key("RS256") is not CryptographyRSAKey:
     raise ImportError("python-jose does not use its cryptography backend. Install python-jose[cryptography].")
 
 
 class _Key(Protocol):
-    """What is used of python-jose's keys."""
+    """The part of python-jose's keys that is used."""
 
     def sign(self, msg: bytes) -> bytes: ...
     def verify(self, msg: bytes, sig: bytes) -> bool: ...
 
 
 class VerifyingKey:
-    """One public key, and the one algorithm that it verifies."""
+    """A public key, and the one algorithm that it verifies."""
 
     def __init__(self, key: _Key, *, algorithm: str, kid: str | None) -> None:
         self._key = key
@@ -60,9 +60,9 @@ class VerifyingKey:
 
     @classmethod
     def from_jwk(cls, members: Mapping[str, Any]) -> "VerifyingKey":
-        """A key from its JWK. Raises ValueError, saying why, for every key that must not verify tokens.
+        """Return the key of a JWK. Raise ValueError, with the reason, for every key that must not verify tokens.
 
-        Without `alg` a curve has only one algorithm, and an RSA key is taken for RS256.
+        Without `alg` the algorithm is the one of the curve, or RS256.
         """
         if not isinstance(members, Mapping):
             raise ValueError("a key is not an object")
@@ -80,13 +80,13 @@ class VerifyingKey:
         return cls(jwk.construct(public, algorithm), algorithm=algorithm, kid=kid)
 
     def verify(self, token: CompactJWS) -> bytes:
-        """The payload of `token`, whose signature is this key's. Raises InvalidToken."""
+        """Return the payload of `token` if its signature is this key's. Raise InvalidToken."""
         if token.header.algorithm != self.algorithm:
             raise InvalidToken("wrong_algorithm")
         try:
             verified = self._key.verify(token.signing_input, token.signature)
         except Exception as error:
-            # Whatever a signature does to the library below, it is the signature that is refused.
+            # Whatever exception a signature causes in the library below, the signature is refused.
             raise InvalidToken("bad_signature") from error
         if verified is not True:
             raise InvalidToken("bad_signature")
@@ -94,25 +94,25 @@ class VerifyingKey:
 
 
 class SharedSecretKey(VerifyingKey):
-    """HS256 with one secret, for the smallest set-up: who can verify can also sign. Never beside an asymmetric key."""
+    """HS256 with one secret, for the smallest set-up: every verifier can also sign. Never beside an asymmetric key."""
 
     def __init__(self, secret: bytes, *, kid: str | None = None) -> None:
-        """`secret`: 32 random bytes at least (RFC 7518, section 3.2). Raises ValueError."""
+        """`secret`: 32 random bytes at least (RFC 7518, section 3.2). Raise ValueError."""
         if len(secret) not in _SECRET_BYTES:
             raise ValueError("A shared secret has 32 bytes at least, and 1024 at most. Make one with `openssl rand 32`.")
         key = jwk.construct({"kty": "oct", "k": encode_base64url(secret)}, "HS256")
         super().__init__(key, algorithm="HS256", kid=kid)
 
     def sign(self, signing_input: bytes) -> bytes:
-        """The HMAC (RFC 7518, section 3.2)."""
+        """Return the HMAC (RFC 7518, section 3.2)."""
         return self._key.sign(signing_input)
 
 
 class SigningKey:
-    """One private key, and the one algorithm that it signs with. Its `kid` is its thumbprint, the same on every replica."""
+    """A private key, and the one algorithm that it signs with. Its `kid` is its thumbprint, the same on every replica."""
 
     def __init__(self, private: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, algorithm: str) -> None:
-        """Raises ValueError when the key does not fit the algorithm, or is too short."""
+        """Raise ValueError when the key does not fit the algorithm, or is too short."""
         _check_fits(private.public_key(), algorithm)
         self._private = private
         self._key: Any = jwk.construct(private, algorithm)
@@ -124,25 +124,25 @@ class SigningKey:
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", *, rsa_bits: int = 3072) -> "SigningKey":
-        """A new random key."""
+        """Return a new random key."""
         if algorithm in _CURVES:
             return cls(ec.generate_private_key(_CURVES[algorithm][1]()), algorithm)
         return cls(rsa.generate_private_key(public_exponent=65537, key_size=rsa_bits), algorithm)
 
     @classmethod
     def from_pem(cls, pem: bytes, algorithm: str | None = None) -> "SigningKey":
-        """A key from unencrypted PEM; without `algorithm` it gets the one of its curve, or RS256. Raises ValueError."""
+        """Return the key of unencrypted PEM; without `algorithm` it is for the one of its curve, or RS256. Raise ValueError."""
         try:
             private = serialization.load_pem_private_key(pem, password=None)
         except TypeError as error:
             raise ValueError("The key is encrypted. Decrypt it first.") from error
         if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
             raise ValueError("The key is neither an elliptic curve nor an RSA key.")
-        return cls(private, algorithm or _usual_algorithm(private.public_key()))
+        return cls(private, algorithm or _default_algorithm(private.public_key()))
 
     @classmethod
     def from_jwk(cls, members: Mapping[str, Any]) -> "SigningKey":
-        """A key from its private JWK (RFC 7518, section 6). Raises ValueError."""
+        """Return the key of a private JWK (RFC 7518, section 6). Raise ValueError."""
         algorithm, public = _public_key(members)
         secret = {name: _number(members, name) for name in ("d", "p", "q", "dp", "dq", "qi") if name in members}
         if "d" not in secret:
@@ -157,16 +157,16 @@ class SigningKey:
         return cls(numbers.private_key(), algorithm)
 
     def to_pem(self) -> bytes:
-        """The private key as unencrypted PKCS #8. Keep it out of logs and plain files."""
+        """Return the private key as unencrypted PKCS #8. Keep it out of logs and plain files."""
         pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         return self._private.private_bytes(serialization.Encoding.PEM, pkcs8, plain)
 
     def public_jwk(self) -> dict[str, str]:
-        """The public half, as it stands in a JWK set."""
+        """Return the public half, as it stands in a JWK set."""
         return {**self._public_members(), "use": "sig", "alg": self.algorithm, "kid": self.kid}
 
     def sign(self, signing_input: bytes) -> bytes:
-        """The signature in the form that JWS wants (RFC 7518, sections 3.3 and 3.4)."""
+        """Return the signature in the form of JWS (RFC 7518, sections 3.3 and 3.4)."""
         signature: bytes = self._key.sign(signing_input)
         return signature
 
@@ -176,7 +176,7 @@ class SigningKey:
 
 
 def thumbprint(members: Mapping[str, Any]) -> str:
-    """The SHA-256 thumbprint of a public JWK (RFC 7638)."""
+    """Return the SHA-256 thumbprint of a public JWK (RFC 7638)."""
     required = ("crv", "kty", "x", "y") if members["kty"] == "EC" else ("e", "kty", "n")
     canonical = json.dumps({name: members[name] for name in required}, separators=(",", ":"), sort_keys=True)
     return encode_base64url(hashlib.sha256(canonical.encode()).digest())
@@ -192,7 +192,7 @@ def _public_key(members: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublic
     elif kty == "RSA":
         default = "RS256"
         modulus = _number(members, "n")
-        # Before cryptography looks at it: checking an enormous number is itself slow.
+        # Before cryptography checks it: to check an enormous number is itself slow.
         if modulus.bit_length() not in _RSA_BITS:
             raise ValueError("an RSA key has 2048 to 8192 bits")
         public = rsa.RSAPublicNumbers(_number(members, "e"), modulus).public_key()
@@ -205,7 +205,7 @@ def _public_key(members: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublic
     return algorithm, public
 
 
-def _usual_algorithm(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
+def _default_algorithm(public: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> str:
     if isinstance(public, rsa.RSAPublicKey):
         return "RS256"
     found = [algorithm for algorithm, (_, curve, _) in _CURVES.items() if isinstance(public.curve, curve)]

@@ -1,6 +1,6 @@
-"""From a token's text to its parts, before any signature is checked (RFC 7515, sections 4 and 7.1; RFC 8725, section 3).
+"""Parse a token, before any signature is checked (RFC 7515, sections 4 and 7.1; RFC 8725, section 3).
 
-The limits come before the decoding, and every failure is InvalidToken with a reason word.
+Limits are checked before anything is decoded. Every failure is InvalidToken with a reason.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ FORBIDDEN_HEADER_MEMBERS = frozenset({"crit", "b64", "jku", "jwk", "x5u", "x5c",
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The header members that matter here. Nothing in them is trusted: `key_id` only looks up a key that we hold already."""
+    """The header members that matter here. Nothing in them is trusted: `key_id` only looks up a key that is known already."""
 
     algorithm: str
     key_id: str | None
@@ -34,7 +34,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class CompactJWS:
-    """A token in its three parts. The payload stays bytes until `VerifyingKey.verify` has seen the signature."""
+    """A token in its three parts. The payload stays bytes until `VerifyingKey.verify` has checked the signature."""
 
     header: Header
     signing_input: bytes
@@ -43,23 +43,23 @@ class CompactJWS:
 
 
 class Parser:
-    """Parses compact tokens, and remembers the headers it has read: all tokens of one key share theirs.
+    """Parses compact tokens, and caches their headers: all tokens of one key have the same.
 
     `types`: the values of `typ` that are accepted, in lower case; None accepts any, for a JWS that is not an access token.
-    `longest`: characters.
+    `max_length`: characters.
     """
 
     MAX_CACHED_HEADERS = 64
 
-    def __init__(self, *, types: Collection[str] | None = ACCESS_TOKEN_TYPES, longest: int = MAX_TOKEN_LENGTH) -> None:
-        self._longest = longest
+    def __init__(self, *, types: Collection[str] | None = ACCESS_TOKEN_TYPES, max_length: int = MAX_TOKEN_LENGTH) -> None:
+        self._max_length = max_length
         self._types = None if types is None else frozenset(types)
         self._headers: dict[str, Header] = {}
 
     def parse(self, token: str) -> CompactJWS:
-        """The parts of `token`. Raises InvalidToken."""
-        if len(token) > self._longest:
-            raise InvalidToken("too_long")
+        """Return the parts of `token`. Raise InvalidToken."""
+        if len(token) > self._max_length:
+            raise InvalidToken("token_too_long")
         if not token.isascii():
             raise InvalidToken("not_ascii")
         parts = token.split(".")
@@ -101,7 +101,7 @@ def _header(members: dict[str, Any]) -> Header:
 
 
 def read_payload(payload: bytes) -> dict[str, Any]:
-    """The claims in a verified payload, not yet checked. Raises InvalidToken."""
+    """Return the claims in a verified payload, not yet checked. Raise InvalidToken."""
     try:
         return read_json_object(payload)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Signs claims as a compact JWS (RFC 7515, section 7.1)."""
+"""Sign claims as a compact JWS (RFC 7515, section 7.1)."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 from authmint.jose.encoding import encode_base64url
 from authmint.jose.keys import SharedSecretKey, SigningKey
 
-# One for all: `json.dumps` makes another for each token.
+# One encoder for all tokens: `json.dumps` makes one for each.
 _encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
@@ -16,41 +16,41 @@ def _to_json(claims: Mapping[str, Any]) -> bytes:
 
 
 class JWSWriter:
-    """Everything of a JWS but the signature, for whoever has the key."""
+    """Writes all of a JWS but the signature, for code that holds the key."""
 
     def __init__(self, *, algorithm: str, kid: str | None, to_json: Callable[[Mapping[str, Any]], bytes] = _to_json) -> None:
-        """`to_json`: for who writes many, a quicker library than Python's own."""
+        """`to_json`: a faster encoder than Python's own, for code that writes many tokens."""
         self._algorithm, self._kid, self._to_json = algorithm, kid, to_json
         self._headers: dict[str, bytes] = {}
 
     def signing_input(self, claims: Mapping[str, Any], *, typ: str) -> bytes:
-        """What is to be signed. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, 3.11)."""
+        """Return the input of the signature. `claims` is not changed; `typ`: the media type without `application/`."""
         header = self._headers.get(typ) or self._header(typ)
         payload = encode_base64url(self._to_json(claims))
         return header + b"." + payload.encode()
 
     @staticmethod
     def compact(signing_input: bytes, signature: bytes) -> str:
-        """The token, once the signature is there."""
+        """Return the token of a signature."""
         return f"{signing_input.decode()}.{encode_base64url(signature)}"
 
     def _header(self, typ: str) -> bytes:
         members = {"alg": self._algorithm, "typ": typ, "kid": self._kid}
         present = {name: value for name, value in members.items() if value is not None}
         header = encode_base64url(json.dumps(present, separators=(",", ":")).encode()).encode()
-        # Only a handful of types exist, and they come from code; nothing a caller sends ends up here.
+        # Only a few types exist, and they come from code, never from a request.
         self._headers[typ] = header
         return header
 
 
-class Signer:
-    """Signs with one key, kept ready."""
+class JWTSigner:
+    """Signs with one key."""
 
     def __init__(self, key: SigningKey | SharedSecretKey) -> None:
         self.key = key
         self._writer = JWSWriter(algorithm=key.algorithm, kid=key.kid)
 
     def sign(self, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
-        """The token. `claims` is not changed; `typ` is the media type without `application/` (RFC 8725, section 3.11)."""
+        """Return the token. `claims` is not changed; `typ`: the media type without `application/` (RFC 8725, 3.11)."""
         signing_input = self._writer.signing_input(claims, typ=typ)
         return self._writer.compact(signing_input, self.key.sign(signing_input))

@@ -1,4 +1,4 @@
-"""What the claims of an access token must be for one service at one moment (RFC 9068, section 4; RFC 7519, section 4.1)."""
+"""The rules for the claims of an access token (RFC 9068, section 4; RFC 7519, section 4.1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from authmint.errors import InvalidToken
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectations:
-    """What a service expects of every token. Times are seconds."""
+    """The values that a service expects in every token. Times are seconds."""
 
     issuer: str
-    audience: str
+    audiences: frozenset[str]
+    """One of these must be in `aud`."""
     leeway: int
     """How far two clocks may be apart."""
     max_lifetime: int
-    """From `iat` to `exp`. A token that lives longer was not meant to be verified without asking anyone."""
+    """From `iat` to `exp`. A token that lives longer was not meant to be verified offline."""
 
 
 Rule = Callable[[AccessTokenClaims, Expectations, float], bool]
 
-# In this order, so that the reason names the first thing that is wrong: whose token, for whom, and then when.
+# In this order, so that the reason is the first rule that is broken: the issuer, the audience, and then the times.
 RULES: tuple[tuple[str, Rule], ...] = (
     ("wrong_issuer", lambda claims, expected, now: claims.issuer == expected.issuer),
-    ("wrong_audience", lambda claims, expected, now: expected.audience in claims.audience),
+    ("wrong_audience", lambda claims, expected, now: not expected.audiences.isdisjoint(claims.audience)),
     ("expired", lambda claims, expected, now: claims.expires_at > now - expected.leeway),
     ("issued_in_future", lambda claims, expected, now: claims.issued_at <= now + expected.leeway),
     ("not_yet_valid", lambda claims, expected, now: (claims.not_before or 0) <= now + expected.leeway),
@@ -33,7 +34,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def verify_claims(claims: AccessTokenClaims, expected: Expectations, now: float) -> None:
-    """Raises InvalidToken with the reason of the first rule that is broken. `now`: seconds since the epoch."""
+    """Raise InvalidToken with the reason of the first rule that is broken. `now`: seconds since the epoch."""
     for reason, holds in RULES:
         if not holds(claims, expected, now):
             raise InvalidToken(reason)

@@ -8,7 +8,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authmint import Event, Principal
+from authmint import Principal, VerificationEvent
 from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.request_log import Outcome, RequestRecord, current_record
@@ -34,7 +34,7 @@ def record_principal(principal: Principal) -> None:
     current_record().add(sub=principal.sub, client_id=principal.client_id, sid=principal.session_id, jti=claims["jti"])
 
 
-def record_verification_event(event: Event) -> None:
+def record_verification_event(event: VerificationEvent) -> None:
     """Record why an access token was refused. This is the observer of the `ResourceServer`."""
     if event.name == "token_refused":
         current_record().set_outcome(Outcome.TOKEN_REFUSED, reason=event.reason)

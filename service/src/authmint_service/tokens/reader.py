@@ -35,13 +35,14 @@ class AccessTokenReader:
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
         # Another process may have issued the token by a clock that is ahead, so `iat` has a leeway. `exp` has none.
-        expected = Expectations(issuer=self._issuer, audience=claims.audience[0], leeway=LEEWAY, max_lifetime=MAX_LIFETIME)
+        audiences = frozenset(claims.audience)
+        expected = Expectations(issuer=self._issuer, audiences=audiences, leeway=LEEWAY, max_lifetime=MAX_LIFETIME)
         verify_claims(claims, expected, now)
         if claims.expires_at <= now:
             raise InvalidToken("expired")
-        principal = Principal.of(claims, members)
+        principal = Principal.from_claims(claims, members)
         begins = max(claims.issued_at, claims.not_before or 0) - LEEWAY
-        self._known.remember(
+        self._known.store(
             token, CachedToken(principal, self._keys, key, jws.header.key_id, valid_from=begins, valid_until=claims.expires_at)
         )
         return principal

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from authmint.revocation_list import Revoked
+from authmint.revocation_list import RevocationList as RevokedTokens
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.revocations import RevocationStore, RevokedEntries
 from authmint_service.signing_keys import KeyRing
@@ -28,7 +28,7 @@ class SignedRevocationList:
 
     text: str
     tag: str
-    revoked: Revoked
+    revoked: RevokedTokens
 
 
 class RevocationListPublisher:
@@ -75,7 +75,7 @@ class RevocationListPublisher:
             return self._list
         self._signed_at = started
         text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
-        return SignedRevocationList(text, tag, Revoked.of(members))
+        return SignedRevocationList(text, tag, RevokedTokens.from_claims(members))
 
     def _members(self, revoked: RevokedEntries) -> dict[str, Any]:
         """Return the members of the list, with times in whole seconds, like those in access tokens.

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from authmint import Principal, ResourceServer
-from authmint.challenge import refusal
+from authmint.challenge import to_http_error
 from authmint.errors import InvalidToken
 from authmint_service.accounts import AccountStore
 from authmint_service.endpoints.requests import record_principal
@@ -49,5 +49,5 @@ class UserEndpoints:
             return Me(sub=who.sub, kind="service", client_id=who.client_id, scopes=scopes)
         account = await self._accounts.find(who.sub)
         if account is None or not account.is_active:
-            raise refusal(InvalidToken("unknown_account"))
+            raise to_http_error(InvalidToken("unknown_account"))
         return Me(sub=account.id, kind="user", client_id=who.client_id, scopes=scopes, username=account.username)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
-from authmint.challenge import refusal
+from authmint.challenge import to_http_error
 from authmint.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.oauth.openapi import PASSWORD_FORM
@@ -109,7 +109,7 @@ class SessionEndpoints:
         return router
 
     def _add_routes_for_administrators(self, router: APIRouter) -> None:
-        administrator = Annotated[Principal, self._auth.machine.requires(ADMIN_SCOPE)]
+        administrator = Annotated[Principal, self._auth.service.requires(ADMIN_SCOPE)]
 
         async def list_sessions(account_id: UUID, who: administrator) -> list[SessionOfSomebody]:
             record_principal(who)
@@ -176,12 +176,12 @@ class SessionEndpoints:
         # Elsewhere an access token is good until it expires. Here the row can be asked, so whoever was signed out is out.
         session_id = _session_of(who)
         if not await self._sessions.is_live(session_id):
-            raise refusal(InvalidToken("session_revoked"))
+            raise to_http_error(InvalidToken("session_revoked"))
         return session_id
 
 
 def _session_of(who: Principal) -> str:
     record_principal(who)
     if who.session_id is None:
-        raise refusal(InvalidToken("missing_sid"))
+        raise to_http_error(InvalidToken("missing_sid"))
     return who.session_id

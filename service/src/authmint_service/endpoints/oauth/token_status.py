@@ -111,7 +111,7 @@ class TokenStatusEndpoints:
         return {"active": True, "token_type": "Bearer", **principal.claims}
 
     async def _is_live(self, principal: Principal) -> bool:
-        if (await self._revocations.current()).revoked.has(principal):
+        if (await self._revocations.current()).revoked.revokes(principal):
             return False
         if principal.session_id is not None:
             # The list may be half a second old; the session's row is not.
