@@ -23,18 +23,21 @@ from authmint_service.clients import ClientCache, ClientStore
 from authmint_service.database import Database, database_url
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.draining import Draining
-from authmint_service.endpoints.account.profile import UserEndpoints
-from authmint_service.endpoints.account.sessions import SessionEndpoints
+from authmint_service.endpoints.account.password import PasswordEndpoint
+from authmint_service.endpoints.account.profile import ProfileEndpoint
+from authmint_service.endpoints.account.sessions import MySessionsEndpoints
+from authmint_service.endpoints.admin.sessions import AccountSessionsEndpoints
 from authmint_service.endpoints.cross_origin import CrossOriginMiddleware
-from authmint_service.endpoints.docs import DocsEndpoints
+from authmint_service.endpoints.docs import DocsEndpoints, add_schemas
 from authmint_service.endpoints.health import HealthEndpoints
-from authmint_service.endpoints.metrics import METRICS, FigureCollector, KeyCollector, MetricsEndpoint
+from authmint_service.endpoints.metrics import METRICS, CounterCollector, KeyCollector, MetricsEndpoint
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.oauth.introspection import IntrospectionEndpoint
 from authmint_service.endpoints.oauth.metadata import MetadataEndpoints
 from authmint_service.endpoints.oauth.refresh_cookie import INSECURE_COOKIES_NOTE, RefreshCookies
-from authmint_service.endpoints.oauth.revocation_list import RevocationEndpoint
+from authmint_service.endpoints.oauth.revocation import RevocationEndpoint
+from authmint_service.endpoints.oauth.revocation_list import RevocationListEndpoint
 from authmint_service.endpoints.oauth.token import TokenEndpoint
-from authmint_service.endpoints.oauth.token_status import TokenStatusEndpoints
 from authmint_service.endpoints.requests import RequestMiddleware, record_verification_event
 from authmint_service.endpoints.responses import install_error_handlers
 from authmint_service.endpoints.route_table import RouteTable
@@ -56,7 +59,7 @@ if TYPE_CHECKING:
 
 FIRST_ATTEMPT_SECONDS = 10.0
 
-log = structlog.get_logger("authmint_service.app")
+log = structlog.get_logger(__name__)
 
 
 def create_app(
@@ -129,18 +132,21 @@ class Application:
         revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
         lists = RevocationListPublisher(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
-        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_insecure_cookies)
+        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, insecure=self._settings.uses_insecure_cookies)
         published = self._ring if isinstance(self._ring, RotatingKeyRing) else None
         direct = (
             TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
-            TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
+            RevocationEndpoint(clients, cookies, sessions, reader).routes(),
+            IntrospectionEndpoint(clients, sessions, reader, lists).routes(),
             MetadataEndpoints(self._issuer, grants.keys(), published).routes(),
         )
         routers = [
             *direct,
-            UserEndpoints(self._users, auth).routes(),
-            SessionEndpoints(sessions, self._password_change(), auth).routes(),
-            RevocationEndpoint(lists, self._draining).routes(),
+            ProfileEndpoint(self._users, auth).routes(),
+            MySessionsEndpoints(sessions, clients, cookies, auth).routes(),
+            PasswordEndpoint(sessions, self._password_change(), auth).routes(),
+            AccountSessionsEndpoints(sessions, auth).routes(),
+            RevocationListEndpoint(lists, self._draining).routes(),
             HealthEndpoints(self._readiness()).routes(),
         ]
         if self._settings.docs:
@@ -151,13 +157,14 @@ class Application:
         self._sampler = self._make_sampler()
         keys = KeyCollector(published, self._policy, self._time)
         metrics = MetricsEndpoint(
-            FigureCollector(self._figures.cells), keys, look=self._sampler.look, estimate=self._session_store.estimate
+            CounterCollector(self._figures.counters), keys, sample=self._sampler.sample, estimate=self._session_store.estimate
         )
         routers.append(metrics.routes())
         for router in routers:
             app.include_router(router)
         app.state.figures = self._figures
         install_error_handlers(app, routers)
+        add_schemas(app)
         self._add_middleware(app, direct)
         return app
 
@@ -179,7 +186,7 @@ class Application:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.session(event, number))
+        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.count_session_event(event, number))
 
     def _readiness(self) -> Readiness:
         ring = self._ring
@@ -200,10 +207,10 @@ class Application:
     def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
         app.add_middleware(RouteTable, routers=direct)
         listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
-        app.add_middleware(CrossOriginMiddleware, listed=listed, cookie_origins=cookie_origins)
+        app.add_middleware(CrossOriginMiddleware, allowed_origins=listed, cookie_origins=cookie_origins)
         if self._tracing is not None:
             app.add_middleware(self._tracing.requests)
-        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", figures=self._figures)
+        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", metrics=self._figures)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:

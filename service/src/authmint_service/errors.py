@@ -1,4 +1,4 @@
-"""Errors of the service that OAuth has no word for. The roof turns them into an answer or an exit code."""
+"""Errors of the service that OAuth has no code for. The composition root turns them into a response or an exit code."""
 
 
 class SettingsError(ValueError):
@@ -11,6 +11,11 @@ class AlreadyExists(Exception):
 
 class InvalidValue(ValueError):
     """A value that a person gave is refused; the message says why, and never repeats a secret."""
+
+    def __init__(self, message: str, *, code: str = "invalid_request", field: str | None = None) -> None:
+        """`message`: a sentence for people; `code`: the same for programs, as `password_too_short`; `field`: the value's name."""
+        super().__init__(message)
+        self.code, self.field = code, field
 
 
 class DatabaseUnavailable(Exception):

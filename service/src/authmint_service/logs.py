@@ -1,6 +1,6 @@
-"""Logs: one event a line, JSON for programs or coloured text for people. No secret gets here, because none is passed.
+"""Logs: one event a line, JSON for programs or coloured text for people. No secret is ever passed to a logger.
 
-Control and direction characters are escaped in both forms, so that nothing that was sent can begin a line of its own.
+Control and direction characters are escaped in both forms, so that no value can begin a line of its own.
 """
 
 import json
@@ -9,45 +9,29 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from contextvars import ContextVar
 from typing import Any
 
 import orjson
 import structlog
 
-# What JSON leaves as it is and a terminal acts upon: controls, line separators, and characters that turn the direction.
+from authmint_service.request_log import current_fields
+
+# JSON leaves these as they are, and a terminal acts on them: controls, line separators, characters that turn the direction.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-LONGEST = 500
+MAX_LENGTH = 500
+"""Characters of a value; the rest is cut off."""
+MAX_CAUSES = 10
+MAX_FRAMES = 8
 
 _LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
-_steps: list[structlog.types.Processor] = []
-_facts: ContextVar[dict[str, object]] = ContextVar("facts", default={})  # noqa: B039 - never written: `tell_of` sets another
-
-
-def tell_of(facts: dict[str, object]) -> None:
-    """From here on, every line of this task says this as well; whoever learns more adds it with `tell_also`."""
-    _facts.set(facts)
-
-
-def tell_also(**facts: object) -> None:
-    """Says this as well, on every further line of the request that is being answered."""
-    _facts.get().update(facts)
-
-
-def tell_outcome(event: str, **facts: object) -> None:
-    """What the request has come to. The one line that is written of it, at its end, says so."""
-    _facts.get().update(facts, event=event)
-
-
-def outcome() -> str:
-    """The event of the request's line."""
-    return str(_facts.get().get("event", "request"))
+_processors: list[structlog.types.Processor] = []
 
 
 def configure_logging(level: str, form: str) -> None:
-    """`form`: `json` or `console`. Everything that other libraries log takes the same way."""
+    """Write events of `level` and above to standard error. `form`: `json` or `console`. Other libraries' logs go the same way."""
     shared: list[structlog.types.Processor] = [
-        _add_facts,
+        _add_request_fields,
+        structlog.stdlib.add_logger_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _make_safe,
@@ -55,13 +39,13 @@ def configure_logging(level: str, form: str) -> None:
     renderer: structlog.types.Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     if form == "json":
         renderer = _render_json
-    # Loggers keep the list that they were first used with, so it stays the same one.
-    _steps[:] = [_threshold(level), *shared, renderer]
-    # Our own lines do not go through `logging`, which takes three times as long; there is one for each request.
+    # A logger keeps the list that it was first used with, so the list stays the same object.
+    _processors[:] = [_threshold(level), *shared, renderer]
+    # Our own lines do not go through `logging`, which takes three times as long: there is one for each request.
     structlog.configure(
-        processors=_steps,
+        processors=_processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=_Lines,
+        logger_factory=_LineWriter,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
@@ -74,46 +58,46 @@ def configure_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # These tell at DEBUG what goes over the wire, and that is not for logs; the last tells what the request's own line says.
-    loud = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "authmint.tokens")
-    for library in loud:
+    # At DEBUG these log what goes over the wire, which no log may hold. The last repeats what the request's own line has.
+    quiet = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "authmint.token_verifier")
+    for library in quiet:
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
 
 
-def where(error: BaseException) -> list[str]:
-    """The kinds of an error and its causes, and the lines it came through: enough to mend it.
+def error_locations(error: BaseException) -> list[str]:
+    """Return the types of an error and of its causes, each with the lines that it came through.
 
-    Not its text, which libraries like to fill with the values that they were given.
+    The texts are left out: libraries like to fill them with the values that they were given.
     """
     chain: list[str] = []
     current: BaseException | None = error
-    while current is not None and len(chain) < 10:
-        frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(current.__traceback__)[-8:]]
+    while current is not None and len(chain) < MAX_CAUSES:
+        frames = [f"{frame.filename}:{frame.lineno}" for frame in traceback.extract_tb(current.__traceback__)[-MAX_FRAMES:]]
         chain.append(f"{type(current).__module__}.{type(current).__qualname__} at {' < '.join(reversed(frames))}")
         current = current.__cause__ or current.__context__
     return chain
 
 
-def _add_facts(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {**_facts.get(), **event}
+def _add_request_fields(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**current_fields(), **event}
 
 
 def _threshold(level: str) -> structlog.types.Processor:
-    least = logging.getLevelName(level)
+    minimum = logging.getLevelName(level)
 
     def drop(_: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if _LEVELS[method] < least:
+        if _LEVELS[method] < minimum:
             raise structlog.DropEvent
         return event
 
     return drop
 
 
-class _Lines:
-    """Writes each event as it comes, where `logging` writes to as well."""
+class _LineWriter:
+    """Writes each event at once, to where `logging` writes as well."""
 
-    def __init__(self, *_: object) -> None:
-        pass
+    def __init__(self, name: str = "", *_: object) -> None:
+        self.name = name
 
     def msg(self, line: str) -> None:
         sys.stderr.write(f"{line}\n")
@@ -125,17 +109,17 @@ def _render_json(_: Any, __: str, event: Mapping[str, Any]) -> str:
     try:
         return orjson.dumps(event, default=repr).decode()
     except orjson.JSONEncodeError:
-        # Half a surrogate pair, or a number beyond 64 bits: a line is never lost for that.
+        # Half a surrogate pair, or a number beyond 64 bits, shall not cost the line.
         return json.dumps(event, default=repr)
 
 
 def _make_safe(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        # Printable ASCII, which is nearly everything, needs no closer look.
-        if isinstance(value, str) and (len(value) > LONGEST or not (value.isascii() and value.isprintable())):
-            event[name] = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", value[:LONGEST])
-    # Another library's traceback ends with the error's text; ours say where, without it.
+        # Nearly every value is printable ASCII, and needs no replacement.
+        if isinstance(value, str) and (len(value) > MAX_LENGTH or not (value.isascii() and value.isprintable())):
+            event[name] = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", value[:MAX_LENGTH])
+    # Another library's traceback ends with the text of the error; the locations do without it.
     error = event.pop("exc_info", None)
     if isinstance(error, tuple) and isinstance(error[1], BaseException):
-        event["error_locations"] = where(error[1])
+        event["error_locations"] = error_locations(error[1])
     return event

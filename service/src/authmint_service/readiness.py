@@ -1,4 +1,4 @@
-"""Whether this process can serve, part by part: a word for each, and what to do about it."""
+"""Whether this process can serve: a status for each part, and a message that says what to do."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,64 +14,65 @@ MIGRATE = "The database has {}. Run: authmint-service migrate"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was found of one part."""
+    """The state of one part."""
 
-    word: str = "ok"
-    advice: str | None = None
-    """A sentence for people: what is the matter, and what to do."""
+    status: str = "ok"
+    message: str | None = None
+    """For people: what is wrong, and what to do."""
     blocks_serving: bool = False
     version: str | None = None
+    """Of the schema in the database."""
 
 
-AWAY = CheckResult(
-    "unreachable", "The database does not answer. Look at it, and at AUTHMINT_DATABASE_URL.", blocks_serving=True
+UNREACHABLE = CheckResult(
+    "unreachable", "The database does not answer. Check it, and AUTHMINT_DATABASE_URL.", blocks_serving=True
 )
-FULL = CheckResult(
-    "full",
-    "All connections are in use. Look for slow statements; AUTHMINT_DATABASE_POOL_SIZE allows more.",
+EXHAUSTED = CheckResult(
+    "exhausted",
+    "All connections are in use. Check for slow statements; AUTHMINT_DATABASE_POOL_SIZE allows more.",
     blocks_serving=True,
 )
 NOT_CHECKED = CheckResult("unknown")
-STOPPING = CheckResult("stopping", "The process was told to stop.", blocks_serving=True)
+STOPPING = CheckResult("stopping", "The process received a signal to stop.", blocks_serving=True)
 
 
 class Readiness:
-    """Asks the parts of one process."""
+    """Checks the parts of one process."""
 
     def __init__(
         self, database: Database, draining: Draining, why_no_key: Callable[[], str | None], clock: DatabaseClock
     ) -> None:
-        """`why_no_key`: a sentence while nothing can be signed."""
+        """`why_no_key`: a message while nothing can be signed, else None."""
         self._database, self._draining, self._why_no_key, self._clock = database, draining, why_no_key, clock
 
-    async def look(self) -> Mapping[str, CheckResult]:
-        """By the name of the part, what matters most first."""
-        pool, schema = await self._database_and_schema()
-        missing, complaint = self._why_no_key(), self._clock.complaint
+    async def check(self) -> Mapping[str, CheckResult]:
+        """Return the result of each part by its name, the most important part first."""
+        database, schema = await self._check_database()
+        no_key, warning = self._why_no_key(), self._clock.warning
         return {
             "process": STOPPING if self._draining.has_begun else CheckResult(),
-            "pool": pool,
+            "database": database,
             "schema": schema,
-            "keys": CheckResult() if missing is None else CheckResult("missing", missing, blocks_serving=True),
-            # Tokens are good as long as the leeway covers it; and it may be the database's clock that is wrong.
-            "clock": CheckResult() if complaint is None else CheckResult("off", complaint),
+            "signing_keys": CheckResult() if no_key is None else CheckResult("missing", no_key, blocks_serving=True),
+            # Tokens are good as long as the leeway covers the offset, and the database's clock may be the wrong one.
+            "clock": CheckResult() if warning is None else CheckResult("skewed", warning),
         }
 
-    async def _database_and_schema(self) -> tuple[CheckResult, CheckResult]:
+    async def _check_database(self) -> tuple[CheckResult, CheckResult]:
         try:
-            return CheckResult(), _judge(await current(self._database))
+            return CheckResult(), _check_revision(await current(self._database))
         except SchemaOutdated:
             return CheckResult(), CheckResult("missing", MIGRATE.format("no schema yet"), blocks_serving=True)
         except DatabaseUnavailable:
-            return (FULL if self._database.is_full else AWAY), NOT_CHECKED
+            return (EXHAUSTED if self._database.is_full else UNREACHABLE), NOT_CHECKED
 
 
-def _judge(revision: str | None) -> CheckResult:
+def _check_revision(revision: str | None) -> CheckResult:
     match compare(revision):
         case Schema.CURRENT:
             return CheckResult(version=revision)
         case Schema.AHEAD:
-            said = "The database has a newer schema than this program knows, as it has while a new version is rolled out."
-            return CheckResult("ahead", said, version=revision)
+            message = "The database has a newer schema than this program knows, as it has while a new version is rolled out."
+            return CheckResult("ahead", message, version=revision)
         case Schema.BEHIND:
-            return CheckResult("behind", MIGRATE.format("an older schema"), blocks_serving=True, version=revision)
+            return CheckResult("outdated", MIGRATE.format("an older schema"), blocks_serving=True, version=revision)

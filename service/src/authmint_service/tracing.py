@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint_service.database import Connection, Database
-from authmint_service.logs import tell_also
+from authmint_service.request_log import current_record
 from authmint_service.metrics import METHODS
 from authmint_service.passwords.hasher import PasswordHasher, Verdict
 
@@ -101,7 +101,7 @@ class _TracedRequests:
 
         attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
         with self._tracing.span(method, trace.SpanKind.SERVER, attributes, _propagator.extract(carrier)) as span:
-            tell_also(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
+            current_record().add(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
             try:
                 await self._app(scope, receive, send_and_look)
             finally:

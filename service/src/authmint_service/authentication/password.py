@@ -4,7 +4,7 @@ from authmint_service.accounts.account import User
 from authmint_service.accounts.store import AccountStore
 from authmint_service.accounts.usernames import prepare_username
 from authmint_service.errors import InvalidValue
-from authmint_service.logs import tell_also
+from authmint_service.request_log import current_record
 from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.preparation import prepare_password
 
@@ -30,7 +30,7 @@ class PasswordAuthenticator:
         user = await self._store.find_by_name(name)
         verdict = await self._hasher.verify(prepared, user.password_hash if user is not None and user.enabled else None)
         if user is not None:
-            tell_also(sub=user.id)
+            current_record().add(sub=user.id)
         if user is None or not user.enabled or not verdict.is_right:
             return None
         if verdict.replacement is not None:

@@ -1,6 +1,6 @@
-"""Figures for Prometheus at `/metrics`. They are made when they are asked for, from what the processes know already.
+"""Metrics for Prometheus at `/metrics`, made on request from what the processes know already.
 
-Whichever process is asked, the figures are those of all below its parent; the keys and the clock are its own.
+They are those of all processes below one parent, whichever of them is asked; the keys and the clock are its own.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -18,48 +18,49 @@ from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.metrics import MetricFamily, SharedCounters
 from authmint_service.signing_keys import Policy, RotatingKeyRing, State
 
-DAY = 86_400
 METRICS = "/metrics"
+MAX_COMPLETE_SERIES = 100
+"""A family of more series than this reports only those that are not zero."""
 
 
-class FigureCollector(Collector):
-    """What all processes have counted. Of many combinations of labels only those that happened are told."""
+class CounterCollector(Collector):
+    """What all processes have counted."""
 
-    def __init__(self, cells: SharedCounters) -> None:
-        self._cells = cells
+    def __init__(self, counters: SharedCounters) -> None:
+        self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
-        totals = self._cells.totals()
-        for family in self._cells.families.values():
+        totals = self._counters.totals()
+        for family in self._counters.families.values():
             if family.kind == "histogram":
                 yield _histogram(family, totals)
                 continue
-            told = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
+            metric = (CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily)(
                 family.name, family.help, labels=family.labels
             )
             for values, cell in family.series():
-                if totals[cell] or len(family.labels) < 2:
-                    told.add_metric(values, totals[cell])
-            yield told
-        yield self._shares()
+                if totals[cell] or family.series_count <= MAX_COMPLETE_SERIES:
+                    metric.add_metric(values, totals[cell])
+            yield metric
+        yield self._worker_requests()
 
-    def _shares(self) -> Metric:
-        """How evenly the processes are asked."""
-        told = CounterMetricFamily("authmint_worker_http_requests", "Requests, by the process that answered", labels=["worker"])
-        for number in range(self._cells.rows):
-            if respond := self._cells.total_in(number, "authmint_http_requests"):
-                told.add_metric([str(number)], respond)
-        return told
+    def _worker_requests(self) -> Metric:
+        """Return how evenly the processes are used."""
+        metric = CounterMetricFamily("authmint_worker_http_requests", "HTTP requests, by the process", labels=["worker"])
+        for number in range(self._counters.rows):
+            if count := self._counters.total_in(number, "authmint_http_requests"):
+                metric.add_metric([str(number)], count)
+        return metric
 
 
 def _histogram(family: MetricFamily, totals: Sequence[float]) -> Metric:
-    told = HistogramMetricFamily(family.name, family.help, labels=family.labels)
+    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
     for values, first in family.series():
         *bucketed, seconds = totals[first : first + family.width]
         bounds = [*map(str, family.buckets), "+Inf"]
         if any(bucketed) or not family.labels:
-            told.add_metric(values, list(zip(bounds, accumulate(bucketed), strict=True)), seconds)
-    return told
+            metric.add_metric(values, list(zip(bounds, accumulate(bucketed), strict=True)), seconds)
+    return metric
 
 
 class KeyCollector(Collector):
@@ -69,51 +70,51 @@ class KeyCollector(Collector):
         self._ring, self._policy, self._clock = ring, policy, clock
 
     def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily("authmint_clock_offset_seconds", "This process's clock less the database's", self._clock.ahead)
+        yield GaugeMetricFamily("authmint_clock_offset_seconds", "This process's clock less the database's", self._clock.offset)
         if self._ring is not None:
             yield from self._keys(self._ring, self._clock())
 
     def _keys(self, ring: RotatingKeyRing, now: float) -> Iterable[Metric]:
-        states = GaugeMetricFamily("authmint_signing_keys", "Signing keys, by what they are at the moment", labels=["state"])
+        states = GaugeMetricFamily("authmint_signing_keys", "Signing keys, by state", labels=["state"])
         for state, count in ring.states().items():
             states.add_metric([state], count)
         yield states
         for key in ring.keys:
             if key.schedule.state(now) is State.ACTIVE:
                 began, ends = key.schedule.active_from, key.schedule.retired_at
-                age = now - began
                 left = (began + self._policy.period if ends is None else ends) - now
-                yield GaugeMetricFamily("authmint_signing_key_age_seconds", "How long the active key has signed", age)
-                yield GaugeMetricFamily(
-                    "authmint_signing_key_next_rotation_seconds", "Days until another key signs", left / DAY
-                )
+                yield GaugeMetricFamily("authmint_signing_key_age_seconds", "How long the active key has signed", now - began)
+                yield GaugeMetricFamily("authmint_signing_key_next_rotation_seconds", "Time until the next key signs", left)
 
 
 class MetricsEndpoint:
-    """Answers `GET /metrics`. Nothing in it is a secret; who may ask is the network's business."""
+    """`GET /metrics`. It holds no secret; the network decides who may reach it."""
 
     def __init__(
-        self, *collectors: Collector, look: Callable[[], None], estimate: Callable[[], Awaitable[float | None]]
+        self, *collectors: Collector, sample: Callable[[], None], estimate: Callable[[], Awaitable[float | None]]
     ) -> None:
-        """`look`: brings this process's gauges up to date; `estimate`: of the rows of the table of sessions."""
+        """`sample`: brings the gauges of this process up to date; `estimate`: the rows of the table of sessions."""
         self._registry = CollectorRegistry()
         for collector in collectors:
             self._registry.register(collector)
-        self._look, self._estimate = look, estimate
+        self._sample, self._estimate = sample, estimate
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
         text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
-        router.add_api_route(METRICS, self.answer, response_class=Response, summary="Figures for Prometheus", responses=text)
+        router.add_api_route(
+            METRICS, self.metrics, response_class=Response, summary="Metrics for Prometheus", responses=text,
+            operation_id="getMetrics",
+        )  # fmt: skip
         return router
 
-    async def answer(self) -> Response:
-        self._look()
-        told = generate_latest(self._registry) + await self._rows()
-        return Response(told, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+    async def metrics(self) -> Response:
+        self._sample()
+        text = generate_latest(self._registry) + await self._session_rows()
+        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
-    async def _rows(self) -> bytes:
-        """Nothing while the database is away, or has never looked."""
+    async def _session_rows(self) -> bytes:
+        """Return the estimate; nothing while the database is unavailable, or has no estimate yet."""
         try:
             rows = await self._estimate()
         except (DatabaseUnavailable, SchemaOutdated):
@@ -121,8 +122,6 @@ class MetricsEndpoint:
         if rows is None:
             return b""
         registry = CollectorRegistry()
-        explanation = (
-            "Rows of sessions, as PostgreSQL last estimated: those that live, and those that are over and not yet pruned"
-        )
+        explanation = "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned"
         Gauge("authmint_session_rows_estimate", explanation, registry=registry).set(rows)
         return generate_latest(registry)

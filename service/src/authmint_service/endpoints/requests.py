@@ -1,49 +1,60 @@
-"""Around every request: an id, the headers every answer carries, one line in the log, and the last resort for errors."""
+"""What holds for every request: an id, headers of every response, one line in the log, and a response to unexpected errors."""
 
 import json
 import secrets
 import time
-from contextvars import ContextVar
+from http import HTTPStatus
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint import Event, Principal
-from authmint_service.logs import outcome, tell_also, tell_of, tell_outcome, where
+from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
+from authmint_service.request_log import Outcome, RequestRecord, current_record
 
-log = structlog.get_logger("authmint_service.requests")
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
-_request_id: ContextVar[str] = ContextVar("request_id", default="")
+log = structlog.get_logger(__name__)
 
 
 def request_id() -> str:
-    """The id of the request that is being answered."""
-    return _request_id.get()
+    """Return the id of the current request, "" outside of one."""
+    return current_record().fields.get("request_id", "")
 
 
-def record_principal(who: Principal) -> None:
-    """Who was let in, for the line of this request."""
-    tell_also(sub=who.sub, client_id=who.client_id, sid=who.session_id, jti=who.claims["jti"])
+def problem_members(status: int, code: str, detail: str) -> dict[str, object]:
+    """Return the members of a problem document (RFC 9457): `code` for programs, `detail` a sentence for people."""
+    title = HTTPStatus(status).phrase
+    problem_type = "about:blank"
+    return {
+        "type": problem_type, "title": title, "status": status, "detail": detail, "code": code, "request_id": request_id(),
+    }  # fmt: skip
+
+
+def record_principal(principal: Principal) -> None:
+    """Record whose access token was accepted."""
+    claims = principal.claims
+    current_record().add(sub=principal.sub, client_id=principal.client_id, sid=principal.session_id, jti=claims["jti"])
 
 
 def record_verification_event(event: Event) -> None:
-    """Why an access token was not believed, for the line of this request. An observer of the `ResourceServer`."""
+    """Record why an access token was refused. This is the observer of the `ResourceServer`."""
     if event.name == "token_refused":
-        tell_outcome("token.refused", reason=event.reason)
+        current_record().set_outcome(Outcome.TOKEN_REFUSED, reason=event.reason)
 
 
 class RequestMiddleware:
     """The outermost middleware. Plain ASGI, so that streaming, cancellation and context variables stay as they are."""
 
-    def __init__(self, app: ASGIApp, *, secure: bool, figures: Metrics) -> None:
-        """`secure`: the issuer is https, so browsers shall never come without."""
-        self._app, self._figures = app, figures
+    def __init__(self, app: ASGIApp, *, secure: bool, metrics: Metrics) -> None:
+        """`secure`: the issuer is https, so browsers are told never to use http."""
+        self._app, self._metrics = app, metrics
         self._headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-            # What is about a person or a token is the rule here; what may be kept says so, and for how long.
+            # Most responses are about a person or a token. A response that may be cached sets this header itself.
             (b"cache-control", b"no-store"),
         ]
         if secure:
@@ -54,9 +65,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         name = secrets.token_hex(8)
-        _request_id.set(name)
-        facts: dict[str, object] = {"request_id": name, "peer": (scope.get("client") or ("", 0))[0]}
-        tell_of(facts)
+        record = RequestRecord(request_id=name, ip_address=(scope.get("client") or ("", 0))[0])
+        record.bind()
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -69,26 +79,36 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            log.error("error.unexpected", error_locations=where(error))  # noqa: TRY400 - the text of an error may hold a secret
+            locations = error_locations(error)
+            log.error("error.unexpected", error_locations=locations)  # noqa: TRY400 - the text of an error may hold a secret
             if status:
                 raise
-            await _last_resort(send_with_headers)
+            await _send_server_error(send_with_headers)
         finally:
             took = time.perf_counter() - started
-            self._figures.request(scope, status, took, facts)
-            log.info(outcome(), method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
+            self._count(record, scope, status, took)
+            event = record.outcome.value
+            log.info(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
+
+    def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:
+        self._metrics.observe_request(scope, status, seconds)
+        fields = record.fields
+        if record.outcome is Outcome.TOKEN_ISSUED:
+            self._metrics.count_token(fields.get("grant_type"))
+        elif "error" in fields:
+            self._metrics.count_oauth_error(fields["error"], fields.get("grant_type"))
 
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])
         present = {header for header, _ in headers}
-        # An answer that says something else of itself, as the documentation page does, knows why.
+        # A response that has one of these headers keeps it, as the documentation page does.
         headers += [header for header in self._headers if header[0] not in present]
         headers.append((b"x-request-id", name.encode()))
         message["headers"] = headers
 
 
-async def _last_resort(send: Send) -> None:
-    content = {"error": "server_error", "message": "Something went wrong on our side.", "request_id": request_id()}
-    headers = [(b"content-type", b"application/json")]
+async def _send_server_error(send: Send) -> None:
+    content = problem_members(500, "server_error", "Something went wrong on our side.")
+    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode())]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})

@@ -1,6 +1,6 @@
-"""What the processes of one service count, where all of them can read it. `authmint_service.endpoints.metrics` tells it.
+"""What the processes of one service count, in memory that all of them can read. `authmint_service.endpoints.metrics` serves it.
 
-On the way of a request there are plain additions to numbers in memory, and nothing else.
+A request costs a few additions to numbers in memory, and nothing else.
 """
 
 from authmint_service.metrics.metrics import METHODS, Metrics

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from authmint_service.serving.coalescing_transport import CoalescingTransport
 
-log = structlog.get_logger("authmint_service.serving.limited_http")
+log = structlog.get_logger(__name__)
 
 PIECE = 16 * 1024
 LARGEST_HEAD = 48 * 1024

@@ -20,7 +20,7 @@ import structlog
 from fastapi import FastAPI
 
 from authmint_service.errors import SettingsError
-from authmint_service.logs import where
+from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.serving.server import GRACEFUL_SECONDS, run_until_stopped, serve_requests
 
@@ -34,7 +34,7 @@ PROVEN_SECONDS = 60.0
 HANDLED_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1
 
-log = structlog.get_logger("authmint_service.workers")
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +175,7 @@ class Workers:
             run_until_stopped(serve_requests(app, place.listener, drain=self._drain))
             code = 0
         except Exception as error:
-            log.error("error.unexpected", error_locations=where(error))  # noqa: TRY400 - the text of an error may hold a secret
+            log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

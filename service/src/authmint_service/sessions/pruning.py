@@ -12,7 +12,7 @@ BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 3600.0
 RETENTION_SECONDS = 86_400.0
 """Ended sessions stay for a day beyond their end, for whoever looks into what happened."""
 
-log = structlog.get_logger("authmint_service.sessions")
+log = structlog.get_logger(__name__)
 
 
 async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS) -> int:
@@ -35,4 +35,4 @@ async def prune_forever(store: SessionStore, clock: Callable[[], float]) -> None
         except (DatabaseUnavailable, SchemaOutdated):
             continue
         if deleted:
-            log.info("sessions.pruned", deleted=deleted)
+            log.info("sessions.pruned", count=deleted)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
-from authmint_service.logs import tell_also
+from authmint_service.request_log import current_record
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import Verdict, decide
 from authmint_service.sessions.session import Session
@@ -84,7 +84,7 @@ class Sessions:
         except InvalidGrant:
             return None
         session = await self._store.revoke(token.handle, self._clock(), client_id=client_id)
-        self._count("ended", session is not None)
+        self._count("revoked", session is not None)
         return session
 
     async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
@@ -101,12 +101,12 @@ class Sessions:
     async def end(self, session_id: str, *, account_id: str) -> bool:
         """Ends one session of a person. Whether there was one."""
         ended = await self._store.end(session_id, account_id, self._clock())
-        self._count("ended", ended)
+        self._count("revoked", ended)
         return ended
 
     async def end_others(self, account_id: str, *, kept: str | None) -> None:
         """Ends all sessions of a person but one; None: all."""
-        self._count("ended", await self._store.end_others(account_id, kept, self._clock()))
+        self._count("revoked", await self._store.end_others(account_id, kept, self._clock()))
 
     async def is_live(self, session_id: str) -> bool:
         """Whether it has not ended, in whatever way."""
@@ -122,7 +122,7 @@ class Sessions:
     ) -> Session:  # fmt: skip
         """The session after all, when this is a retry of the last rotation; else the reason why not."""
         if stored is not None:
-            tell_also(sub=stored.session.account_id, sid=stored.session.id)
+            current_record().add(sub=stored.session.account_id, sid=stored.session.id)
         verdict = Verdict.REFUSE if stored is None else self._decide(token, stored, client_id, now)
         if stored is None or verdict is Verdict.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")

@@ -8,7 +8,7 @@ from authmint_service.signing_keys.ring import RotatingKeyRing
 from authmint_service.signing_keys.schedule import Policy, State, due
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
 
-log = structlog.get_logger("authmint_service.signing_keys")
+log = structlog.get_logger(__name__)
 
 
 class KeyRotation:
@@ -21,7 +21,7 @@ class KeyRotation:
         self._store, self._ring, self._policy, self._ask_time = store, ring, policy, ask_time
         self._told: frozenset[str] = frozenset()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Once. Raises DatabaseUnavailable, SchemaOutdated."""
         now = await self._ask_time()
         # First what is there: a database that takes no writes still has keys that sign.

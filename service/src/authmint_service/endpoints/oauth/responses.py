@@ -1,4 +1,4 @@
-"""How the endpoints that clients authenticate at answer, and how they refuse (RFC 6749, section 5.2)."""
+"""Responses of the endpoints where clients authenticate, and their errors (RFC 6749, section 5.2)."""
 
 from collections.abc import Awaitable
 
@@ -10,33 +10,37 @@ from starlette.responses import JSONResponse, Response
 from authmint.errors import InvalidClient, OAuthError, TemporarilyUnavailable
 from authmint_service.endpoints.oauth.client_authentication import uses_basic
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
-from authmint_service.logs import tell_also, tell_outcome, where
+from authmint_service.logs import error_locations
+from authmint_service.request_log import Outcome, current_record
 from authmint_service.sessions.sessions import RefreshTokenReused
 
-log = structlog.get_logger("authmint_service.token")
+log = structlog.get_logger(__name__)
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class FastJSONResponse(JSONResponse):
-    """JSON, written faster: every token is answered in it."""
+    """JSON from a faster encoder: every issued token is sent in it."""
 
     def render(self, content: object) -> bytes:
         return orjson.dumps(content)
 
 
 async def respond(request: Request, work: Awaitable[Response]) -> Response:
-    """What `work` answers, or the refusal for what it raises. A database that is away is 503, never a 200 that is not true."""
+    """Return the response of `work`, or one for the error that it raises.
+
+    An unavailable database is a 503, never a 200 that is not true.
+    """
     try:
         return await work
     except OAuthError as error:
-        return _refusal(error, challenge=uses_basic(request))
+        return _error_response(error, challenge=uses_basic(request))
     except (DatabaseUnavailable, SchemaOutdated) as error:
-        log.warning("request.failed", reason=str(error), error_locations=where(error))
-        return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+        log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
+        return _error_response(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
 
 
-def _refusal(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
+def _error_response(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
     status, headers = 400, dict(NO_STORE)
     if isinstance(error, InvalidClient):
         status = 401
@@ -47,7 +51,7 @@ def _refusal(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):
         log.warning("refresh_token.reused", sub=error.session.account_id, sid=error.session.id)
-        tell_also(error=error.error)
+        current_record().add(error=error.error)
     else:
-        tell_outcome("request.refused", error=error.error, reason=error.description)
+        current_record().set_outcome(Outcome.REQUEST_REFUSED, error=error.error, reason=error.description)
     return FastJSONResponse({"error": error.error, "error_description": error.description}, status, headers)
