@@ -205,7 +205,7 @@ import socket
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from authmint_service.draining import Draining
-from authmint_service.metrics import Figures
+from authmint_service.metrics import Metrics
 from authmint_service.serving.workers import Workers
 from authmint_service.logs import configure_logging
 
@@ -216,12 +216,12 @@ async def lifespan(app):
 
 def make_app(_):
     app = FastAPI(lifespan=lifespan)
-    app.state.figures = Figures(routes=(), grants=(), rows=3)
+    app.state.metrics = Metrics(routes=(), grants=(), rows=3)
     app.state.draining = Draining()
     return app
 
 configure_logging("INFO", "json")
-workers = Workers([socket.create_server(("127.0.0.1", 0)) for _ in range(2)], drain=0)
+workers = Workers([socket.create_server(("127.0.0.1", 0)) for _ in range(2)], shutdown_seconds=0)
 with workers.handle_signals():
     print(workers.run(make_app))
 """

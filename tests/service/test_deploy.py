@@ -107,10 +107,10 @@ def test_what_the_pods_are_told_is_a_complete_setting_for_production(tmp_path: P
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(_env_file=None)
-    assert (False, 6, "0.0.0.0") == (settings.is_development, settings.drain, settings.host)
+    assert (False, 6, "0.0.0.0") == (settings.is_development, settings.shutdown_seconds, settings.host)
     pods = OBJECTS["HorizontalPodAutoscaler", "authmint"]["spec"]["maxReplicas"] + 1
     # PostgreSQL takes 100 by itself, and keeps a few for whoever repairs it.
-    assert pods * settings.processes * settings.database_pool_size <= 97
+    assert pods * settings.max_processes * settings.database_pool_size <= 97
 
 
 async def test_every_figure_of_the_dashboard_is_told_with_the_labels_it_is_asked_by_and_every_figure_is_explained(

@@ -1,4 +1,4 @@
-"""Logs tell what happened, and hold no secret and no line that somebody else wrote."""
+"""Logs record what happened, and hold no secret and no line that a client wrote."""
 
 import json
 import logging
@@ -52,10 +52,11 @@ async def test_each_request_is_one_line_of_json_whatever_is_in_it(
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_control_characters_are_escaped_in_both_forms(capfd: pytest.CaptureFixture[str], form: str) -> None:
     configure_logging("INFO", form)
-    logging.getLogger("somebody").warning("a\r\nb %s", "\x1b]0;x\x07\u202e")
+    logging.getLogger("another.library").warning("a\r\nb %s", "\x1b]0;x\x07\u202e")
     text = capfd.readouterr().err
     assert 1 == len(text.splitlines())
     assert "\\u001b" in text
+    assert "another.library" in text
     assert not set(text.rstrip("\n")) & set("\r\u202e\x07")
 
 
@@ -64,114 +65,117 @@ async def test_another_librarys_traceback_is_logged_without_the_text_of_the_erro
     try:
         raise ValueError(CANARY)
     except ValueError:
-        logging.getLogger("somebody").exception("it failed")
+        logging.getLogger("another.library").exception("it failed")
     (line,) = lines_of(capfd.readouterr().err)
     assert CANARY not in str(line)
     assert "ValueError" in str(line["error_locations"])
 
 
 @dataclass
-class Asked:
-    """Requests that were made, and how many lines of each event they must have written."""
+class Requests:
+    """Counts the log lines of each event that the requests must have written."""
 
     service: Service
     expected: Counter[str] = field(default_factory=Counter)
 
     async def __call__(self, event: str, request: Awaitable[httpx2.Response], *, also: str = "") -> httpx2.Response:
         """`event`: of the request's own line; `also`: of one more."""
-        answer = await request
+        response = await request
         self.expected.update([event, also] if also else [event])
-        return answer
+        return response
 
 
-async def test_as_many_events_are_logged_as_there_were_requests_of_each_kind_with_who_and_where_from(
+async def test_each_request_is_logged_with_its_event_its_parties_and_its_ip_address(
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service(refresh_grace_seconds=0)
     user, client = await service.add_user(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     capfd.readouterr()
-    asked = Asked(service)
+    requests = Requests(service)
     for _ in range(3):
-        await everything_that_is_told(asked, user, client, robot, secret)
+        await cause_every_event(requests, user, client, robot, secret)
     lines = lines_of(capfd.readouterr().err)
-    assert asked.expected == Counter(str(line["event"]) for line in lines)
+    assert requests.expected == Counter(str(line["event"]) for line in lines)
     for line in lines:
-        assert {"peer", "request_id", "timestamp", "level"} <= set(line), line
-        # Whoever is known is named: the person or the service, the client, the token, the session.
-        known = WHO.get(str(line["event"]), set())
+        assert {"ip_address", "request_id", "timestamp", "level", "logger"} <= set(line), line
+        # All parties that are known are named: the account or the service, the client, the token, the session.
+        known = FIELDS.get(str(line["event"]), set()) | FIELDS_OF_EXTENT.get(str(line.get("extent")), set())
         assert known <= {name for name, value in line.items() if value}, line
+        assert str(line["logger"]).startswith("authmint_service."), line
+    assert {"others", "all"} == {line["extent"] for line in lines if line["event"] == "sessions.revoked"}
     assert {user.id, robot.subject} <= {line.get("sub") for line in lines}
     wrong_password = [line for line in lines if line.get("reason") == "The username or the password is wrong."]
     assert {user.id, None} == {line.get("sub") for line in wrong_password}
     assert {"malformed_token"} == {line["reason"] for line in lines if line["event"] == "token.refused"}
 
 
-WHO = {
-    "token.issued": {"sub", "client_id", "grant", "jti"},
+FIELDS = {
+    "token.issued": {"sub", "client_id", "grant_type", "jti"},
     "request.refused": {"client_id", "reason", "error"},
-    "refresh_token.reused": {"sub", "sid", "client_id", "grant"},
-    "session.revoked": {"sub", "sid", "by", "client_id"},
-    "sessions.revoked": {"sub", "sid", "client_id", "jti"},
-    "sessions.revoked": {"sub", "by", "client_id", "jti"},
+    "refresh_token.reused": {"sub", "sid", "client_id", "grant_type"},
+    "session.revoked": {"sub", "sid", "actor", "client_id"},
+    "sessions.revoked": {"sub", "extent", "client_id", "jti"},
     "password.changed": {"sub", "sid", "client_id", "jti"},
     "password.change_refused": {"sub", "sid", "client_id", "jti", "reason"},
     "token.refused": {"reason"},
 }
+FIELDS_OF_EXTENT = {"others": {"sid"}, "all": {"actor"}}
 
 
-async def everything_that_is_told(asked: Asked, user: User, client: Client, robot: Client, secret: str) -> None:
-    """Each success and each failure of an authentication, a refresh, a reuse, and each way to end a session."""
-    service, http = asked.service, asked.service.http
-    first = (await asked("token.issued", service.sign_in(client, user))).json()
-    await asked("request.refused", service.sign_in(client, user, "wrong"))
-    await asked("request.refused", service.token(
+async def cause_every_event(requests: Requests, user: User, client: Client, robot: Client, secret: str) -> None:
+    """Each success and each failure of an authentication, a refresh, a reuse, and each way to revoke sessions."""
+    service, http = requests.service, requests.service.http
+    first = (await requests("token.issued", service.sign_in(client, user))).json()
+    await requests("request.refused", service.sign_in(client, user, "wrong"))
+    await requests("request.refused", service.token(
         grant_type="password", client_id=client.client_id, username="nobody at all", password="x"))  # fmt: skip
-    second = (await asked("token.issued", service.refresh(client, first["refresh_token"]))).json()
+    second = (await requests("token.issued", service.refresh(client, first["refresh_token"]))).json()
     service.clock.now += 1
-    await asked("request", service.refresh(client, first["refresh_token"]), also="refresh_token.reused")
-    await asked("request.refused", service.refresh(client, second["refresh_token"]))
-    await asked("request.refused", service.refresh(client, "amrt_nonsense"))
+    await requests("request.served", service.refresh(client, first["refresh_token"]), also="refresh_token.reused")
+    await requests("request.refused", service.refresh(client, second["refresh_token"]))
+    await requests("request.refused", service.refresh(client, "amrt_nonsense"))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    machine = bearer((await asked("token.issued", service.token(**form))).json())
-    third = (await asked("token.issued", service.sign_in(client, user))).json()
+    as_service = bearer((await requests("token.issued", service.token(**form))).json())
+    third = (await requests("token.issued", service.sign_in(client, user))).json()
     mine = bearer(third)
-    await asked("request", http.get("/account/v1", headers=mine))
-    await asked("token.refused", http.get("/account/v1", headers={"Authorization": "Bearer a.b"}))
-    await asked("request", http.get("/account/v1"))
-    await asked("request", http.delete("/account/v1/sessions", headers=mine), also="sessions.revoked")
+    await requests("request.served", http.get("/account/v1", headers=mine))
+    await requests("token.refused", http.get("/account/v1", headers={"Authorization": "Bearer a.b"}))
+    await requests("request.served", http.get("/account/v1"))
+    await requests("request.served", http.delete("/account/v1/sessions", headers=mine), also="sessions.revoked")
     wrong = {"current_password": "wrong", "new_password": f"{PASSWORD} again"}
-    await asked("request", http.put("/account/v1/password", data=wrong, headers=mine), also="password.change_refused")
+    await requests("request.served", http.put("/account/v1/password", data=wrong, headers=mine), also="password.change_refused")
     right = wrong | {"current_password": PASSWORD}
     also = "password.changed"
-    await asked("request", http.put("/account/v1/password", data=right, headers=mine), also=also)
+    await requests("request.served", http.put("/account/v1/password", data=right, headers=mine), also=also)
     back = {"current_password": right["new_password"], "new_password": PASSWORD}
-    await asked("request", http.put("/account/v1/password", data=back, headers=mine), also=also)
+    await requests("request.served", http.put("/account/v1/password", data=back, headers=mine), also=also)
     revoked = {"client_id": client.client_id, "token": third["refresh_token"]}
-    await asked("request", http.post("/revoke", data=revoked), also="session.revoked")
-    await asked("request", http.post("/revoke", data=revoked))
-    fourth = bearer((await asked("token.issued", service.sign_in(client, user))).json())
-    await asked("request", http.post("/logout", headers=fourth), also="session.revoked")
-    await asked("request", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=machine), also="sessions.revoked")
+    await requests("request.served", http.post("/revoke", data=revoked), also="session.revoked")
+    await requests("request.served", http.post("/revoke", data=revoked))
+    fourth = bearer((await requests("token.issued", service.sign_in(client, user))).json())
+    await requests("request.served", http.post("/logout", headers=fourth), also="session.revoked")
+    await requests("request.served", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=as_service), also="sessions.revoked")
 
 
 def bearer(tokens: dict[str, str]) -> dict[str, str]:
     return {"Authorization": f"Bearer {tokens['access_token']}"}
 
 
-async def test_whoever_is_let_in_by_a_token_is_named_at_every_protected_route(
+async def test_the_principal_of_an_access_token_is_logged_at_every_protected_route(
     start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     service = await start_service()
     user, client = await service.add_user(), await service.add_client()
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    doors = [door for door in doors_of(service.app) if door.path == "/logout" or door.path.startswith("/users/")]
-    assert len(doors) > 7
-    for door in doors:
+    protected = ("/logout", "/account/v1", "/admin/v1/")
+    endpoints = [endpoint for endpoint in doors_of(service.app) if endpoint.path.startswith(protected)]
+    assert len(endpoints) > 7
+    for endpoint in endpoints:
         for tokens in (await service.sign_in(client, user), await service.token(**form)):
             capfd.readouterr()
-            answer = await service.http.request(door.method, door.filled(), headers=bearer(tokens.json()))
+            answer = await service.http.request(endpoint.method, endpoint.filled(), headers=bearer(tokens.json()))
             line = lines_of(capfd.readouterr().err)[-1]
             if answer.status_code != 403:
-                assert {"sub", "client_id", "jti"} <= set(line), (door, line)
+                assert {"sub", "client_id", "jti"} <= set(line), (endpoint, line)

@@ -1,4 +1,4 @@
-"""What `/metrics` and `/readyz` tell: of which requests, of which parts, and nothing that a client chose."""
+"""What `/metrics` and `/readyz` report: requests and parts, and nothing that a client chose."""
 
 import asyncio
 import re
@@ -16,8 +16,8 @@ async def metrics(service: Service) -> str:
     return (await service.http.get("/metrics")).text
 
 
-def figure(text: str, series: str) -> float:
-    """0 for what is not told, as for what has not happened."""
+def sample(text: str, series: str) -> float:
+    """Return the value of a series; 0 for one that is not reported, as nothing was counted."""
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0
 
@@ -40,67 +40,77 @@ async def test_requests_are_counted_by_route_method_and_status_and_nothing_that_
         'authmint_http_request_duration_seconds_count{route="/token"}': 1,
         'authmint_http_request_duration_seconds_bucket{le="+Inf",route="/token"}': 1,
     }.items():
-        assert count == figure(text, series), series
+        assert count == sample(text, series), series
     assert canary not in text.lower()
 
 
-async def test_tokens_are_counted_by_grant_refusals_by_reason_and_sessions_by_what_became_of_them(
+async def test_tokens_are_counted_by_grant_type_errors_by_error_and_grant_type_and_sessions_by_event(
     service: Service, secret: str
 ) -> None:
     user, client = await service.add_user(), await service.add_client()
-    machine = await service.add_client(secret)
+    robot = await service.add_client(secret)
     first = (await service.sign_in(client, user)).json()
     second = (await service.refresh(client, first["refresh_token"])).json()
     third = (await service.refresh(client, second["refresh_token"])).json()
-    # The one before the last but one: somebody else has a copy.
+    # Its successor was redeemed as well, so this is a reuse and no repeated request.
     assert 400 == (await service.refresh(client, first["refresh_token"])).status_code
     assert 400 == (await service.refresh(client, third["refresh_token"])).status_code
-    await service.token(grant_type="client_credentials", client_id=machine.client_id, client_secret=secret)
-    await service.token(grant_type="client_credentials", client_id=machine.client_id, client_secret="wrong")
+    await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret="wrong")
+    await service.http.post("/introspect", data={"token": "x", "client_id": robot.client_id, "client_secret": "wrong"})
+    await service.token(grant_type="another", client_id=robot.client_id, client_secret=secret)
     await service.http.get("/account/v1", headers={"Authorization": "Bearer nothing"})
     other = (await service.sign_in(client, user)).json()
     await service.http.post("/revoke", data={"token": other["refresh_token"], "client_id": client.client_id})
     text = await metrics(service)
-    tokens = {
-        grant: figure(text, f'authmint_tokens_issued_total{{grant="{grant}"}}') for grant in ("password", "refresh_token")
+    tokens = {"password": 2, "refresh_token": 2, "client_credentials": 1}
+    assert tokens == {
+        grant_type: sample(text, f'authmint_tokens_issued_total{{grant_type="{grant_type}"}}') for grant_type in tokens
     }
-    assert {"password": 2, "refresh_token": 2} == tokens
-    assert 1 == figure(text, 'authmint_tokens_issued_total{grant="client_credentials"}')
-    reasons = {"invalid_grant": 2, "invalid_client": 1, "invalid_token": 1, "invalid_scope": 0}
-    assert reasons == {reason: figure(text, f'authmint_oauth_errors_total{{reason="{reason}"}}') for reason in reasons}
-    events = {"started": 2, "refreshed": 2, "ended": 1, "reused": 1}
-    assert events == {event: figure(text, f'authmint_session_events_total{{event="{event}"}}') for event in events}
+    errors = {
+        ("invalid_grant", "refresh_token"): 2, ("invalid_client", "client_credentials"): 1, ("invalid_token", "none"): 1,
+        ("invalid_scope", "password"): 0, ("invalid_client", "none"): 1, ("unsupported_grant_type", "none"): 1,
+    }  # fmt: skip
+    assert errors == {
+        (error, grant_type): sample(text, f'authmint_oauth_errors_total{{error="{error}",grant_type="{grant_type}"}}')
+        for error, grant_type in errors
+    }
+    assert sum(errors.values()) == sum(
+        float(value) for value in re.findall(r"^authmint_oauth_errors_total\{.*\} (\S+)$", text, re.MULTILINE)
+    )
+    events = {"started": 2, "refreshed": 2, "revoked": 1, "reused": 1}
+    assert events == {event: sample(text, f'authmint_session_events_total{{event="{event}"}}') for event in events}
 
 
-async def test_the_pools_tell_how_full_they_are_and_who_waited(start_service: StartService) -> None:
+async def test_the_pools_report_what_is_in_use_and_what_waited(start_service: StartService) -> None:
     service = await start_service(database_pool_size=1, password_hash_workers=1, password_hash_queue=0)
     user, client = await service.add_user(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(4)))
     assert {200, 503} == {answer.status_code for answer in answers}
     text = await metrics(service)
     refused = sum(answer.status_code == 503 for answer in answers)
-    assert refused == figure(text, "authmint_password_hashes_refused_total")
-    assert refused == figure(text, 'authmint_oauth_errors_total{reason="temporarily_unavailable"}')
+    assert refused == sample(text, "authmint_password_hashes_refused_total")
+    assert refused == sample(text, 'authmint_oauth_errors_total{error="temporarily_unavailable",grant_type="password"}')
     assert (1, 0, 0) == tuple(
-        figure(text, name)
+        sample(text, name)
         for name in ("authmint_password_hash_slots", "authmint_password_hashes_running", "authmint_password_hashes_queued")
     )
-    assert 1 == figure(text, "authmint_database_connections_max")
-    assert 1 == figure(text, "authmint_database_connections_open")
-    assert figure(text, "authmint_database_connection_waits_total") >= 1
-    assert 0 == figure(text, "authmint_database_connection_timeouts_total")
+    assert 1 == sample(text, "authmint_database_connections_max")
+    assert 1 == sample(text, "authmint_database_connections_open")
+    assert sample(text, "authmint_database_connection_waits_total") >= 1
+    assert 0 == sample(text, "authmint_database_connection_timeouts_total")
 
 
-async def test_a_loop_that_was_held_up_is_seen_and_so_is_who_serves(service: Service) -> None:
+async def test_a_blocked_event_loop_is_measured_and_workers_that_serve_are_counted(service: Service) -> None:
     await asyncio.sleep(0.15)
     time.sleep(0.4)
     await asyncio.sleep(0.2)
     text = await metrics(service)
-    count = figure(text, "authmint_event_loop_lag_seconds_count")
+    count = sample(text, "authmint_event_loop_lag_seconds_count")
     assert count >= 1
-    assert count > figure(text, 'authmint_event_loop_lag_seconds_bucket{le="0.25"}')
-    assert figure(text, "authmint_event_loop_lag_seconds_sum") > 0.25
-    assert 1 == figure(text, "authmint_workers_ready")
+    assert count > sample(text, 'authmint_event_loop_lag_seconds_bucket{le="0.25"}')
+    assert sample(text, "authmint_event_loop_lag_seconds_sum") > 0.25
+    assert 1 == sample(text, "authmint_workers_ready")
 
 
 async def test_the_rows_of_sessions_are_estimated_without_being_counted(service: Service, dsn: str) -> None:
@@ -110,34 +120,37 @@ async def test_the_rows_of_sessions_are_estimated_without_being_counted(service:
     await connection.execute("ANALYZE sessions")
     rows = await connection.fetchval("SELECT count(*) FROM sessions")
     await connection.close()
-    assert rows == figure(await metrics(service), "authmint_session_rows_estimate") > 0
+    assert rows == sample(await metrics(service), "authmint_session_rows_estimate") > 0
 
 
-async def test_without_a_database_the_figures_are_there_all_the_same(start_service: StartService) -> None:
+async def test_without_a_database_all_other_metrics_are_reported(start_service: StartService) -> None:
     service = await start_service(at="postgresql://nobody@127.0.0.1:1/none")
     text = await metrics(service)
     assert "authmint_http_requests" in text
     assert "authmint_session_rows_estimate" not in text
 
 
-async def test_readiness_tells_each_part_with_a_word_and_what_to_do(start_service: StartService) -> None:
+async def test_readiness_reports_each_part_with_a_status_and_a_message(start_service: StartService) -> None:
     service = await start_service()
     ready = await service.http.get("/readyz")
     assert 200 == ready.status_code
-    parts = {name: value["is"] for name, value in ready.json().items() if isinstance(value, dict)}
-    assert {"process": "ok", "pool": "ok", "schema": "ok", "keys": "ok", "clock": "ok"} == parts
-    assert ready.json()["schema"]["version"].isdecimal()
-    away = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none")
-    answer = await away.http.get("/readyz")
-    assert 503 == answer.status_code
-    said = answer.json()
-    assert ("unreachable", "unknown", "missing") == (said["pool"]["is"], said["schema"]["is"], said["keys"]["is"])
-    assert "AUTHMINT_DATABASE_URL" in said["pool"]["advice"] == said["reason"]
-    assert "canary" not in answer.text
-    assert {"status": "live"} == (await away.http.get("/livez")).json()
+    assert "ready" == ready.json()["status"]
+    checks = ready.json()["checks"]
+    ok = {"process": "ok", "database": "ok", "schema": "ok", "signing_keys": "ok", "clock": "ok"}
+    assert ok == {name: check["status"] for name, check in checks.items()}
+    assert checks["schema"]["version"].isdecimal()
+    cut_off = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none")
+    response = await cut_off.http.get("/readyz")
+    assert (503, "not_ready") == (response.status_code, response.json()["status"])
+    checks = response.json()["checks"]
+    not_ok = {"process": "ok", "database": "unreachable", "schema": "unknown", "signing_keys": "missing", "clock": "ok"}
+    assert not_ok == {name: check["status"] for name, check in checks.items()}
+    assert "AUTHMINT_DATABASE_URL" in checks["database"]["message"]
+    assert "canary" not in response.text
+    assert {"status": "live"} == (await cut_off.http.get("/livez")).json()
 
 
-async def test_a_pool_whose_connections_are_all_in_use_is_told_from_a_database_that_is_away(
+async def test_an_exhausted_pool_is_distinguished_from_an_unreachable_database(
     start_service: StartService, dsn: str
 ) -> None:
     service = await start_service(database_pool_size=1)
@@ -148,11 +161,12 @@ async def test_a_pool_whose_connections_are_all_in_use_is_told_from_a_database_t
         await connection.execute("SELECT FROM users WHERE id = $1 FOR UPDATE", user.id)
         waiting = asyncio.create_task(service.sign_in(client, user, PASSWORD))
         async with asyncio.timeout(10):
-            while (answer := await service.http.get("/readyz")).status_code == 200:
+            while (response := await service.http.get("/readyz")).status_code == 200:
                 await asyncio.sleep(0.02)
         text = await metrics(service)
     await connection.close()
     assert 200 == (await waiting).status_code
-    assert ("full", True) == (answer.json()["pool"]["is"], "AUTHMINT_DATABASE_POOL_SIZE" in answer.json()["reason"])
-    assert figure(text, "authmint_database_connection_timeouts_total") >= 1
+    database = response.json()["checks"]["database"]
+    assert ("exhausted", True) == (database["status"], "AUTHMINT_DATABASE_POOL_SIZE" in database["message"])
+    assert sample(text, "authmint_database_connection_timeouts_total") >= 1
     assert 200 == (await service.http.get("/readyz")).status_code

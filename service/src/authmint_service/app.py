@@ -1,7 +1,7 @@
-"""The roof: the one place where settings, stores, grants and endpoints are put together.
+"""The composition root: the one place where settings, stores, grants and endpoints are put together.
 
 Everything is made here and opened in the lifespan. Nothing waits for the database: without it the service starts, says at
-`/readyz` that it is not ready, and comes up when the database does.
+`/readyz` that it is not ready, and becomes ready when the database is available.
 """
 
 import asyncio
@@ -51,13 +51,15 @@ from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import Limits, RefreshTokenCodec, Sessions, SessionStore, prune_forever
 from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import KeyRotation, Policy, RotatingKeyRing, SharedSecretKeyRing, SigningKeyStore
-from authmint_service.tasks import Task
+from authmint_service.tasks import Task, TaskRunner
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 
 if TYPE_CHECKING:
     from authmint_service.tracing import Tracing
 
 FIRST_ATTEMPT_SECONDS = 10.0
+KEY_POLL_SECONDS = 3.0
+"""How soon a process sees what another process, or a command, has changed of the keys."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,21 +70,21 @@ def create_app(
     dsn: str | None = None,
     clock: Callable[[], float] = time.time,
     database_time: Callable[[], Awaitable[float]] | None = None,
-    figures: Metrics | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """The token service. Raises SettingsError.
 
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
-    `database_time`: instead of the database's own, for tests in which time passes quickly; `figures`: of an application before
-    this one, to count on in. They are at `app.state.figures`.
+    `database_time`: instead of the database's own, for tests in which time passes quickly; `metrics`: of an application before
+    this one, to count on in. They are at `app.state.metrics`.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
-    return Application(settings, dsn, clock, database_time).app(figures)
+    return Application(settings, dsn, clock, database_time).app(metrics)
 
 
 class Application:
-    """The parts of one service, in the order of the floors they stand on."""
+    """The parts of one service, in the order of their layers."""
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class Application:
         self._hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
         self._clients = ClientCache(ClientStore(self._database), clock)
 
-    def app(self, figures: Metrics | None) -> FastAPI:
+    def app(self, metrics: Metrics | None) -> FastAPI:
         app = self._bare_app()
         app.state.draining = self._draining
         sessions = self._sessions()
@@ -151,18 +153,18 @@ class Application:
         ]
         if self._settings.docs:
             routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
-        self._figures = figures or Metrics(
-            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.processes
+        self._metrics = metrics or Metrics(
+            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.max_processes
         )
         self._sampler = self._make_sampler()
         keys = KeyCollector(published, self._policy, self._time)
-        metrics = MetricsEndpoint(
-            CounterCollector(self._figures.counters), keys, sample=self._sampler.sample, estimate=self._session_store.estimate
+        metrics_endpoint = MetricsEndpoint(
+            CounterCollector(self._metrics.counters), keys, sample=self._sampler.sample, estimate=self._session_store.estimate
         )
-        routers.append(metrics.routes())
+        routers.append(metrics_endpoint.routes())
         for router in routers:
             app.include_router(router)
-        app.state.figures = self._figures
+        app.state.metrics = self._metrics
         install_error_handlers(app, routers)
         add_schemas(app)
         self._add_middleware(app, direct)
@@ -186,7 +188,11 @@ class Application:
     def _sessions(self) -> Sessions:
         refresh_keys = self._settings.refresh_keys
         sealer = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-        return Sessions(self._session_store, sealer, self._clock, lambda event, number: self._figures.count_session_event(event, number))
+        return Sessions(self._session_store, sealer, self._clock, self._count_session_event)
+
+    def _count_session_event(self, event: str, count: int) -> None:
+        # The metrics need the routes, so they are made after the sessions.
+        self._metrics.count_session_event(event, count)
 
     def _readiness(self) -> Readiness:
         ring = self._ring
@@ -210,7 +216,7 @@ class Application:
         app.add_middleware(CrossOriginMiddleware, allowed_origins=listed, cookie_origins=cookie_origins)
         if self._tracing is not None:
             app.add_middleware(self._tracing.requests)
-        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", metrics=self._figures)
+        app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", metrics=self._metrics)
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -229,17 +235,17 @@ class Application:
     @asynccontextmanager
     async def _serving(self, dsn: str) -> AsyncIterator[None]:
         async with self._database.open(dsn):
-            upkeep = self._upkeep(dsn)
+            runner = self._task_runner(dsn)
             tasks = (
-                asyncio.create_task(upkeep.run(), name="looks after clock and keys"),
-                asyncio.create_task(self._sampler.run(), name="samples figures"),
-                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prunes sessions"),
+                asyncio.create_task(runner.run(), name=runner.name),
+                asyncio.create_task(self._sampler.run(), name="sample metrics"),
+                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prune sessions"),
             )
             try:
-                # A moment of patience, so that what can be ready is ready from the first request on.
+                # Wait a little, so that what can be ready is ready from the first request on.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(upkeep.tried.wait(), FIRST_ATTEMPT_SECONDS)
-                self._figures.mark_ready()
+                    await asyncio.wait_for(runner.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                self._metrics.mark_ready()
                 yield
             finally:
                 for task in tasks:
@@ -247,19 +253,19 @@ class Application:
                     with suppress(asyncio.CancelledError):
                         await task
 
-    def _upkeep(self, dsn: str) -> Task:
-        # In production a migration is somebody's decision: `authmint-service migrate`.
+    def _task_runner(self, dsn: str) -> TaskRunner:
+        # In production the operator decides when to migrate: `authmint-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
         if not isinstance(self._ring, RotatingKeyRing):
-            return Task(self._time.compare, prepare=prepare)
+            return TaskRunner(Task("check the clock", KEY_POLL_SECONDS, self._time.compare), prepare=prepare)
         keys = KeyRotation(self._keys, self._ring, self._policy, ask_time=self._time.compare)
-        return Task(keys.look, prepare=prepare)
+        return TaskRunner(Task("check clock and signing keys", KEY_POLL_SECONDS, keys.check), prepare=prepare)
 
     def _make_sampler(self) -> Sampler:
         database, hasher = self._database, self._hasher
         return Sampler(
-            self._figures,
+            self._metrics,
             gauges={
                 "authmint_password_hash_slots": lambda: hasher.permits,
                 "authmint_password_hashes_running": lambda: hasher.in_flight,
@@ -277,7 +283,7 @@ class Application:
 
 
 def _tracing(settings: Settings) -> "Tracing | None":
-    """Nothing of it is imported where nobody wants it."""
+    """Import OpenTelemetry only when an endpoint is configured."""
     if settings.otlp_endpoint is None:
         return None
     try:

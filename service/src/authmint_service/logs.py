@@ -28,7 +28,7 @@ _processors: list[structlog.types.Processor] = []
 
 
 def configure_logging(level: str, form: str) -> None:
-    """Write events of `level` and above to standard error. `form`: `json` or `console`. Other libraries' logs go the same way."""
+    """Write events of `level` and above to standard error, those of other libraries too. `form`: `json` or `console`."""
     shared: list[structlog.types.Processor] = [
         _add_request_fields,
         structlog.stdlib.add_logger_name,

@@ -172,7 +172,7 @@ class Settings(DatabaseSettings):
         return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
 
     @property
-    def processes(self) -> int:
+    def max_processes(self) -> int:
         """How many may run at a time: with several, one more than these, while they are replaced one after another."""
         return 1 if self.workers == 1 else self.workers + 1
 
@@ -182,8 +182,8 @@ class Settings(DatabaseSettings):
         return self.password_hash_workers or -(-usable_cores() // self.workers)
 
     @property
-    def drain(self) -> int:
-        """Seconds that a process which is told to stop goes on serving."""
+    def shutdown_seconds(self) -> int:
+        """How long a process serves on after a signal to stop."""
         if self.drain_seconds is not None:
             return self.drain_seconds
         return 0 if self.is_development else DRAIN_SECONDS

@@ -34,6 +34,10 @@ class TaskRunner:
         self.tried = asyncio.Event()
         """Set after the first attempt, whether it succeeded or not."""
 
+    @property
+    def name(self) -> str:
+        return self._task.name
+
     async def run(self) -> None:
         """Run the task until this one is cancelled."""
         logged = ""

@@ -1,7 +1,7 @@
 """Traces for OpenTelemetry: a span for each request, statement and hash. Imported only when AUTHMINT_OTLP_ENDPOINT is set.
 
-A span says what was done, and never with which values: no path, no parameter, no text of an error. The packages that instrument
-by themselves would tell these, and are betas; see docs/decisions/0008.
+A span names what was done, and holds no value: no path, no parameter, no text of an error. The packages that instrument by
+themselves record these, and are betas; see docs/decisions/0008.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint_service.database import Connection, Database
-from authmint_service.request_log import current_record
 from authmint_service.metrics import METHODS
 from authmint_service.passwords.hasher import PasswordHasher, Verdict
+from authmint_service.request_log import current_record
 
 EXPORT_SECONDS = 3
 _VERB = re.compile(r"\b(INSERT)\s+INTO\s+(\w+)|(?<!FOR )\b(UPDATE)\s+(\w+)|\b(DELETE)\s+FROM\s+(\w+)")
@@ -33,21 +33,21 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """Spans go nowhere until `running`: it begins in the process that serves, as it needs a thread."""
+    """Drops spans until `running`, which starts a thread, and so must begin in the process that serves."""
 
     def __init__(self, endpoint: str) -> None:
-        """`endpoint`: of a collector that takes OTLP over HTTP, without `/v1/traces`."""
+        """`endpoint`: the URL of a collector for OTLP over HTTP, without `/v1/traces`."""
         self._endpoint = endpoint.rstrip("/")
         self._tracer: trace.Tracer = trace.NoOpTracer()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Spans are sent inside the block, and what is left of them at its end."""
+        """Send spans inside the block, and the rest of them at its end."""
         resource = Resource({SERVICE_NAME: "authmint-service"}).merge(OTELResourceDetector().detect())
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=f"{self._endpoint}/v1/traces", timeout=EXPORT_SECONDS)
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = provider.get_tracer("service")
+        self._tracer = provider.get_tracer("authmint_service")
         try:
             yield
         finally:
@@ -57,7 +57,7 @@ class Tracing:
     def span(
         self, name: str, kind: trace.SpanKind, attributes: Mapping[str, str], context: Context | None = None
     ) -> Iterator[trace.Span]:
-        """Of an error it tells the kind."""
+        """Open a span. Of an error it records the type alone."""
         with self._tracer.start_as_current_span(
             name, context, kind, attributes, record_exception=False, set_status_on_exception=False
         ) as span:
@@ -69,7 +69,7 @@ class Tracing:
                 raise
 
     def requests(self, app: ASGIApp) -> ASGIApp:
-        """A middleware."""
+        """Wrap `app` in a middleware."""
         return _TracedRequests(app, self)
 
     def database(self, *, size: int, statement_cache: int) -> Database:
@@ -80,7 +80,7 @@ class Tracing:
 
 
 class _TracedRequests:
-    """A span for each request, below the caller's if it sends one (W3C Trace Context). Plain ASGI."""
+    """Opens a span for each request, a child of the caller's if it sends one (W3C Trace Context). Plain ASGI."""
 
     def __init__(self, app: ASGIApp, tracing: Tracing) -> None:
         self._app, self._tracing = app, tracing
@@ -93,7 +93,7 @@ class _TracedRequests:
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         status = 0
 
-        async def send_and_look(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -103,7 +103,7 @@ class _TracedRequests:
         with self._tracing.span(method, trace.SpanKind.SERVER, attributes, _propagator.extract(carrier)) as span:
             current_record().add(trace_id=trace.format_trace_id(span.get_span_context().trace_id))
             try:
-                await self._app(scope, receive, send_and_look)
+                await self._app(scope, receive, send_and_note_status)
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None:
@@ -147,24 +147,24 @@ class _TracedDatabase(Database):
 
 
 class _TracedHasher(PasswordHasher):
-    """The span includes the time in the queue."""
+    """Opens a span for each hash; it includes the time in the queue."""
 
     def __init__(self, tracing: Tracing, *, workers: int, queue: int) -> None:
         super().__init__(workers=workers, queue=queue)
         self._tracing = tracing
 
     async def hash(self, password: str) -> str:
-        with self._tracing.span("hash password", trace.SpanKind.INTERNAL, {}):
+        with self._tracing.span("password.hash", trace.SpanKind.INTERNAL, {}):
             return await super().hash(password)
 
     async def verify(self, password: str, known: str | None) -> Verdict:
-        with self._tracing.span("verify password", trace.SpanKind.INTERNAL, {}):
+        with self._tracing.span("password.verify", trace.SpanKind.INTERNAL, {}):
             return await super().verify(password, known)
 
 
 @cache
 def _summary(statement: str) -> str:
-    """What it does to which table: statements are literals of ours, so there are as many as there are methods."""
+    """Return the verb and the table, without a schema. Statements are literals, so the cache is as large as they are many."""
     if found := _VERB.search(statement):
         verb, table = (part for part in found.groups() if part)
         return f"{verb} {table}"

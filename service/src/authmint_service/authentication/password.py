@@ -4,9 +4,9 @@ from authmint_service.accounts.account import User
 from authmint_service.accounts.store import AccountStore
 from authmint_service.accounts.usernames import prepare_username
 from authmint_service.errors import InvalidValue
-from authmint_service.request_log import current_record
 from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.preparation import prepare_password
+from authmint_service.request_log import current_record
 
 DUMMY_PASSWORD = "instead of what nobody can have"  # noqa: S105 - the password of nobody
 """Is prepared and hashed, as a password of the usual length would be."""

@@ -59,7 +59,7 @@ class Metrics:
     """What one process counts. It writes into the first row until `bind_worker` names another."""
 
     def __init__(self, *, routes: Collection[str], grants: Collection[str], rows: int) -> None:
-        """`routes`: templates, as /accounts/{account_id}; `grants`: values of grant_type; `rows`: the most processes at a time."""
+        """`routes`: templates, as /accounts/{account_id}; `grants`: values of grant_type; `rows`: most processes at a time."""
         known = (*sorted(routes), NONE)
         self.counters = SharedCounters(_families(known, tuple(grants)), rows)
         families = self.counters.families
@@ -106,7 +106,7 @@ class Metrics:
         self._row[self._tokens[grant_type]] += 1.0
 
     def count_oauth_error(self, error: str, grant_type: str | None) -> None:
-        """Count an error that was returned, if it is one of OAUTH_ERRORS. `grant_type`: None elsewhere than at the token endpoint."""
+        """Count an error that was returned, if it is one of OAUTH_ERRORS. `grant_type`: None elsewhere than at /token."""
         cell = self._errors.get((error, grant_type or NONE))
         if cell is not None:
             self._row[cell] += 1.0

@@ -1,6 +1,6 @@
-"""From the settings to processes that listen: one process, or several below a parent that looks after them.
+"""From the settings to processes that listen: one process, or several below a parent that supervises them.
 
-Called by the command `serve`, and by nobody else. What is answered is the business of `authmint_service.app`.
+Called by the command `serve` alone. `authmint_service.app` decides what is served.
 """
 
 from authmint_service.serving.listeners import listen

@@ -1,4 +1,4 @@
-"""The HTTP server of one process, from the first connection to the last answer."""
+"""The HTTP server of one process, from the first connection to the last response."""
 
 import asyncio
 import signal
@@ -14,11 +14,11 @@ from authmint_service.draining import DrainingServer
 from authmint_service.serving.limited_http import LimitedHTTPProtocol
 
 GRACEFUL_SECONDS = 10
-"""How long requests that are under way may take once the process was told to stop."""
+"""How long requests in progress may take once the listener is closed."""
 
 
-async def serve_requests(app: FastAPI, listener: socket.socket, *, drain: float) -> None:
-    """Until SIGTERM or SIGINT, and for `drain` seconds after it."""
+async def serve_requests(app: FastAPI, listener: socket.socket, *, shutdown_seconds: float) -> None:
+    """Serve until SIGTERM or SIGINT, and for `shutdown_seconds` after it."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -30,14 +30,14 @@ async def serve_requests(app: FastAPI, listener: socket.socket, *, drain: float)
         proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    await DrainingServer(config, app.state.draining, drain).serve(sockets=[listener])
+    await DrainingServer(config, app.state.draining, shutdown_seconds).serve(sockets=[listener])
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` until it ends, or until SIGTERM or SIGINT."""
+    """Run `work` until it ends, or until SIGTERM or SIGINT."""
 
     async def run() -> None:
-        # SIGTERM means the same as Ctrl-C from the very start, so that a database that has just been started is stopped again.
+        # SIGTERM means the same as Ctrl-C from the start, so that an embedded database that was just started is stopped again.
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
         await work
 
@@ -45,5 +45,5 @@ def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run())
     except KeyboardInterrupt:
-        # uvicorn sends itself the signal again once it has stopped; everything is closed by now.
+        # uvicorn sends itself the signal again after it has stopped. Everything is closed by now.
         return

@@ -1,4 +1,4 @@
-"""What comes before the first request: the database, a look at the keys, and as many processes as were asked for."""
+"""What comes before the first request: the database, a check of the keys, and the processes."""
 
 import asyncio
 import socket
@@ -18,7 +18,10 @@ from authmint_service.signing_keys import SigningKeyStore
 
 
 def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
-    """Until it is told to stop: one process for each listener. False when it ended by itself. Raises SettingsError."""
+    """Serve with one process for each listener until a signal to stop. Raises SettingsError.
+
+    Return False when the service failed instead.
+    """
     if len(listeners) == 1:
         run_until_stopped(_serve_alone(settings, listeners[0]))
         return True
@@ -28,26 +31,26 @@ def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
 async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
     async with database_url(settings) as dsn:
         await _check_encryption_keys(settings, dsn)
-        await serve_requests(create_app(settings, dsn=dsn), listener, drain=settings.drain)
+        await serve_requests(create_app(settings, dsn=dsn), listener, shutdown_seconds=settings.shutdown_seconds)
 
 
 def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
-    workers = Workers(listeners, drain=settings.drain)
+    workers = Workers(listeners, shutdown_seconds=settings.shutdown_seconds)
     with workers.handle_signals(), _database(settings) as dsn:
 
         def make_app(current: FastAPI | None) -> FastAPI:
-            # All that a wrong setting can stop is stopped here, once, and not in each process.
+            # A wrong setting is found here, once, and not in each process.
             chosen = settings if current is None else load_settings(workers=len(listeners))
             asyncio.run(_check_encryption_keys(chosen, dsn))
-            return create_app(chosen, dsn=dsn, figures=None if current is None else current.state.figures)
+            return create_app(chosen, dsn=dsn, metrics=None if current is None else current.state.metrics)
 
         return workers.run(make_app)
 
 
 async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
-    """Raises SettingsError when the signing keys at `dsn` cannot be opened with the encryption keys of `settings`.
+    """Raise SettingsError when the signing keys at `dsn` cannot be decrypted with the encryption keys of `settings`.
 
-    A database that is away, or has not been migrated, is no reason: the service waits for it.
+    If the database is unavailable, or has no schema yet, nothing is checked: the service waits for it.
     """
     if settings.hmac_secret is not None:
         return
@@ -58,7 +61,7 @@ async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
         except (DatabaseUnavailable, SchemaOutdated):
             return
     unreadable = [key for key in keys if key.problem is not None]
-    # One row may be damaged while the others go on; a key that nobody has given is another matter, and so is none that opens.
+    # A damaged row stops nothing as long as another key can be used. A missing encryption key is an error of the settings.
     for key in unreadable:
         lacks_its_key = key.encryption_key_id not in settings.encryption_keys
         if lacks_its_key or not any(other.signer for other in keys):
@@ -67,7 +70,7 @@ async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """Where it is. The parent alone holds the embedded one, so that it is started and stopped once."""
+    """Yield its URL. The parent alone holds the embedded one, so that it is started and stopped once."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
     else:
