@@ -10,12 +10,12 @@ from tests.service.test_revocation_list import session_of
 
 pytestmark = pytest.mark.anyio
 
-ADMIN = "sessions:admin"
+ADMIN = "admin:sessions:read admin:sessions:write"
 
 
 async def administrator(service: Service, secret: str, scope: str = ADMIN) -> dict[str, str]:
     """The header of a service that may."""
-    client = await service.add_client(secret, scopes=frozenset({scope}), audiences=(ISSUER,), default_audiences=(ISSUER,))
+    client = await service.add_client(secret, scopes=frozenset(scope.split()), audiences=(ISSUER,), default_audiences=(ISSUER,))
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     return {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
 
@@ -52,7 +52,7 @@ async def test_an_administrator_ends_all_sessions_of_somebody_and_nobody_elses(s
 
 async def test_nobody_else_may(service: Service, secret: str) -> None:
     """Neither a service without the scope, nor a person whose application has it."""
-    client = await service.add_client(scopes=frozenset({ADMIN}))
+    client = await service.add_client(scopes=frozenset(ADMIN.split()))
     one = await sign_in(service, client=client)
     others = await administrator(service, secret, "orders:read")
     for headers, status in ((others, 403), (one.bearer, 403), ({}, 401)):

@@ -1,5 +1,6 @@
 """What holds for every response: a request id, no echo of the request; and which routes are public."""
 
+import json
 import re
 from http import HTTPStatus
 
@@ -123,6 +124,65 @@ async def test_openapi_describes_the_form_and_both_flows(service: Service) -> No
     flows = schema["components"]["securitySchemes"]["Authmint"]["flows"]
     assert {"password", "clientCredentials"} == set(flows)
     assert {"https://auth.example/token"} == {flow["tokenUrl"] for flow in flows.values()}
+
+
+OPERATIONS = {
+    "POST /token": "issueToken",
+    "POST /revoke": "revokeToken",
+    "POST /introspect": "introspectToken",
+    "GET /.well-known/oauth-authorization-server": "getServerMetadata",
+    "GET /.well-known/jwks.json": "getJWKSet",
+    "GET /key-history": "getKeyHistory",
+    "GET /revocation-list": "getRevocationList",
+    "GET /account/v1": "getMyAccount",
+    "DELETE /account/v1/sessions/current": "revokeMyCurrentSession",
+    "GET /account/v1/sessions": "listMySessions",
+    "DELETE /account/v1/sessions/{session_id}": "revokeMySession",
+    "POST /account/v1/sessions/revoke-others": "revokeMyOtherSessions",
+    "PUT /account/v1/password": "changeMyPassword",
+    "GET /admin/v1/accounts/{account_id}/sessions": "listAccountSessions",
+    "DELETE /admin/v1/accounts/{account_id}/sessions": "revokeAccountSessions",
+    "DELETE /admin/v1/accounts/{account_id}/sessions/{session_id}": "revokeAccountSession",
+    "GET /livez": "getLiveness",
+    "GET /readyz": "getReadiness",
+    "GET /metrics": "getMetrics",
+}
+SCHEMAS = {
+    "TokenRequest", "RevocationRequest", "IntrospectionRequest", "PasswordChange", "OtherSessionsRevocation",
+    "TokenResponse", "IntrospectionResponse", "OAuthError", "ServerMetadata", "JWKSet", "KeyHistory", "KeyHistoryEntry",
+    "Liveness", "Readiness", "ReadinessCheck", "MyAccount", "MySession", "Session", "Problem",
+}  # fmt: skip
+
+
+async def test_every_operation_has_an_id_of_its_own_and_a_tag(service: Service) -> None:
+    document = (await service.http.get("/openapi.json")).json()
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert OPERATIONS == {name: operation["operationId"] for name, operation in operations.items()}
+    assert all(re.fullmatch(r"[a-z]+([A-Z][A-Za-z]*)+", operation_id) for operation_id in OPERATIONS.values())
+    assert {"tokens", "metadata", "account", "admin", "health"} == {
+        tag for operation in operations.values() for tag in operation["tags"]
+    }
+    assert ("Authmint token service", {"Authmint"}) == (
+        document["info"]["title"], set(document["components"]["securitySchemes"]),
+    )  # fmt: skip
+
+
+async def test_every_body_in_openapi_is_a_component(service: Service) -> None:
+    document = (await service.http.get("/openapi.json")).json()
+    components = document["components"]["schemas"]
+    assert SCHEMAS == set(components)
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for schema in (content["schema"] for content in body.get("content", {}).values()):
+                    one = schema.get("items", schema)
+                    assert one == {"type": "string"} or set(one) == {"$ref"}, (path, one)
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert references == SCHEMAS
 
 
 @pytest.mark.parametrize(

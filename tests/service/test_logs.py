@@ -155,7 +155,9 @@ async def cause_every_event(requests: Requests, user: User, client: Client, robo
     await requests("request.served", http.post("/revoke", data=revoked))
     fourth = bearer((await requests("token.issued", service.sign_in(client, user))).json())
     await requests("request.served", http.post("/logout", headers=fourth), also="session.revoked")
-    await requests("request.served", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=as_service), also="sessions.revoked")
+    await requests(
+        "request.served", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=as_service), also="sessions.revoked"
+    )
 
 
 def bearer(tokens: dict[str, str]) -> dict[str, str]:

@@ -150,9 +150,7 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
     assert {"status": "live"} == (await cut_off.http.get("/livez")).json()
 
 
-async def test_an_exhausted_pool_is_distinguished_from_an_unreachable_database(
-    start_service: StartService, dsn: str
-) -> None:
+async def test_an_exhausted_pool_is_distinguished_from_an_unreachable_database(start_service: StartService, dsn: str) -> None:
     service = await start_service(database_pool_size=1)
     user, client = await service.add_user(), await service.add_client()
     connection = await asyncpg.connect(dsn)

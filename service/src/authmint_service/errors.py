@@ -13,7 +13,7 @@ class InvalidValue(ValueError):
     """A value that a person gave is refused; the message says why, and never repeats a secret."""
 
     def __init__(self, message: str, *, code: str = "invalid_request", field: str | None = None) -> None:
-        """`message`: a sentence for people; `code`: the same for programs, as `password_too_short`; `field`: the value's name."""
+        """`message`: a sentence for people; `code`: for programs, as `password_too_short`; `field`: the name of the value."""
         super().__init__(message)
         self.code, self.field = code, field
 

@@ -1,4 +1,4 @@
-"""Client authentication (RFC 6749, section 2.3): HTTP Basic, form parameters, or, for a public client, its `client_id` alone."""
+"""Client authentication (RFC 6749, section 2.3): HTTP Basic, form parameters, or a public client's `client_id` alone."""
 
 import base64
 import binascii

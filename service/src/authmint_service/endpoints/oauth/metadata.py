@@ -69,7 +69,13 @@ class MetadataEndpoints:
         if self._ring is not None:
             for path, endpoint, operation_id, schema, summary in (
                 ("/.well-known/jwks.json", self._jwks(self._ring), "getJWKSet", "JWKSet", "The public keys"),
-                ("/key-history", self._history(self._ring), "getKeyHistory", "KeyHistory", "When each key was retired or revoked"),
+                (
+                    "/key-history",
+                    self._history(self._ring),
+                    "getKeyHistory",
+                    "KeyHistory",
+                    "When each key was retired or revoked",
+                ),
             ):
                 router.add_api_route(
                     path, endpoint, operation_id=operation_id, summary=summary, response_model=None,

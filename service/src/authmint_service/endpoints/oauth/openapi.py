@@ -1,4 +1,4 @@
-"""Schemas and operations of the OAuth endpoints for the OpenAPI document. By hand, because these endpoints read their own forms.
+"""Schemas and operations of the OAuth endpoints for OpenAPI. Written by hand, because these endpoints read their own forms.
 
 `docs.add_schemas` adds `SCHEMAS` to the document's components, so that generated clients have a type of that name for each.
 """

@@ -26,7 +26,7 @@ class RefreshCookies:
     """Reads refresh tokens from cookies, and sets the cookies."""
 
     def __init__(self, *, idle_ttl: int, insecure: bool) -> None:
-        """`idle_ttl`: seconds a browser keeps it, for clients without a lifetime of their own; `insecure`: see the note above."""
+        """`idle_ttl`: seconds, for clients without an idle lifetime of their own; `insecure`: see INSECURE_COOKIES_NOTE."""
         self._idle_ttl, self._secure = idle_ttl, not insecure
 
     def name(self, client: Client) -> str:

@@ -37,7 +37,9 @@ class RevocationListEndpoint:
         )  # fmt: skip
         return router
 
-    async def get_revocation_list(self, request: Request, wait: Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0) -> Response:
+    async def get_revocation_list(
+        self, request: Request, wait: Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0
+    ) -> Response:
         """With `If-None-Match` and `wait`, the response is delayed while nothing changes, for `wait` seconds at most."""
         if len(request.query_params.getlist("wait")) > 1:
             return problem_response(422, "invalid_request", "The parameter wait is repeated.")
