@@ -75,7 +75,8 @@ async def test_a_path_that_is_nearly_right_is_not_found_and_never_redirected(ser
 
 async def test_a_405_lists_all_methods_of_the_path(service: Service) -> None:
     for path, methods in (
-        ("/account/v1/sessions", "GET"), ("/account/v1/sessions/current", "DELETE"), ("/livez", "GET, HEAD"), ("/token", "POST"), ("/account/v1/password", "PUT"),
+        ("/account/v1/sessions", "GET"), ("/account/v1/sessions/current", "DELETE"),
+        ("/livez", "GET, HEAD"), ("/token", "POST"), ("/account/v1/password", "PUT"),
         ("/admin/v1/accounts/00000000-0000-4000-8000-000000000000/sessions", "DELETE, GET"),
     ):  # fmt: skip
         answer = await service.http.request("PATCH", path)

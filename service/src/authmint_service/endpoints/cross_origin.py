@@ -1,7 +1,7 @@
 """Which pages of other origins may read responses (CORS): those in the settings, and those of clients with a refresh cookie.
 
 Cookies are sent and accepted on `COOKIE_PATHS` alone, and for pages of clients with a refresh cookie alone. This middleware
-does not know the client of a request, and a preflight names none; the endpoint checks the client's own list (`refresh_cookie.py`).
+does not know the client of a request, and a preflight names none; the endpoint checks the client's own list (`refresh_cookie`).
 """
 
 from collections.abc import Awaitable, Callable, Collection
