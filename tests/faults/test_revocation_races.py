@@ -150,7 +150,8 @@ class Races:
         secret, name = new_client_secret(), f"administrator-{secrets.token_hex(4)}"
         client = Client(
             client_id=name, name=name, confidential=True, grants=frozenset({"client_credentials"}),
-            scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}), audiences=(AUDIENCES[1],), default_audiences=(AUDIENCES[1],),
+            scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}),
+            audiences=(AUDIENCES[1],), default_audiences=(AUDIENCES[1],),
             secret_hashes=(secret_hash(secret),),
         )  # fmt: skip
         await ClientStore(self._database).add(client, 0)
