@@ -1,6 +1,6 @@
 """One vocabulary: the field's. Words that must not come back are refused in names and in texts.
 
-CONTRIBUTING.md has the glossary. Names are those that our Python defines; what a library calls its own things is its own affair.
+CONTRIBUTING.md has the glossary. Only names that our Python defines are read: names of libraries stay usable.
 """
 
 import ast

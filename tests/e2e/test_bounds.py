@@ -12,12 +12,12 @@ import pytest
 from authmint_service.app import create_app
 from tests.e2e.conftest import Running, environment, fetch, free_ports, running
 from tests.service.conftest import make_settings
-from tests.service.routes import Endpoint, doors_of
+from tests.service.routes import Endpoint, endpoints_of
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
 ENDPOINTS = [
-    *doors_of(create_app(make_settings("postgresql://127.0.0.1/never"))),
+    *endpoints_of(create_app(make_settings("postgresql://127.0.0.1/never"))),
     Endpoint("GET", "/nothing"),
     Endpoint("PATCH", "/token"),
 ]

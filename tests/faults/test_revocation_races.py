@@ -119,7 +119,7 @@ class Races:
         assert (way, expected) == (way, await ways[way](pair, connection))
 
     async def _sign_out(self, pair: Pair, connection: Connection) -> int:
-        return (await connection.ask("POST", "/logout", bearer=pair.access)).status
+        return (await connection.ask("DELETE", "/account/v1/sessions/current", bearer=pair.access)).status
 
     async def _change_password(self, pair: Pair, connection: Connection) -> int:
         form = {"current_password": PASSWORDS[0], "new_password": PASSWORDS[1]}
@@ -150,7 +150,8 @@ class Races:
         secret, name = new_client_secret(), f"administrator-{secrets.token_hex(4)}"
         client = Client(
             client_id=name, name=name, confidential=True, grants=frozenset({"client_credentials"}),
-            scopes=frozenset({"sessions:admin"}), resources=(AUDIENCES[1],), default_resources=(AUDIENCES[1],),
+            scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}),
+            resources=(AUDIENCES[1],), default_resources=(AUDIENCES[1],),
             secret_hashes=(secret_hash(secret),),
         )  # fmt: skip
         await ClientStore(self._database).add(client, 0)

@@ -1,4 +1,4 @@
-"""Asks an application without a client or a server between, who would not let everything through."""
+"""Requests to an application without an HTTP client or server, which would refuse to send some of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back. Names of headers are in small letters."""
+class Response:
+    """A response. Names of headers are in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -24,9 +24,9 @@ async def ask(
     query: bytes = b"",
     headers: Sequence[tuple[bytes, bytes]] = (),
     body: Sequence[bytes] = (b"",),
-) -> Answer:
-    """`body`: the pieces in which it arrives."""
-    pieces, said = list(reversed(body)), list[Any]()
+) -> Response:
+    """Send a request. `body`: the pieces in which it arrives."""
+    pieces, sent = list(reversed(body)), list[Any]()
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https", "path": path,
         "raw_path": path.encode(errors="surrogatepass"), "query_string": query, "root_path": "", "headers": list(headers),
@@ -38,8 +38,8 @@ async def ask(
         return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
     async def send(message: Any) -> None:
-        said.append(message)
+        sent.append(message)
 
     await app(scope, receive, send)
-    told = {name.decode("latin-1"): value.decode("latin-1") for name, value in said[0]["headers"]}
-    return Answer(said[0]["status"], told, b"".join(message.get("body", b"") for message in said[1:]))
+    received = {name.decode("latin-1"): value.decode("latin-1") for name, value in sent[0]["headers"]}
+    return Response(sent[0]["status"], received, b"".join(message.get("body", b"") for message in sent[1:]))

@@ -1,4 +1,4 @@
-"""What a browser does for the page of a client whose refresh token lives in a cookie; its tabs are requests under way."""
+"""A browser for the page of a client whose refresh token is in a cookie. Its tabs are requests under way."""
 
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
@@ -21,7 +21,7 @@ def error_of(answer: httpx2.Response) -> tuple[int, str]:
 
 @dataclass
 class Browser:
-    """Keeps cookies as a browser does, and says where its page comes from. Each tab has the same cookies."""
+    """Keeps cookies as a browser does, and sends the origin of its page. All tabs share the cookies."""
 
     service: Service
     client: Client
@@ -37,14 +37,14 @@ class Browser:
         return self.cookies[self.name]
 
     async def send(self, path: str, **form: str) -> httpx2.Response:
-        """The request goes out with the cookies of this moment, and its answer is not looked at yet."""
+        """Send a request with the present cookies. The cookies of its response are stored by `take`."""
         headers = [("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))] if self.cookies else []
         if self.origin is not None:
             headers.append(("Origin", self.origin))
         return await self.service.http.post(path, data={"client_id": self.client.client_id} | form, headers=headers)
 
     def take(self, answer: httpx2.Response) -> httpx2.Response:
-        """The answer arrives, and what it says of cookies is done."""
+        """Store and delete cookies as the response says."""
         for header in answer.headers.get_list("set-cookie"):
             for name, morsel in SimpleCookie(header).items():
                 if morsel["max-age"] == "0":

@@ -1,4 +1,4 @@
-"""Requests to `/token`, `/revoke` and `/introspect` that nobody means well with, and what every answer to them must be."""
+"""Malformed and hostile requests to `/token`, `/revoke` and `/introspect`, and what every response to them must be."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, Refr
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 MARK = "Zq7canary"
-"""Stands in whatever is made up here, so that an echo of it is found."""
+"""Part of every invented value, so that an echo of it is found."""
 
 NAMES = (
     "grant_type", "client_id", "client_secret", "username", "password", "refresh_token", "scope", "resource", "token",
@@ -39,16 +39,16 @@ CONTENT_TYPES = (
 
 @dataclass(frozen=True)
 class Known:
-    """What is true, for requests that are nearly right."""
+    """Valid values, for requests that are nearly right."""
 
     public: str
     confidential: str
     secret: str
     token: str
-    """A refresh token of the public client, of a session that has ended."""
+    """A refresh token of the public client, of a revoked session."""
     access_token: str
     codec: RefreshTokenCodec
-    """With the service's own keys: for tokens that are sealed well, and of no session."""
+    """With the service's own keys: for authentic tokens of no session."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Fuzzer:
         self._encoded = {name: quote(value, safe="") for name, value in vars(known).items() if isinstance(value, str)}
 
     def form(self) -> Fuzzed:
-        """A form to any of the three: right fields and wrong ones, repeated, cut, changed byte by byte."""
+        """Return a form for one of the three: right and wrong fields, repeated, cut, changed byte by byte."""
         chance = self._chance
         path = chance.choice(("/token", "/token", "/token", "/revoke", "/introspect"))
         fields = self._nearly_right(path) if chance.random() < 0.7 else []
@@ -82,7 +82,7 @@ class Fuzzer:
         return Fuzzed(path, self._headers(), body)
 
     def handle(self) -> Fuzzed:
-        """A well-formed request with a refresh token that is none."""
+        """Return a well-formed request with an invalid refresh token."""
         path = self._chance.choice(("/token", "/token", "/revoke", "/introspect"))
         name = "refresh_token" if path == "/token" else "token"
         client = {"/introspect": f"client_id={self._known.confidential}&client_secret={self._known.secret}"}
@@ -98,7 +98,7 @@ class Fuzzer:
         if path != "/token":
             return [*fields, f"token={chance.choice((known['token'], known['access_token'], self._value()))}"]
         grant = chance.choice(GRANTS[:3] if chance.random() < 0.8 else GRANTS)
-        # A password that is looked at costs a hash, twenty milliseconds: one in two hundred, the others lack it.
+        # A password costs a hash, 20 ms: one request in 200 has one, the others lack it.
         given = [f"refresh_token={self._value()}"] if grant == "refresh_token" else []
         if grant == "password":
             given = [f"username={self._value()}"] + [f"password={self._value()}"] * (chance.random() < 0.005)
@@ -116,7 +116,7 @@ class Fuzzer:
         return MARK + "".join(chance.choices("abc%=+&;\0\xff é\"'<{[0123456789ABCDEF", k=chance.randint(0, 30)))
 
     def _handle(self) -> bytes:
-        """Of six kinds; in the last three the checksum is right, and in the last the seal as well."""
+        """Return one of six kinds; in the last three the checksum is right, and in the last one the MAC as well."""
         chance = self._chance
         kind = chance.randrange(100)
         if kind < 30:
@@ -165,21 +165,21 @@ DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749, section 5.2."""
 
 
-def check(asked: Fuzzed, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Fails for an answer that is not one that OpenAPI and RFC 6749, section 5.2, know, and for one that says what was sent."""
-    assert status in {200, 400, 401}, (status, asked)
-    assert MARK.encode() not in body + repr(dict(headers)).encode(), asked
-    assert "no-store" == headers["cache-control"], asked
+def check(request: Fuzzed, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    """Fail for a response that OpenAPI and RFC 6749, section 5.2, do not know, and for one that repeats the request."""
+    assert status in {200, 400, 401}, (status, request)
+    assert MARK.encode() not in body + repr(dict(headers)).encode(), request
+    assert "no-store" == headers["cache-control"], request
     if status == 200:
         good: dict[str, Callable[[dict[str, Any]], bool]] = {
             "/token": lambda members: set(members) == TOKEN_MEMBERS,
             "/introspect": lambda members: members == {"active": False},
         }
-        assert good[asked.path](json.loads(body)) if asked.path in good else body == b"", asked
+        assert good[request.path](json.loads(body)) if request.path in good else body == b"", request
         return
-    assert "application/json" == headers["content-type"], asked
+    assert "application/json" == headers["content-type"], request
     members = json.loads(body)
-    assert {"error", "error_description"} == set(members), asked
-    assert members["error"] in ERRORS, asked
-    assert (status == 401) == (members["error"] == "invalid_client"), asked
-    assert DESCRIPTION.fullmatch(members["error_description"]), asked
+    assert {"error", "error_description"} == set(members), request
+    assert members["error"] in ERRORS, request
+    assert (status == 401) == (members["error"] == "invalid_client"), request
+    assert DESCRIPTION.fullmatch(members["error_description"]), request

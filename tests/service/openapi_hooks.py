@@ -1,4 +1,4 @@
-"""Who signs in where, for Schemathesis, which imports this because SCHEMATHESIS_HOOKS says so, in a process of its own."""
+"""Access tokens and client credentials for Schemathesis, which imports this module (SCHEMATHESIS_HOOKS) in its own process."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import schemathesis
 from tests.e2e.conftest import fetch
 
 KNOWN = json.loads(os.environ["OPENAPI_KNOWN"])
-"""The address, and the forms with which a person and a service get tokens."""
+"""The address, and the forms with which a user and a service get tokens."""
 ROBOT = {name: KNOWN["service"][name] for name in ("client_id", "client_secret")}
 chance = random.Random(1)
 
@@ -26,7 +26,7 @@ TOKEN_OF_SERVICE = token(KNOWN["service"])
 
 @schemathesis.auth(refresh_interval=None)
 class AccessToken:
-    """A person's for what is theirs, a service's for the rest."""
+    """A user's token for their own account, a service's for the rest."""
 
     def __init__(self) -> None:
         self._persons = ""
@@ -35,8 +35,7 @@ class AccessToken:
         if case.operation.path.startswith("/admin/v1/accounts/{account_id}"):
             return TOKEN_OF_SERVICE
         persons = self._persons or token(KNOWN["person"])
-        ends_the_session = case.method == "DELETE" or case.operation.path == "/logout"
-        self._persons = "" if ends_the_session else persons
+        self._persons = "" if case.method == "DELETE" else persons
         return persons
 
     def set(self, case: schemathesis.Case[Any], access_token: str, _: schemathesis.AuthContext) -> None:
@@ -45,7 +44,7 @@ class AccessToken:
 
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: schemathesis.Case[Any], __: dict[str, Any]) -> None:
-    """Half of the forms that are as described come from a client that there is, with what must be in them and no more."""
+    """Give half of the valid forms an existing client, and leave only required fields in them."""
     if case.path not in {"/token", "/revoke", "/introspect"}:
         return
     case.headers.pop("Authorization", None)

@@ -1,4 +1,4 @@
-"""Every route of the service, asked of the application itself, so that a new one cannot be forgotten."""
+"""Every route of the service, read from the application, so that a new route cannot be forgotten."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A method and a path, as the application has them."""
+    """A method and a path template of the application."""
 
     method: str
     path: str
@@ -18,13 +18,13 @@ class Endpoint:
         return f"{self.method} {self.path}"
 
     def filled(self, **values: str) -> str:
-        """The path with its parameters filled in; those that are not given with an id of nothing."""
+        """Return the path with its parameters filled in, with an unknown id for those that are not given."""
         known = dict.fromkeys(("account_id", "session_id"), "00000000-0000-4000-8000-000000000000")
         return self.path.format(**(known | values))
 
 
-def doors_of(app: FastAPI) -> list[Endpoint]:
-    """Sorted. Fails for a kind of route that is not known here."""
+def endpoints_of(app: FastAPI) -> list[Endpoint]:
+    """Return all endpoints, sorted. Fails for an unknown kind of route."""
     found = set()
     for entry in app.routes:
         included = getattr(entry, "original_router", None)

@@ -10,12 +10,12 @@ from tests.service.test_revocation_list import session_of
 
 pytestmark = pytest.mark.anyio
 
-ADMIN = "sessions:admin"
+ADMIN = "admin:sessions:read admin:sessions:write"
 
 
 async def administrator(service: Service, secret: str, scope: str = ADMIN) -> dict[str, str]:
-    """Return the header of a service that has the scope."""
-    client = await service.add_client(secret, scopes=frozenset({scope}), resources=(ISSUER,), default_resources=(ISSUER,))
+    """The header of a service that may."""
+    client = await service.add_client(secret, scopes=frozenset(scope.split()), resources=(ISSUER,), default_resources=(ISSUER,))
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     return {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
 
@@ -52,7 +52,7 @@ async def test_an_administrator_revokes_all_sessions_of_one_account_alone(servic
 
 async def test_other_callers_are_refused(service: Service, secret: str) -> None:
     """Neither a service without the scope, nor a person whose application has it."""
-    client = await service.add_client(scopes=frozenset({ADMIN}))
+    client = await service.add_client(scopes=frozenset(ADMIN.split()))
     one = await sign_in(service, client=client)
     others = await administrator(service, secret, "orders:read")
     for headers, status in ((others, 403), (one.bearer, 403), ({}, 401)):

@@ -1,4 +1,4 @@
-"""Which pages are heard and may read answers: those of the client's list, to the character, and with a cookie no others."""
+"""Which pages may send requests and read responses: those of the client's list, compared to the character."""
 
 import httpx2
 import pytest
@@ -18,7 +18,7 @@ ORIGINS = {
 
 
 @pytest.mark.parametrize("origin", ORIGINS.values(), ids=ORIGINS.keys())
-async def test_from_any_other_page_nothing_happens_whatever_the_cookie_says(service: Service, origin: str | None) -> None:
+async def test_requests_from_any_other_page_have_no_effect_whatever_their_cookie(service: Service, origin: str | None) -> None:
     user = await service.add_account()
     browser = await signed_in(service, user)
     before = dict(browser.cookies)
@@ -34,7 +34,7 @@ async def test_from_any_other_page_nothing_happens_whatever_the_cookie_says(serv
     assert 200 == (await browser.refresh()).status_code
 
 
-async def test_two_origin_headers_are_none(service: Service) -> None:
+async def test_two_origin_headers_count_as_none(service: Service) -> None:
     browser = await signed_in(service)
     headers = [("Origin", PAGE), ("Origin", PAGE), ("Cookie", f"{browser.name}={browser.refresh_token}")]
     form = {"grant_type": "refresh_token", "client_id": browser.client.client_id}
@@ -49,7 +49,7 @@ async def test_another_clients_page_on_the_list_of_that_client_alone_is_another_
     assert 200 == (await other.refresh()).status_code
 
 
-async def test_pages_of_cookie_clients_may_send_cookies_where_cookies_are_taken_and_nowhere_else(service: Service) -> None:
+async def test_pages_of_cookie_clients_may_send_cookies_where_cookies_are_accepted_and_nowhere_else(service: Service) -> None:
     browser = await signed_in(service)
     answers = [await browser.refresh(), await browser.refresh(scope="admin"), await browser.sign_out()]
     for answer in answers:
@@ -61,7 +61,7 @@ async def test_pages_of_cookie_clients_may_send_cookies_where_cookies_are_taken_
 
 
 async def answers_to(service: Service, origin: str | None) -> list[httpx2.Response]:
-    """One to a preflight, and some to requests, from a page of `origin`."""
+    """Return responses to a preflight and to some requests from a page of `origin`."""
     page = {} if origin is None else {"Origin": origin}
     asked = {**page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     return [
@@ -77,7 +77,7 @@ async def test_no_other_page_may_read_anything(service: Service, origin: str | N
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_a_page_listed_in_the_settings_may_read_answers_and_still_sends_no_cookie(start_service: StartService) -> None:
+async def test_a_page_listed_in_the_settings_may_read_responses_and_send_no_cookie(start_service: StartService) -> None:
     service = await start_service(cors_origins="https://plain.example")
     await add_client(service)
     for answer in await answers_to(service, "https://plain.example"):
@@ -85,7 +85,7 @@ async def test_a_page_listed_in_the_settings_may_read_answers_and_still_sends_no
         assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_a_page_asks_first_and_is_told(service: Service) -> None:
+async def test_a_preflight_lists_methods_and_headers(service: Service) -> None:
     await add_client(service)
     asked = {"Origin": PAGE, "Access-Control-Request-Method": "DELETE", "Access-Control-Request-Headers": "authorization"}
     answer = await service.http.options("/account/v1/sessions", headers=asked)
@@ -95,7 +95,7 @@ async def test_a_page_asks_first_and_is_told(service: Service) -> None:
 
 
 @pytest.mark.own_service
-async def test_a_new_client_is_heard_of_within_seconds_and_a_disabled_one_forgotten(service: Service) -> None:
+async def test_a_new_client_takes_effect_within_seconds_and_so_does_a_disabled_one(service: Service) -> None:
     page = {"Origin": "https://new.auth.example"}
     assert "access-control-allow-origin" not in (await service.http.get("/livez", headers=page)).headers
     client = await add_client(service, origins=(page["Origin"],))

@@ -1,4 +1,4 @@
-"""A sign-in that fails tells nothing: whatever is wrong, one answer, and one hash at today's cost (ASVS 6.3.8)."""
+"""A failed sign-in reveals nothing: always one response, and one hash at today's cost (ASVS 6.3.8)."""
 
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ def argon2_hash(cost: Cost) -> str:
 
 
 def hash_at(monkeypatch: pytest.MonkeyPatch, cost: Cost) -> None:
-    """Services that are started after this hash at another cost."""
+    """Make services that are started after this hash at another cost."""
     hasher = partial(PasswordHasher, memory_kib=cost[0], rounds=cost[1])
     monkeypatch.setattr("authmint_service.app.PasswordHasher", hasher)
 
@@ -35,15 +35,15 @@ async def fail(service: Service, client: Client, username: str, password: str) -
     return await service.token(grant_type="password", client_id=client.client_id, username=username, password=password)
 
 
-async def whatever_is_wrong(service: Service, cost: Cost) -> dict[str, tuple[str, str]]:
-    """A name and a password for each kind of failure. Accounts have hashes at `cost`, but for those named so."""
+async def credentials_by_failure(service: Service, cost: Cost) -> dict[str, tuple[str, str]]:
+    """Return a name and a password for each kind of failure. Accounts have hashes at `cost` unless the kind says otherwise."""
     known = (await service.add_account(password_hash=argon2_hash(cost))).username
     stored = {
         "disabled": {"state": AccountState.DISABLED, "password_hash": argon2_hash(cost)},
         "disabled, with an old hash": {"state": AccountState.DISABLED, "password_hash": bcrypt.using(rounds=4).hash(PASSWORD)},
         "no hash": {"password_hash": "not a hash"},
         "half a hash": {"password_hash": argon2_hash(cost)[:40]},
-        "a hash of nobody's scheme": {"password_hash": "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9"},
+        "a hash of an unknown scheme": {"password_hash": "$7$C6..../....SodiumChloride$kBGj9fHznVYFQMEn/qDCfrDevf9"},
         "longer than bcrypt takes": {"password_hash": bcrypt.using(rounds=4).hash("x" * 72)},
         "another password, bcrypt": {"password_hash": bcrypt.using(rounds=4).hash("another")},
         "another password, PBKDF2": {"password_hash": pbkdf2_sha256.using(rounds=10).hash("another")},
@@ -67,13 +67,13 @@ async def whatever_is_wrong(service: Service, cost: Cost) -> dict[str, tuple[str
 
 
 @pytest.mark.parametrize("cost", [TODAY, DEARER])
-async def test_a_failed_sign_in_gives_one_answer_after_one_hash_at_todays_cost_whatever_is_wrong(
+async def test_every_failed_sign_in_gets_one_response_after_one_hash_at_todays_cost(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch, cost: Cost
 ) -> None:
     hash_at(monkeypatch, cost)
     service = await start_service()
     client, meter = await service.add_client(), HashMeter(monkeypatch)
-    kinds = await whatever_is_wrong(service, cost)
+    kinds = await credentials_by_failure(service, cost)
     seen: dict[str, tuple[Any, ...]] = {}
     for kind, (username, password) in kinds.items():
         meter.costs.clear()
@@ -100,7 +100,7 @@ async def test_an_account_with_a_cheaper_hash_takes_no_less_time_than_any_other(
     assert [TODAY] == meter.costs
 
 
-async def test_what_is_too_long_is_refused_by_its_size_before_anything_is_hashed(
+async def test_a_field_that_is_too_long_is_refused_before_anything_is_hashed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, user = await service.add_client(), await service.add_account()
@@ -113,7 +113,7 @@ async def test_what_is_too_long_is_refused_by_its_size_before_anything_is_hashed
     assert {(400, "invalid_request")} == {(answer.status_code, answer.json()["error"]) for answer in answers}
     assert 1 == len({answer.text for answer in answers})
     assert [] == meter.costs
-    # As much as a form takes in a field, and as little too much as there is: something short is hashed in its place.
+    # From one character too many up to the most that a field may have: a short text is hashed instead.
     for password in ("p" * 24_000, "p" * 257, "🦜" * 257):
         assert 400 == (await fail(service, client, user.username, password)).status_code
     assert [TODAY] * 3 == meter.costs

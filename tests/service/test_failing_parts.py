@@ -1,4 +1,4 @@
-"""Whatever part of the service fails unexpectedly: the answer is a 500 that says nothing, and never a success (fail closed)."""
+"""Any part of the service fails unexpectedly: the response is a 500 without details, and never a success (fail closed)."""
 
 import functools
 import inspect
@@ -45,9 +45,9 @@ NOT_FOR_REQUESTS = {
     # Commands.
     "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.raise_global_epoch",
     "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
-    # Start, upkeep and stop.
+    # Start, background tasks and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
-    # Only for a token that is refused all the same.
+    # Only for a token that is refused in any case.
     "RotatingKeyRing.fetch",
 }  # fmt: skip
 SECRET = "a secret that an error holds"
@@ -55,44 +55,44 @@ COST = {"memory_kib": 64, "rounds": 1}
 HASH, OLD_HASH = (argon2.using(type="ID", memory_cost=cost, rounds=1, parallelism=1).hash(PASSWORD) for cost in (64, 32))
 
 _on_call: ContextVar[Callable[[str], object] | None] = ContextVar("on_call", default=None)
-"""Hears of each method that the request under way comes to; what the service does by itself beside it goes unheard."""
+"""Called for each method that the current request calls. Background tasks do not call it."""
 
 Asking = Callable[[], Awaitable[httpx2.Response]]
 
 
 @pytest.fixture
 async def watched(start_service: StartService, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service whose parts tell of themselves, and which remembers no list and no client. Its hashes are cheap."""
+    """A service whose parts report each call, and that caches no list and no client. Its hashes are cheap."""
     for name, (part, method) in METHODS.items():
-        monkeypatch.setattr(part, method, telling(name, vars(part)[method]))
+        monkeypatch.setattr(part, method, reporting(name, vars(part)[method]))
     monkeypatch.setattr("authmint_service.tokens.revocation_list.FRESH_SECONDS", 0.0)
     monkeypatch.setattr("authmint_service.clients.cache.TTL", 0.0)
     monkeypatch.setattr("authmint_service.app.PasswordHasher", functools.partial(PasswordHasher, **COST))
     return await start_service()
 
 
-def telling(name: str, whole: Callable[..., object]) -> Callable[..., object]:
-    """The method, which says that it is asked before it does its work."""
+def reporting(name: str, whole: Callable[..., object]) -> Callable[..., object]:
+    """Return the method, which reports each call before it does its work."""
 
     @functools.wraps(whole)
-    def asked(*values: object, **named: object) -> object:
-        if hears := _on_call.get():
-            hears(name)
+    def reported(*values: object, **named: object) -> object:
+        if on_call := _on_call.get():
+            on_call(name)
         return whole(*values, **named)
 
-    return asked
+    return reported
 
 
 def break_at(broken: str) -> Callable[[str], None]:
-    def hears(name: str) -> None:
+    def on_call(name: str) -> None:
         if name == broken:
             raise RuntimeError(SECRET)
 
-    return hears
+    return on_call
 
 
-async def ask(asking: Asking, hears: Callable[[str], object]) -> httpx2.Response:
-    before = _on_call.set(hears)
+async def ask(asking: Asking, on_call: Callable[[str], object]) -> httpx2.Response:
+    before = _on_call.set(on_call)
     try:
         return await asking()
     finally:
@@ -100,43 +100,44 @@ async def ask(asking: Asking, hears: Callable[[str], object]) -> httpx2.Response
 
 
 async def requests(service: Service, secret: str) -> list[Asking]:
-    """The main job, each request one that succeeds; those that end the session come last."""
+    """Return requests of all kinds, each of which succeeds; those that revoke the session come last."""
     http, user, spa = service.http, await service.add_account(password_hash=HASH), await service.add_client()
-    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    robot = await service.add_client(secret, scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}))
     page = await signed_in(service, await service.add_account(password_hash=HASH))
     newcomer = await service.add_account(password_hash=OLD_HASH)
     tokens = (await service.sign_in(spa, user)).json()
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    machine_token = (await service.token(**form)).json()["access_token"]
-    machine, mine = ({"Authorization": f"Bearer {token}"} for token in (machine_token, tokens["access_token"]))
+    service_token = (await service.token(**form)).json()["access_token"]
+    of_service, mine = ({"Authorization": f"Bearer {token}"} for token in (service_token, tokens["access_token"]))
     who = {"client_id": robot.client_id, "client_secret": secret}
     passwords = {"current_password": PASSWORD, "new_password": PASSWORD}
+    proof = {"refresh_token": tokens["refresh_token"]}
     return [
         lambda: service.sign_in(spa, newcomer),
         lambda: service.token(**form),
         lambda: http.post("/introspect", data=who | {"token": tokens["access_token"]}),
         lambda: http.post("/introspect", data=who | {"token": tokens["refresh_token"]}),
-        lambda: http.post("/introspect", data=who | {"token": machine_token}),
+        lambda: http.post("/introspect", data=who | {"token": service_token}),
+        lambda: http.post("/account/v1/sessions/revoke-others", data=proof, headers=mine),
         lambda: service.refresh(spa, tokens["refresh_token"]),
         lambda: page.refresh(),
         lambda: http.get("/account/v1", headers=mine),
         lambda: http.get("/account/v1/sessions", headers=mine),
         lambda: http.put("/account/v1/password", data=passwords, headers=mine),
-        lambda: http.get(f"/admin/v1/accounts/{user.id}/sessions", headers=machine),
+        lambda: http.get(f"/admin/v1/accounts/{user.id}/sessions", headers=of_service),
         lambda: http.get("/revocation-list"),
         lambda: http.get("/.well-known/jwks.json"),
         lambda: http.get("/key-history"),
         lambda: http.get("/readyz"),
         lambda: http.get("/metrics"),
-        lambda: http.delete("/account/v1/sessions", headers=mine),
         lambda: http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]}),
-        lambda: http.post("/logout", headers=mine),
-        lambda: http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=machine),
+        lambda: http.delete("/account/v1/sessions/current", headers=mine),
+        lambda: http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=of_service),
         lambda: page.sign_out(),
     ]
 
 
-async def test_whatever_part_fails_the_answer_is_a_500_that_says_nothing(
+async def test_if_any_part_fails_the_response_is_a_500_without_details(
     watched: Service, secret: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asked_by: list[set[str]] = []
@@ -150,6 +151,6 @@ async def test_whatever_part_fails_the_answer_is_a_500_that_says_nothing(
             if broken in names:
                 answer = await ask(asking, break_at(broken))
                 assert 500 == answer.status_code, (broken, answer.request.url, answer.text)
-                assert {"error", "message", "request_id"} == set(answer.json())
+                assert "server_error" == answer.json()["code"]
                 assert SECRET not in answer.text
     assert SECRET not in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""Libraries of other makers verify our tokens from the published keys alone, before and after a rotation."""
+"""Third-party libraries verify our tokens from the published keys alone, before and after a rotation."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def with_joserfc(site: str, jwks: dict[str, Any], tokens: Sequence[str]) -> list
 
 def with_authlib(site: str, jwks: dict[str, Any], tokens: Sequence[str]) -> list[str]:
     with warnings.catch_warnings():
-        # Its authors advise joserfc for new code; what is there goes on being used.
+        # Its authors advise joserfc for new code; existing code still uses this module.
         warnings.simplefilter("ignore")
         from authlib.jose import JsonWebKey, JsonWebToken
     keys = JsonWebKey.import_key_set(jwks)

@@ -1,11 +1,11 @@
-"""A snapshot of the headers of every route: what a browser may do with an answer, and who may keep it."""
+"""A snapshot of the headers of every route: what a browser may do with a response, and which cache may store it."""
 
 import httpx2
 import pytest
 
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.routes import Endpoint, doors_of
-from tests.service.test_outages import NOBODY
+from tests.service.routes import Endpoint, endpoints_of
+from tests.service.test_outages import NO_DATABASE
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ DOCS_POLICY = (
 )
 KEYS = {"cache-control": "public, max-age=300, stale-while-revalidate=60"}
 ASSET = {"cache-control": "public, max-age=3600"}
-OTHERWISE: dict[str, dict[str, str]] = {
+EXCEPTIONS: dict[str, dict[str, str]] = {
     "GET /docs": {"content-security-policy": DOCS_POLICY},
     "GET /docs/swagger-ui-bundle.js": ASSET,
     "GET /docs/swagger-ui.css": ASSET,
@@ -32,30 +32,30 @@ OTHERWISE: dict[str, dict[str, str]] = {
     "GET /key-history": KEYS,
     "GET /revocation-list": {"cache-control": "public, max-age=1"},
 }
-"""The only routes whose answers differ from STRICT, and in what."""
+"""The only endpoints whose responses differ from STRICT, and how."""
 
 
 def security_headers(answer: httpx2.Response) -> dict[str, str]:
     return {name: answer.headers[name] for name in STRICT if name in answer.headers}
 
 
-async def test_every_route_answers_with_the_headers_of_this_snapshot(service: Service) -> None:
-    doors = doors_of(service.app)
-    assert set(OTHERWISE) <= {str(door) for door in doors}
-    for door in [*doors, Endpoint("GET", "/nothing"), Endpoint("PATCH", "/token"), Endpoint("OPTIONS", "/token")]:
-        answer = await service.http.request(door.method, door.filled())
-        assert STRICT | OTHERWISE.get(str(door), {}) == security_headers(answer), str(door)
-        assert not {"server", "x-powered-by"} & set(answer.headers), str(door)
+async def test_every_response_has_the_headers_of_this_snapshot(service: Service) -> None:
+    endpoints = endpoints_of(service.app)
+    assert set(EXCEPTIONS) <= {str(endpoint) for endpoint in endpoints}
+    for endpoint in [*endpoints, Endpoint("GET", "/nothing"), Endpoint("PATCH", "/token"), Endpoint("OPTIONS", "/token")]:
+        response = await service.http.request(endpoint.method, endpoint.filled())
+        assert STRICT | EXCEPTIONS.get(str(endpoint), {}) == security_headers(response), str(endpoint)
+        assert not {"server", "x-powered-by"} & set(response.headers), str(endpoint)
 
 
-async def test_only_an_issuer_with_tls_tells_browsers_never_to_come_without(start_service: StartService) -> None:
+async def test_only_an_issuer_with_tls_tells_browsers_never_to_use_http(start_service: StartService) -> None:
     plain = await start_service(issuer="http://127.0.0.1:8000")
-    for door in doors_of(plain.app):
-        answer = await plain.http.request(door.method, door.filled())
-        assert "strict-transport-security" not in answer.headers, str(door)
+    for endpoint in endpoints_of(plain.app):
+        response = await plain.http.request(endpoint.method, endpoint.filled())
+        assert "strict-transport-security" not in response.headers, str(endpoint)
 
 
-async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cache(service: Service, secret: str) -> None:
+async def test_a_response_about_a_token_a_password_or_a_user_is_stored_by_no_cache(service: Service, secret: str) -> None:
     user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)
     signed_in = await service.sign_in(spa, user)
     tokens = signed_in.json()
@@ -85,10 +85,10 @@ async def test_an_answer_about_a_token_a_password_or_a_person_is_kept_by_no_cach
         assert STRICT == security_headers(answer)
 
 
-async def test_nor_is_an_answer_of_a_service_that_has_no_database(start_service: StartService) -> None:
-    service = await start_service(at=NOBODY)
-    doors = [Endpoint("POST", path) for path in ("/token", "/revoke", "/introspect")]
-    for door in [*doors, Endpoint("GET", "/.well-known/jwks.json"), Endpoint("GET", "/revocation-list")]:
-        answer = await service.http.request(door.method, door.path, data={"token": "x", "client_id": "someone"})
-        assert 503 == answer.status_code, str(door)
-        assert STRICT == security_headers(answer), str(door)
+async def test_nor_is_a_response_of_a_service_without_a_database(start_service: StartService) -> None:
+    service = await start_service(at=NO_DATABASE)
+    forms = [Endpoint("POST", path) for path in ("/token", "/revoke", "/introspect")]
+    for endpoint in [*forms, Endpoint("GET", "/.well-known/jwks.json"), Endpoint("GET", "/revocation-list")]:
+        response = await service.http.request(endpoint.method, endpoint.path, data={"token": "x", "client_id": "someone"})
+        assert 503 == response.status_code, str(endpoint)
+        assert STRICT == security_headers(response), str(endpoint)

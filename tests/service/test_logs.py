@@ -13,7 +13,7 @@ from authmint_service.accounts import Account
 from authmint_service.clients import Client
 from authmint_service.logs import configure_logging
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.routes import doors_of
+from tests.service.routes import endpoints_of
 
 pytestmark = pytest.mark.anyio
 
@@ -172,7 +172,7 @@ async def test_the_principal_of_an_access_token_is_logged_at_every_protected_rou
     robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     protected = ("/logout", "/account/v1", "/admin/v1/")
-    endpoints = [endpoint for endpoint in doors_of(service.app) if endpoint.path.startswith(protected)]
+    endpoints = [endpoint for endpoint in endpoints_of(service.app) if endpoint.path.startswith(protected)]
     assert len(endpoints) > 7
     for endpoint in endpoints:
         for tokens in (await service.sign_in(client, user), await service.token(**form)):

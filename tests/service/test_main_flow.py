@@ -25,7 +25,7 @@ def header_of(answer: httpx2.Response) -> dict[str, object]:
     return header
 
 
-async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nobody(service: Service) -> None:
+async def test_a_user_signs_in_and_a_resource_server_verifies_the_token_by_itself(service: Service) -> None:
     user, client = await service.add_account(), await service.add_client()
     answer = await service.sign_in(client, user)
     assert 200 == answer.status_code
@@ -38,20 +38,18 @@ async def test_a_person_signs_in_and_is_known_to_a_resource_server_that_asks_nob
     assert {"orders:read", "orders:write"} == who.scopes
 
 
-async def test_an_access_token_has_the_claims_of_rfc_9068_and_says_whether_a_person_or_a_machine_is_meant(
-    service: Service, secret: str
-) -> None:
+async def test_an_access_token_has_the_claims_of_rfc_9068_and_the_profile_of_its_subject(service: Service, secret: str) -> None:
     user, spa = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret)
-    person = await service.sign_in(spa, user)
-    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    of_user = await service.sign_in(spa, user)
+    of_service = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"}
-    assert required | {"sid"} == set(claims_of(person))
-    assert required == set(claims_of(machine))
-    assert ("user", "service") == (claims_of(person)["sub_profile"], claims_of(machine)["sub_profile"])
-    assert (user.id, robot.subject) == (claims_of(person)["sub"], claims_of(machine)["sub"])
-    assert {"ES256"} == {header_of(person)["alg"], header_of(machine)["alg"]}
-    assert {"at+jwt"} == {header_of(person)["typ"], header_of(machine)["typ"]}
+    assert required | {"sid"} == set(claims_of(of_user))
+    assert required == set(claims_of(of_service))
+    assert ("user", "service") == (claims_of(of_user)["sub_profile"], claims_of(of_service)["sub_profile"])
+    assert (user.id, robot.subject) == (claims_of(of_user)["sub"], claims_of(of_service)["sub"])
+    assert {"ES256"} == {header_of(of_user)["alg"], header_of(of_service)["alg"]}
+    assert {"at+jwt"} == {header_of(of_user)["typ"], header_of(of_service)["typ"]}
 
 
 async def test_a_refresh_brings_a_new_pair_and_the_old_refresh_token_the_same_child_within_the_grace_period(
@@ -85,23 +83,23 @@ async def test_two_secrets_are_live_at_once_so_that_one_can_be_changed_without_a
         assert 200 == answer.status_code
 
 
-async def test_users_me_says_who_a_person_and_who_a_machine_is(service: Service, secret: str) -> None:
+async def test_my_account_describes_a_user_and_a_service(service: Service, secret: str) -> None:
     user, spa = await service.add_account(), await service.add_client()
     robot = await service.add_client(secret)
-    person = await service.sign_in(spa, user)
-    machine = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
+    of_user = await service.sign_in(spa, user)
+    of_service = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     answers = []
-    for tokens in (person, machine):
+    for tokens in (of_user, of_service):
         headers = {"Authorization": f"Bearer {tokens.json()['access_token']}"}
         answers.append((await service.http.get("/account/v1", headers=headers)).json())
     scopes = ["orders:read", "orders:write"]
     assert [
-        {"sub": user.id, "kind": "user", "client_id": spa.client_id, "scopes": scopes, "username": user.username},
-        {"sub": robot.subject, "kind": "service", "client_id": robot.client_id, "scopes": scopes, "username": None},
+        {"id": user.id, "username": user.username, "sub_profile": "user", "client_id": spa.client_id, "scopes": scopes},
+        {"id": robot.subject, "username": None, "sub_profile": "service", "client_id": robot.client_id, "scopes": scopes},
     ] == answers
 
 
-async def test_users_me_refuses_a_token_for_another_audience(service: Service) -> None:
+async def test_my_account_refuses_a_token_for_another_audience(service: Service) -> None:
     user, client = await service.add_account(), await service.add_client()
     tokens = await service.sign_in(client, user, resource="orders")
     answer = await service.http.get("/account/v1", headers={"Authorization": f"Bearer {tokens.json()['access_token']}"})

@@ -1,8 +1,8 @@
 """Requests that Schemathesis makes from the OpenAPI document, right ones and wrong ones, over HTTP (T-12).
 
-No answer is a 5xx, and each has a status, a media type and a form that the document knows; what is malformed is refused, and so
-is whoever has no token; `Allow` is right. Sessions that one answer tells of are ended by another (stateful). What is not held
-against it is a 400 to a form that the document allows: RFC 6749, section 5.2, has it for wrong credentials too.
+No response is a 5xx, and each has a status, a media type and a schema of the document; malformed requests and requests without
+a token are refused; `Allow` is right. Sessions that one response names are revoked by another request (stateful). A 400 to a
+form that the document allows is no failure: RFC 6749, section 5.2, requires it for wrong credentials too.
 """
 
 import asyncio
@@ -32,16 +32,16 @@ COMMAND = (
 
 
 async def known_to(service: Service, secret: str, site: str) -> dict[str, Any]:
-    """What the hooks have to know."""
+    """Return what the hooks need."""
     user, spa = await service.add_account(), await service.add_client()
-    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    robot = await service.add_client(secret, scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}))
     person = {"grant_type": "password", "client_id": spa.client_id, "username": user.username, "password": PASSWORD}
-    machine = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    return {"site": site, "person": person, "service": machine}
+    credentials = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
+    return {"site": site, "person": person, "service": credentials}
 
 
 async def schemathesis(service: Service, secret: str, folder: Path, *arguments: str) -> None:
-    """Fails when anything is wrong in its report."""
+    """Run Schemathesis. Fails when its report has an error."""
     async with listening(service.app) as site:
         known = await known_to(service, secret, site)
         env = environment(
@@ -62,24 +62,24 @@ async def schemathesis(service: Service, secret: str, folder: Path, *arguments: 
     cases = report["test_cases"]
     assert 0 == cases["with_failures"] == cases["errored"], cases
     assert report["operations"]["tested"] == report["operations"]["total"] > 15, report["operations"]
-    figures = {"requests": cases["generated"], "wrong": 0, "seed": report["seed"], "seconds": round(report["running_time"])}
-    sys.stdout.write(json.dumps(figures) + "\n")
+    summary = {"requests": cases["generated"], "wrong": 0, "seed": report["seed"], "seconds": round(report["running_time"])}
+    sys.stdout.write(json.dumps(summary) + "\n")
 
 
 @pytest.mark.slow
-async def test_every_answer_is_one_that_the_openapi_document_describes(
+async def test_every_response_is_one_that_the_openapi_document_describes(
     start_service: StartService, secret: str, tmp_path: Path
 ) -> None:
     service = await start_service(log_level="ERROR")
     await schemathesis(service, secret, tmp_path, "--max-examples", "4", "--no-shrink", "--generation-deterministic")
-    figures = (await service.http.get("/metrics")).text
-    # It comes past the first doors: each of these was served as well.
+    metrics = (await service.http.get("/metrics")).text
+    # It passes authentication: each of these was served as well.
     for method, route, status in (
         ("POST", "/token", 200), ("POST", "/revoke", 200), ("POST", "/introspect", 200), ("GET", "/account/v1/sessions", 200),
         ("DELETE", "/account/v1/sessions/{session_id}", 204), ("DELETE", "/admin/v1/accounts/{account_id}/sessions", 204),
         ("PUT", "/account/v1/password", 403),
     ):  # fmt: skip
-        assert f'authmint_http_requests_total{{method="{method}",route="{route}",status="{status}"}}' in figures, (
+        assert f'authmint_http_requests_total{{method="{method}",route="{route}",status="{status}"}}' in metrics, (
             method,
             route,
         )
@@ -87,7 +87,7 @@ async def test_every_answer_is_one_that_the_openapi_document_describes(
 
 @pytest.mark.long
 @pytest.mark.timeout(SECONDS + 300)
-async def test_so_is_every_answer_in_ten_minutes_or_as_long_as_is_asked_for(
+async def test_so_is_every_response_in_ten_minutes_or_as_long_as_the_environment_says(
     start_service: StartService, secret: str, tmp_path: Path
 ) -> None:
     service = await start_service(log_level="ERROR")

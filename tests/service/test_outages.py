@@ -1,4 +1,4 @@
-"""The database goes away and comes back: 503 with Retry-After, never 500, and no restart needed."""
+"""The database becomes unavailable and available again: 503 with Retry-After, never 500, and no restart is needed."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from tests.service.conftest import Service, StartService
 
 pytestmark = pytest.mark.anyio
 
-NOBODY = "postgresql://nobody@127.0.0.1:1/none"
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 async def requests(service: Service) -> list[tuple[int, bool]]:
@@ -21,8 +21,8 @@ async def requests(service: Service) -> list[tuple[int, bool]]:
     return [(answer.status_code, "retry-after" in answer.headers) for answer in answers]
 
 
-async def test_without_a_database_the_service_lives_and_says_that_it_is_not_ready(start_service: StartService) -> None:
-    service = await start_service(at=NOBODY)
+async def test_without_a_database_the_service_lives_and_is_not_ready(start_service: StartService) -> None:
+    service = await start_service(at=NO_DATABASE)
     assert 200 == (await service.http.get("/livez")).status_code
     assert [(503, True), (503, True)] == await requests(service)
 
@@ -100,7 +100,7 @@ async def test_a_database_that_takes_no_writes_answers_503(start_service: StartS
         await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await connection.close()
     assert (503, "temporarily_unavailable") == (answer.status_code, answer.json()["error"])
-    # A connection that was opened before the server took writes again is found out by the first who uses it.
+    # A connection that was opened before the server accepted writes again fails in the first request that uses it.
     async with asyncio.timeout(10):
         while 200 != (await fresh.sign_in(client, user)).status_code:
             await asyncio.sleep(0.05)

@@ -1,9 +1,10 @@
-"""A client whose refresh token lives in a cookie: no script reads it, no other page uses it, no lost race takes it away."""
+"""A client with its refresh token in a cookie: no script reads it, no other page uses it, no lost race deletes it."""
 
 import asyncio
 import json
 from typing import Any
 
+import httpx2
 import pytest
 
 from authmint_service.errors import InvalidValue
@@ -11,6 +12,10 @@ from tests.service.browser import DEAD, PAGE, REFUSED, Browser, add_client, erro
 from tests.service.conftest import Service, StartService
 
 pytestmark = pytest.mark.anyio
+
+
+def code_of(answer: httpx2.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
 
 
 @pytest.mark.parametrize(("changes", "seconds"), [({}, 14 * 86_400), ({"session_idle_ttl": 3600}, 3600)])
@@ -26,7 +31,7 @@ async def test_the_cookie_has_every_attribute_that_protects_it_and_lives_as_long
         assert "no-store" == arrived.headers["cache-control"]
 
 
-async def test_no_answer_carries_the_refresh_token_in_its_body(service: Service) -> None:
+async def test_no_response_has_the_refresh_token_in_its_body(service: Service) -> None:
     browser = Browser(service, await add_client(service))
     answers = [await browser.sign_in(await service.add_account()), await browser.refresh(), await browser.refresh()]
     for answer in answers:
@@ -35,7 +40,7 @@ async def test_no_answer_carries_the_refresh_token_in_its_body(service: Service)
     assert 200 == (await browser.sign_out()).status_code
 
 
-async def test_no_form_carries_it_either_whether_there_is_a_cookie_or_not(service: Service) -> None:
+async def test_no_form_may_have_it_with_or_without_a_cookie(service: Service) -> None:
     browser = await signed_in(service)
     token = browser.refresh_token
     without = Browser(service, browser.client)
@@ -75,7 +80,7 @@ async def test_a_cookie_under_another_clients_name_is_not_its_token(service: Ser
     assert 200 == (await one.refresh()).status_code
 
 
-async def test_a_client_without_cookies_is_given_none_and_its_forms_count_alone(service: Service) -> None:
+async def test_a_client_without_cookies_gets_none_and_only_its_forms_count(service: Service) -> None:
     browser, user = await signed_in(service), await service.add_account()
     plain = await service.add_client()
     tokens = await service.sign_in(plain, user)
@@ -89,7 +94,7 @@ async def test_a_client_without_cookies_is_given_none_and_its_forms_count_alone(
     assert "set-cookie" not in answer.headers
 
 
-async def test_without_a_cookie_nobody_is_signed_in(service: Service) -> None:
+async def test_without_a_cookie_no_one_is_signed_in(service: Service) -> None:
     browser = Browser(service, await add_client(service))
     assert DEAD == error_of(await browser.refresh())
     answer = await browser.sign_out()
@@ -106,7 +111,7 @@ async def test_any_text_in_the_cookie_is_a_dead_token(service: Service, text: st
     assert "set-cookie" not in answer.headers
 
 
-async def test_of_two_cookies_with_one_name_none_is_believed(service: Service) -> None:
+async def test_of_two_cookies_with_one_name_neither_is_accepted(service: Service) -> None:
     one = await signed_in(service)
     forged = (await signed_in(service)).refresh_token
     headers = {"Origin": PAGE, "Cookie": f"{one.name}={forged}; theme=dark; {one.name}={one.refresh_token}"}
@@ -115,7 +120,7 @@ async def test_of_two_cookies_with_one_name_none_is_believed(service: Service) -
     assert 200 == (await one.refresh()).status_code
 
 
-# Tabs of one browser: each answer arrives when the network likes.
+# Tabs of one browser: their responses arrive in any order.
 
 
 async def test_tabs_that_refresh_at_once_all_get_the_same_cookie(service: Service) -> None:
@@ -128,7 +133,7 @@ async def test_tabs_that_refresh_at_once_all_get_the_same_cookie(service: Servic
     assert 200 == (await browser.refresh()).status_code
 
 
-async def test_a_late_answer_with_an_older_cookie_signs_nobody_out_within_the_grace_period(service: Service) -> None:
+async def test_a_late_response_with_an_older_cookie_signs_no_one_out_within_the_grace_period(service: Service) -> None:
     browser = await signed_in(service)
     late = await browser.send("/token", grant_type="refresh_token")
     await browser.refresh()
@@ -137,14 +142,14 @@ async def test_a_late_answer_with_an_older_cookie_signs_nobody_out_within_the_gr
     assert 200 == (await browser.refresh()).status_code
 
 
-async def test_the_tab_that_loses_does_not_clear_what_the_winner_got(start_service: StartService) -> None:
+async def test_the_tab_that_loses_a_race_does_not_clear_the_cookie_of_the_winner(start_service: StartService) -> None:
     service = await start_service(refresh_grace_seconds=0)
     user = await service.add_account()
     browser = await signed_in(service, user)
     slow_tab = Browser(service, browser.client, cookies=dict(browser.cookies))
     await browser.refresh()
     service.clock.now += 1
-    # The slow tab's copy is an older generation now, so it is refused; meanwhile somebody signs in again.
+    # The slow tab's copy is an older generation now, so it is refused; meanwhile the user signs in again.
     losers = [await slow_tab.send("/token", grant_type="refresh_token"), await slow_tab.send("/revoke")]
     await browser.sign_in(user)
     for loser in losers:
@@ -153,7 +158,7 @@ async def test_the_tab_that_loses_does_not_clear_what_the_winner_got(start_servi
     assert 200 == (await browser.refresh()).status_code
 
 
-async def test_signing_out_takes_away_the_cookie_of_the_session_that_it_ended(service: Service) -> None:
+async def test_signing_out_deletes_the_cookie_of_the_session_that_it_revoked(service: Service) -> None:
     browser = await signed_in(service)
     copy = Browser(service, browser.client, cookies=dict(browser.cookies))
     answer = await browser.sign_out()
@@ -163,13 +168,44 @@ async def test_signing_out_takes_away_the_cookie_of_the_session_that_it_ended(se
     assert DEAD == error_of(await copy.refresh())
 
 
-async def test_two_tabs_that_sign_out_end_one_session_and_the_second_leaves_a_new_cookie_alone(service: Service) -> None:
+async def test_two_tabs_that_sign_out_revoke_one_session_and_the_second_leaves_a_new_cookie_alone(service: Service) -> None:
     user = await service.add_account()
     browser = await signed_in(service, user)
     first, second = await browser.send("/revoke"), await browser.send("/revoke")
     browser.take(first)
     await browser.sign_in(user)
     assert 200 == browser.take(second).status_code
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def revoke_others(browser: Browser, access_token: str, **form: str) -> httpx2.Response:
+    # The client keeps cookies too; a browser without the cookie must send none.
+    browser.service.http.cookies.clear()
+    headers = [("Authorization", f"Bearer {access_token}")]
+    headers += [("Cookie", f"{name}={value}") for name, value in browser.cookies.items()]
+    if browser.origin is not None:
+        headers.append(("Origin", browser.origin))
+    return await browser.service.http.post("/account/v1/sessions/revoke-others", data=form or None, headers=headers)
+
+
+async def test_the_cookie_proves_the_session_that_stays_when_all_others_are_revoked(service: Service) -> None:
+    user = await service.add_account()
+    browser = Browser(service, await add_client(service))
+    access_token = (await browser.sign_in(user)).json()["access_token"]
+    other = await signed_in(service, user)
+    without = Browser(service, browser.client)
+    assert (400, "refresh_token_missing") == code_of(await revoke_others(without, access_token))
+    assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token, refresh_token=browser.refresh_token))
+    for origin in (None, "https://evil.example"):
+        browser.origin = origin
+        assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token))
+    browser.origin = PAGE
+    assert 200 == (await other.refresh()).status_code
+    answer = await revoke_others(browser, access_token)
+    assert (204, PAGE, "true") == (
+        answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["access-control-allow-credentials"],
+    )  # fmt: skip
+    assert DEAD == error_of(await other.refresh())
     assert 200 == (await browser.refresh()).status_code
 
 
@@ -185,7 +221,7 @@ async def test_an_access_token_can_be_revoked_by_name_and_the_cookie_stays_where
 @pytest.mark.parametrize(
     "wrong", [{"grant_type": "nonsense"}, {"scope": "admin"}, {"resource": "elsewhere"}, {"client_id": "x"}]
 )
-async def test_a_refusal_of_any_kind_leaves_the_cookie_alone(service: Service, wrong: dict[str, str]) -> None:
+async def test_an_error_of_any_kind_leaves_the_cookie_alone(service: Service, wrong: dict[str, str]) -> None:
     browser = await signed_in(service)
     before = dict(browser.cookies)
     answer = browser.take(await browser.send("/token", **({"grant_type": "refresh_token"} | wrong)))
@@ -194,7 +230,7 @@ async def test_a_refusal_of_any_kind_leaves_the_cookie_alone(service: Service, w
     assert 200 == (await browser.refresh()).status_code
 
 
-async def test_while_the_database_is_away_the_cookie_stays_and_the_page_may_read_the_503(service: Service) -> None:
+async def test_while_the_database_is_unavailable_the_cookie_stays_and_the_page_may_read_the_503(service: Service) -> None:
     browser = await signed_in(service)
     before = dict(browser.cookies)
     await service.database.execute("ALTER TABLE authmint.sessions RENAME TO hidden_sessions")
@@ -208,7 +244,7 @@ async def test_while_the_database_is_away_the_cookie_stays_and_the_page_may_read
     assert 200 == (await browser.refresh()).status_code
 
 
-# What is refused beforehand, what is said, and what is not
+# Configuration, documentation and logs
 
 
 @pytest.mark.parametrize(
@@ -233,7 +269,7 @@ async def test_a_client_whose_cookie_could_not_work_is_refused(service: Service,
         ("production", "http://127.0.0.1:8000", False), ("production", "https://auth.example", False),
     ],
 )  # fmt: skip
-async def test_on_loopback_http_a_development_start_gives_plain_cookies_and_says_so(
+async def test_on_loopback_http_a_development_start_sets_insecure_cookies_and_logs_it(
     start_service: StartService, capfd: pytest.CaptureFixture[str], environment: str, issuer: str, *, plain: bool
 ) -> None:
     service = await start_service(environment=environment, issuer=issuer)
@@ -242,11 +278,11 @@ async def test_on_loopback_http_a_development_start_gives_plain_cookies_and_says
     client, user = await add_client(service, resources=("orders",), default_resources=("orders",)), await service.add_account()
     answer = await Browser(service, client).sign_in(user)
     (header,) = answer.headers.get_list("set-cookie")
-    assert (plain, not plain) == (header.startswith("authmint-"), "Secure" in header)
+    assert (plain, not plain) == (header.startswith("authmint-refresh-"), "Secure" in header)
     assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(header.split("; "))
 
 
-async def test_openapi_tells_of_the_cookie(service: Service) -> None:
+async def test_openapi_describes_the_cookie(service: Service) -> None:
     paths = (await service.http.get("/openapi.json")).json()["paths"]
     for path in ("/token", "/revoke"):
         assert "__Host-authmint-refresh-" in paths[path]["post"]["description"]
@@ -267,7 +303,7 @@ async def test_logs_never_show_the_cookie(start_service: StartService, capfd: py
     assert DEAD == error_of(await browser.refresh())
     await browser.sign_out()
     said = capfd.readouterr()
-    assert "refresh token reused" in said.err
+    assert "refresh_token.reused" in said.err
     for token in seen:
         assert token not in said.out + said.err
         assert token[4:40] not in said.out + said.err

@@ -13,7 +13,7 @@ import pytest
 from authmint.jose import decode_base64url
 from authmint_service.accounts import AccountStore
 from tests.service.conftest import PASSWORD, Service, StartService
-from tests.service.routes import Endpoint, doors_of
+from tests.service.routes import Endpoint, endpoints_of
 
 pytestmark = pytest.mark.anyio
 
@@ -106,7 +106,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
 ) -> None:
     service, canary = await start_service(cors_origins="https://app.example", password_hash_queue=1000), Canaries()
     schema = (await service.http.get("/openapi.json")).json()
-    fields = {endpoint: fields_of(schema, endpoint) for endpoint in doors_of(service.app)}
+    fields = {endpoint: fields_of(schema, endpoint) for endpoint in endpoints_of(service.app)}
     assert {"/token", "/revoke", "/introspect", "/account/v1/password"} == {
         endpoint.path for endpoint, names in fields.items() if names
     }

@@ -21,6 +21,11 @@ async def revoke(service: Service, client: Client, token: str, **more: str) -> h
     return await service.http.post("/revoke", data={"client_id": client.client_id, "token": token} | more)
 
 
+async def revoke_others(here: SignedIn) -> httpx2.Response:
+    proof = {"refresh_token": here.refresh}
+    return await here.service.http.post("/account/v1/sessions/revoke-others", data=proof, headers=here.bearer)
+
+
 async def introspect(service: Service, client: Client, secret: str, token: str) -> Any:
     answer = await service.http.post("/introspect", data={"token": token}, auth=(client.client_id, secret))
     assert 200 == answer.status_code, answer.text
@@ -126,7 +131,7 @@ async def test_a_public_client_may_not_introspect(service: Service) -> None:
 async def test_signing_out_revokes_this_session_and_no_other(service: Service) -> None:
     here = await sign_in(service)
     there = await sign_in(service, here.user, here.client)
-    assert [204, 204] == [(await here.ask("POST", "/logout")).status_code for _ in range(2)]
+    assert [204, 204] == [(await here.ask("DELETE", "/account/v1/sessions/current")).status_code for _ in range(2)]
     assert await here.is_over()
     assert not await there.is_over()
 
@@ -156,7 +161,7 @@ async def test_a_session_revoked_from_another_one_can_list_nothing(service: Serv
     assert 204 == (await here.ask("DELETE", f"/account/v1/sessions/{ids[False]}")).status_code
     assert 404 == (await here.ask("DELETE", f"/account/v1/sessions/{ids[False]}")).status_code
     assert await there.is_over()
-    for method, path in (("GET", ""), ("DELETE", ""), ("DELETE", f"/{ids[True]}")):
+    for method, path in (("GET", ""), ("POST", "/revoke-others"), ("DELETE", f"/{ids[True]}")):
         answer = await there.ask(method, f"/account/v1/sessions{path}")
         assert (401, True) == (answer.status_code, 'error="invalid_token"' in answer.headers["www-authenticate"])
     assert not await here.is_over()
@@ -174,9 +179,28 @@ async def test_a_person_cannot_revoke_the_session_of_another_account(service: Se
 async def test_all_sessions_but_this_one_are_revoked_at_once(service: Service) -> None:
     here = await sign_in(service)
     others = [await sign_in(service, here.user) for _ in range(9)]
-    assert 204 == (await here.ask("DELETE", "/account/v1/sessions")).status_code
+    assert 204 == (await revoke_others(here)).status_code
     assert all([await other.is_over() for other in others])
     assert not await here.is_over()
+
+
+async def test_other_sessions_are_revoked_only_with_the_current_refresh_token_of_this_one(service: Service) -> None:
+    here = await sign_in(service)
+    there = await sign_in(service, here.user, here.client)
+    of_another_user = await sign_in(service, client=here.client)
+    older = here.refresh
+    here.refresh = (await service.refresh(here.client, older)).json()["refresh_token"]
+    for proof, code in (
+        ({}, "refresh_token_missing"), ({"refresh_token": ""}, "refresh_token_missing"),
+        ({"refresh_token": "amrt_x"}, "refresh_token_invalid"), ({"refresh_token": here.access}, "refresh_token_invalid"),
+        ({"refresh_token": older}, "refresh_token_invalid"), ({"refresh_token": there.refresh}, "refresh_token_invalid"),
+        ({"refresh_token": of_another_user.refresh}, "refresh_token_invalid"),
+    ):  # fmt: skip
+        answer = await service.http.post("/account/v1/sessions/revoke-others", data=proof, headers=here.bearer)
+        assert (400, code) == (answer.status_code, answer.json()["code"]), proof
+    assert not await there.is_over()
+    assert 204 == (await revoke_others(here)).status_code
+    assert [True, False, False] == [await one.is_over() for one in (there, here, of_another_user)]
 
 
 async def test_a_session_has_the_ip_address_of_its_sign_in(service: Service) -> None:
@@ -188,19 +212,19 @@ async def test_a_service_has_no_sessions(service: Service, secret: str) -> None:
     client = await service.add_client(secret)
     form = {"grant_type": "client_credentials", "client_id": client.client_id, "client_secret": secret}
     headers = {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
-    for method, path in (("POST", "/logout"), ("GET", "/account/v1/sessions"), ("DELETE", "/account/v1/sessions")):
-        assert 403 == (await service.http.request(method, path, headers=headers)).status_code
+    for method, path in (("DELETE", "/current"), ("GET", ""), ("POST", "/revoke-others")):
+        assert 403 == (await service.http.request(method, f"/account/v1/sessions{path}", headers=headers)).status_code
 
 
 async def revoke_by(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: str) -> None:
     """Revoke the session of `here` in the way that `how` names."""
     service = here.service
     if how == "logout":
-        await here.ask("POST", "/logout")
+        await here.ask("DELETE", "/account/v1/sessions/current")
     elif how == "revocation":
         await revoke(service, here.client, here.refresh)
     elif how == "everywhere else":
-        await elsewhere.ask("DELETE", "/account/v1/sessions")
+        await revoke_others(elsewhere)
     elif how == "disabling":
         await AccountStore(service.database).disable(here.user.id, service.clock())
     else:

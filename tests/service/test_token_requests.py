@@ -1,4 +1,4 @@
-"""What the token endpoint says to requests that are wrong: RFC 6749's errors, and nothing lost."""
+"""Wrong requests to the token endpoint: the errors of RFC 6749, and no session or token is lost."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"])
-async def test_only_post_reaches_the_token_endpoint(service: Service, method: str) -> None:
+async def test_the_token_endpoint_accepts_post_alone(service: Service, method: str) -> None:
     answer = await service.http.request(method, "/token?grant_type=password")
     assert (405, "POST") == (answer.status_code, answer.headers["allow"])
 
@@ -219,7 +219,7 @@ async def test_the_host_header_changes_nothing(service: Service) -> None:
         assert "evil" not in str(claims)
 
 
-async def test_a_client_is_asked_of_the_database_once_in_five_seconds(start_service: StartService, secret: str) -> None:
+async def test_a_client_is_read_from_the_database_once_in_five_seconds(start_service: StartService, secret: str) -> None:
     service = await start_service()
     robot = await service.add_client(secret)
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}

@@ -23,18 +23,21 @@ from authmint_service.clients import ClientCache, ClientStore
 from authmint_service.database import Database, database_url
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.draining import Draining
-from authmint_service.endpoints.account.profile import UserEndpoints
-from authmint_service.endpoints.account.sessions import SessionEndpoints
+from authmint_service.endpoints.account.password import PasswordEndpoint
+from authmint_service.endpoints.account.profile import ProfileEndpoint
+from authmint_service.endpoints.account.sessions import MySessionsEndpoints
+from authmint_service.endpoints.admin.sessions import AccountSessionsEndpoints
 from authmint_service.endpoints.cross_origin import CrossOriginMiddleware
-from authmint_service.endpoints.docs import DocsEndpoints
+from authmint_service.endpoints.docs import DocsEndpoints, add_schemas
 from authmint_service.endpoints.health import HealthEndpoints
 from authmint_service.endpoints.metrics import METRICS, CounterCollector, KeyCollector, MetricsEndpoint
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.oauth.introspection import IntrospectionEndpoint
 from authmint_service.endpoints.oauth.metadata import MetadataEndpoints
 from authmint_service.endpoints.oauth.refresh_cookie import INSECURE_COOKIES_NOTE, RefreshCookies
-from authmint_service.endpoints.oauth.revocation_list import RevocationEndpoint
+from authmint_service.endpoints.oauth.revocation import RevocationEndpoint
+from authmint_service.endpoints.oauth.revocation_list import RevocationListEndpoint
 from authmint_service.endpoints.oauth.token import TokenEndpoint
-from authmint_service.endpoints.oauth.token_status import TokenStatusEndpoints
 from authmint_service.endpoints.requests import RequestMiddleware, record_verification_event
 from authmint_service.endpoints.responses import install_error_handlers
 from authmint_service.endpoints.route_table import RouteTable
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from authmint_service.tracing import Tracing
 
 FIRST_ATTEMPT_SECONDS = 10.0
+KEY_POLL_SECONDS = 3.0
+"""How soon a process sees what another process, or a command, has changed of the keys."""
 
 log = structlog.get_logger(__name__)
 
@@ -137,17 +142,20 @@ class Application:
         revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
         lists = RevocationListPublisher(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
-        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, plain=self._settings.uses_insecure_cookies)
+        cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, insecure=self._settings.uses_insecure_cookies)
         direct = (
             TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
-            TokenStatusEndpoints(clients, cookies, sessions, reader, lists).routes(),
+            RevocationEndpoint(clients, cookies, sessions, reader).routes(),
+            IntrospectionEndpoint(clients, sessions, reader, lists).routes(),
             MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes(),
         )
         routers = [
             *direct,
-            UserEndpoints(self._accounts, auth).routes(),
-            SessionEndpoints(sessions, self._password_change(), auth).routes(),
-            RevocationEndpoint(lists, self._draining).routes(),
+            ProfileEndpoint(self._accounts, auth).routes(),
+            MySessionsEndpoints(sessions, clients, cookies, auth).routes(),
+            PasswordEndpoint(sessions, self._password_change(), auth).routes(),
+            AccountSessionsEndpoints(sessions, auth).routes(),
+            RevocationListEndpoint(lists, self._draining).routes(),
             HealthEndpoints(self._readiness()).routes(),
         ]
         if self._settings.docs:
@@ -165,6 +173,7 @@ class Application:
             app.include_router(router)
         app.state.metrics = self._metrics
         install_error_handlers(app, routers)
+        add_schemas(app)
         self._add_middleware(app, direct)
         return app
 
@@ -207,7 +216,7 @@ class Application:
     def _add_middleware(self, app: FastAPI, direct: Sequence[APIRouter]) -> None:
         app.add_middleware(RouteTable, routers=direct)
         listed, cookie_origins = self._settings.cors_origins, self._clients.cookie_origins
-        app.add_middleware(CrossOriginMiddleware, listed=listed, cookie_origins=cookie_origins)
+        app.add_middleware(CrossOriginMiddleware, allowed_origins=listed, cookie_origins=cookie_origins)
         if self._tracing is not None:
             app.add_middleware(self._tracing.requests)
         app.add_middleware(RequestMiddleware, secure=urlsplit(self._issuer).scheme == "https", metrics=self._metrics)

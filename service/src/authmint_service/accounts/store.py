@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import asyncpg
-
 from authmint_service.accounts.account import Account, AccountState
-from authmint_service.database import Database, to_datetime
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 
 
@@ -101,7 +99,7 @@ class AccountStore:
             await connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
 
 
-def _account(row: asyncpg.Record) -> Account:
+def _account(row: Record) -> Account:
     return Account(
         id=str(row["id"]),
         username=row["username"],

@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import asyncpg
-
 from authmint_service.clients.client import Client
-from authmint_service.database import Database, to_datetime
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 
 
@@ -104,7 +102,7 @@ class ClientStore:
         return frozenset(row["origin"] for row in await self._database.fetch_all(self._COOKIE_ORIGINS))
 
 
-def _client(row: asyncpg.Record) -> Client:
+def _client(row: Record) -> Client:
     return Client(
         client_id=row["client_id"],
         subject=str(row["subject"]),

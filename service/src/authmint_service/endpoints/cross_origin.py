@@ -1,7 +1,7 @@
-"""Who may read answers from another origin (CORS): the pages listed in the settings, and the pages of clients with a cookie.
+"""Which pages of other origins may read responses (CORS): those in the settings, and those of clients with a refresh cookie.
 
-Cookies are sent and taken at `/token` and `/revoke` alone, and for the pages of those clients alone. Which client a request
-is of is not known here, nor in a preflight; each client's own list is checked where its form is read (`refresh_cookie.py`).
+Cookies are sent and accepted on `COOKIE_PATHS` alone, and for pages of clients with a refresh cookie alone. This middleware
+does not know the client of a request, and a preflight names none; the endpoint checks the client's own list (`refresh_cookie`).
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE_PATHS = frozenset({"/token", "/revoke"})
+COOKIE_PATHS = frozenset({"/token", "/revoke", "/account/v1/sessions/revoke-others"})
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
@@ -21,41 +21,41 @@ EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After, X-Re
 
 
 class CrossOriginMiddleware:
-    """Plain ASGI. An answer says `*` never, and an origin only when that origin asked and is listed."""
+    """Plain ASGI. It never allows `*`, and allows an origin only when that origin asked and is listed."""
 
     def __init__(
-        self, app: ASGIApp, *, listed: Collection[str], cookie_origins: Callable[[], Awaitable[Collection[str]]]
+        self, app: ASGIApp, *, allowed_origins: Collection[str], cookie_origins: Callable[[], Awaitable[Collection[str]]]
     ) -> None:
-        """`listed`: may read answers, without cookies; `cookie_origins`: asks for those of clients with a cookie."""
-        self._app, self._listed, self._cookie_origins = app, frozenset(listed), cookie_origins
+        """`allowed_origins`: may read responses, without cookies; `cookie_origins`: finds those of clients with a cookie."""
+        self._app, self._allowed_origins, self._cookie_origins = app, frozenset(allowed_origins), cookie_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         origin = _origin(scope) if scope["type"] == "http" else None
         if origin is None:
             await self._app(scope, receive, send)
             return
-        allowed = await self._allowed(origin, scope["path"])
-        asks_first = scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope)
+        allowed = await self._allow(origin, scope["path"])
+        is_preflight = scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # An answer that speaks for itself is open to everybody, and is left as it is.
+                # A response that sets the header itself is public, and stays as it is.
                 if ALLOW_ORIGIN not in headers:
                     headers.add_vary_header("Origin")
                     headers.update(allowed)
             await send(message)
 
-        if asks_first and allowed:
+        if is_preflight and allowed:
             await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
-    async def _allowed(self, origin: str, path: str) -> dict[str, str]:
+    async def _allow(self, origin: str, path: str) -> dict[str, str]:
         if origin in await self._cookie_origins():
             with_cookies = {"Access-Control-Allow-Credentials": "true"} if path in COOKIE_PATHS else {}
             return {ALLOW_ORIGIN: origin, **EXPOSED, **with_cookies}
-        return {ALLOW_ORIGIN: origin, **EXPOSED} if origin in self._listed else {}
+        return {ALLOW_ORIGIN: origin, **EXPOSED} if origin in self._allowed_origins else {}
 
 
 def _origin(scope: Scope) -> str | None:

@@ -1,11 +1,16 @@
-"""The documentation page, from our own origin alone: an authorization server loads no script from elsewhere."""
+"""The OpenAPI document's own schemas, and the documentation page, which loads nothing from another origin."""
 
 import json
 from importlib.resources import files
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
+
+from authmint_service.endpoints import health, responses
+from authmint_service.endpoints.account import password, sessions
+from authmint_service.endpoints.oauth import openapi
 
 _PAGE = """\
 <!doctype html>
@@ -40,13 +45,26 @@ _ASSETS = {
 }
 
 
+def add_schemas(app: FastAPI) -> None:
+    """Add the schemas that routes refer to by name. FastAPI itself adds those of its `response_model`s."""
+    generate = app.openapi
+
+    def generate_with_schemas() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"].setdefault("schemas", {})
+        schemas.update(responses.SCHEMAS | openapi.SCHEMAS | sessions.SCHEMAS | password.SCHEMAS | health.SCHEMAS)
+        return document
+
+    app.openapi = generate_with_schemas  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
 class DocsEndpoints:
-    """Serves Swagger UI, as the package `fastapi-swagger` brings it."""
+    """Serve Swagger UI, as the package `fastapi-swagger` contains it."""
 
     def __init__(self, issuer: str, client_id: str) -> None:
         """`client_id`: what *Authorize* proposes; may be empty."""
         parts = urlsplit(issuer)
-        # Scripts may talk to this origin and to the issuer, which may be the same under another name.
+        # Scripts may connect to this origin and to the issuer, which may be the same server under another name.
         self._policy = (
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
             f"connect-src 'self' {parts.scheme}://{parts.netloc}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

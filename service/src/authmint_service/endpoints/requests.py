@@ -1,8 +1,9 @@
-"""Around every request: an id, the headers every answer carries, one line in the log, and the last resort for errors."""
+"""What holds for every request: an id, headers of every response, one line in the log, and a response to unexpected errors."""
 
 import json
 import secrets
 import time
+from http import HTTPStatus
 
 import structlog
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.request_log import Outcome, RequestRecord, current_record
 from authmint_service.request_source import RequestSource
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +29,15 @@ def request_source(request: Request) -> RequestSource:
     """Return where the request that is being handled comes from."""
     ip_address = None if request.client is None else request.client.host
     return RequestSource(request_id=request_id(), ip_address=ip_address, user_agent=request.headers.get("user-agent"))
+
+
+def problem_members(status: int, code: str, detail: str) -> dict[str, object]:
+    """Return the members of a problem document (RFC 9457): `code` for programs, `detail` a sentence for people."""
+    title = HTTPStatus(status).phrase
+    problem_type = "about:blank"
+    return {
+        "type": problem_type, "title": title, "status": status, "detail": detail, "code": code, "request_id": request_id(),
+    }  # fmt: skip
 
 
 def record_principal(principal: Principal) -> None:
@@ -44,13 +56,13 @@ class RequestMiddleware:
     """The outermost middleware. Plain ASGI, so that streaming, cancellation and context variables stay as they are."""
 
     def __init__(self, app: ASGIApp, *, secure: bool, metrics: Metrics) -> None:
-        """`secure`: the issuer is https, so browsers shall never come without."""
+        """`secure`: the issuer is https, so browsers are told never to use http."""
         self._app, self._metrics = app, metrics
         self._headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
             (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-            # What is about a person or a token is the rule here; what may be kept says so, and for how long.
+            # Most responses are about a person or a token. A response that may be cached sets this header itself.
             (b"cache-control", b"no-store"),
         ]
         if secure:
@@ -75,17 +87,16 @@ class RequestMiddleware:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:
-            log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
+            locations = error_locations(error)
+            log.error("error.unexpected", error_locations=locations)  # noqa: TRY400 - the text of an error may hold a secret
             if status:
                 raise
-            await _last_resort(send_with_headers)
+            await _send_server_error(send_with_headers)
         finally:
             took = time.perf_counter() - started
             self._count(record, scope, status, took)
-            log.info(
-                record.outcome.value,
-                method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1),
-            )  # fmt: skip
+            event = record.outcome.value
+            log.info(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
 
     def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:
         self._metrics.observe_request(scope, status, seconds)
@@ -98,14 +109,14 @@ class RequestMiddleware:
     def _add_headers(self, message: Message, name: str) -> None:
         headers = list(message["headers"])
         present = {header for header, _ in headers}
-        # An answer that says something else of itself, as the documentation page does, knows why.
+        # A response that has one of these headers keeps it, as the documentation page does.
         headers += [header for header in self._headers if header[0] not in present]
         headers.append((b"x-request-id", name.encode()))
         message["headers"] = headers
 
 
-async def _last_resort(send: Send) -> None:
-    content = {"error": "server_error", "message": "Something went wrong on our side.", "request_id": request_id()}
-    headers = [(b"content-type", b"application/json")]
+async def _send_server_error(send: Send) -> None:
+    content = problem_members(500, "server_error", "Something went wrong on our side.")
+    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode())]
     await send({"type": "http.response.start", "status": 500, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})

@@ -1,4 +1,8 @@
-"""Answers to what went wrong outside the token endpoint: JSON with a request id, never a traceback, never what was sent."""
+"""Responses to errors outside the OAuth endpoints: problem documents (RFC 9457), without traceback and without what was sent.
+
+`SCHEMAS` holds schemas by name for the OpenAPI document, as `oauth.openapi` does. Routes refer to them: a schema that is given
+to FastAPI as a model is built again for each route and each application.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,91 +12,116 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
-from authmint_service.endpoints.requests import request_id
+from authmint.errors import TemporarilyUnavailable
+from authmint_service.endpoints.requests import PROBLEM_MEDIA_TYPE, problem_members
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.logs import error_locations
 from authmint_service.request_log import current_record
 
 log = structlog.get_logger(__name__)
 
+_TEXT = {"type": "string"}
 
-class Refusal(BaseModel):
-    """Why a request brought nothing."""
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Problem": {
+        "type": "object",
+        "description": "Why a request failed (RFC 9457).",
+        "required": ["type", "title", "status", "detail", "code", "request_id"],
+        "properties": {
+            "type": {**_TEXT, "format": "uri-reference", "description": "`about:blank`: `title` and `status` say the kind."},
+            "title": {**_TEXT, "description": "The reason phrase of the status."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {**_TEXT, "description": "A sentence for people."},
+            "code": {**_TEXT, "description": "A stable code for programs, such as `not_found`."},
+            "request_id": {**_TEXT, "description": "The id of the request, as in the header `X-Request-ID` and in the log."},
+        },
+    },
+}
 
-    error: str
-    """A word for programs."""
-    message: str
-    """A sentence for people."""
-    request_id: str
-
-
-_WHY = {
+_DESCRIPTIONS = {
     400: "The request is malformed.",
     401: "There is no access token, or it is expired, revoked, malformed or not valid for this service.",
     403: "The access token, or what came with it, does not allow this.",
-    404: "There is no such thing, or no longer.",
-    422: "The request does not have the form that is described here.",
-    503: "Not now; try again after `Retry-After` seconds.",
+    404: "Not found, or no longer there.",
+    422: "A parameter does not have the form that is described here.",
+    503: "Not available at the moment; try again after `Retry-After` seconds.",
 }
 
 
+def reference(name: str) -> dict[str, Any]:
+    """Return the reference to a schema of the OpenAPI document's components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def describe(description: str, schema: str, media_type: str = "application/json") -> dict[str, Any]:
+    """Return OpenAPI's description of a response whose body has the schema of this name."""
+    return {"description": description, "content": {media_type: {"schema": reference(schema)}}}
+
+
+def describe_form(schema: str, *, required: bool = True) -> dict[str, Any]:
+    """Return OpenAPI's description of a request whose body is a form with the schema of this name."""
+    content = {"application/x-www-form-urlencoded": {"schema": reference(schema)}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """What OpenAPI says of the errors of a route."""
-    return {status: {"model": Refusal, "description": _WHY[status]} for status in statuses}
+    """Return OpenAPI's descriptions of a route's errors."""
+    return {status: describe(_DESCRIPTIONS[status], "Problem", PROBLEM_MEDIA_TYPE) for status in statuses}
 
 
 BEARER_RESPONSES = problem_responses(400, 401, 403, 503)
-"""For every route that asks for an access token (RFC 6750, section 3.1)."""
+"""For every route that requires an access token (RFC 6750, section 3.1)."""
 
 
 def install_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Makes every error of `app` an answer of one form. `routers`: all that `app` includes."""
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(405, partial(_not_allowed, routers))
-    app.add_exception_handler(RequestValidationError, _invalid)
+    """Make every error of `app` a problem document. `routers`: all that `app` includes."""
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(405, partial(_method_not_allowed, routers))
+    app.add_exception_handler(RequestValidationError, _invalid_request)
     for kind in (DatabaseUnavailable, SchemaOutdated):
-        app.add_exception_handler(kind, _unavailable)
+        app.add_exception_handler(kind, _database_unavailable)
 
 
-def problem_response(status: int, error: str, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """`error` is a word for programs, `message` a sentence for people."""
-    content = Refusal(error=error, message=message, request_id=request_id())
-    return JSONResponse(content.model_dump(), status, {"Cache-Control": "no-store", **(headers or {})})
+def problem_response(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return a problem document: `code` for programs, `detail` a sentence for people."""
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    return JSONResponse(problem_members(status, code, detail), status, headers, PROBLEM_MEDIA_TYPE)
 
 
-async def _refused(_: Request, refused: Exception) -> JSONResponse:
-    assert isinstance(refused, HTTPException)
-    phrase = HTTPStatus(refused.status_code).phrase
-    error = getattr(refused, "error", None) or phrase.lower().replace(" ", "_")
-    current_record().add(error=error)
-    return problem_response(refused.status_code, error, refused.detail or phrase, dict(refused.headers or {}))
+def unavailable_response(error: TemporarilyUnavailable) -> JSONResponse:
+    """Return the 503 for work that can be tried again later."""
+    return problem_response(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
 
 
-async def _not_allowed(routers: Sequence[APIRouter], request: Request, refused: Exception) -> JSONResponse:
-    """Starlette's own `Allow` names the methods of one route, and a path may have several (RFC 9110, section 15.5.6)."""
+async def _http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    code = getattr(error, "error", None) or phrase.lower().replace(" ", "_")
+    current_record().add(error=code)
+    return problem_response(error.status_code, code, error.detail or phrase, dict(error.headers or {}))
+
+
+async def _method_not_allowed(routers: Sequence[APIRouter], request: Request, error: Exception) -> JSONResponse:
+    """Name all methods of the path in `Allow` (RFC 9110, section 15.5.6); Starlette names those of one route."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    here = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    answer = await _refused(request, refused)
-    if here:
-        answer.headers["Allow"] = ", ".join(sorted(set().union(*here)))
-    return answer
+    allowed = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    response = await _http_error(request, error)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(set().union(*allowed)))
+    return response
 
 
-async def _invalid(_: Request, __: Exception) -> JSONResponse:
-    # Which field is wrong is in OpenAPI; FastAPI's own answer would repeat the values.
+async def _invalid_request(_: Request, __: Exception) -> JSONResponse:
+    # OpenAPI says which field must have which form; FastAPI's own response would repeat the values.
     return problem_response(422, "invalid_request", "The request does not have the form that OpenAPI describes.")
 
 
-async def _unavailable(_: Request, error: Exception) -> JSONResponse:
+async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:
     log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
-    current_record().add(error="temporarily_unavailable")
-    headers = {"Retry-After": str(DatabaseUnavailable.retry_after)}
-    return problem_response(
-        503, "temporarily_unavailable", "The service is not available at the moment. Try again later.", headers
-    )
+    current_record().add(error=TemporarilyUnavailable.error)
+    return unavailable_response(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after))

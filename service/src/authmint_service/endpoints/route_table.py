@@ -1,7 +1,7 @@
-"""The short way to the endpoints that take a request and give a response: one look into a table.
+"""A table that finds an endpoint by method and path, without FastAPI's routing.
 
-FastAPI tries route after route, and then prepares for dependencies that these have not; for a token that would be half of the
-work. They stay routes of the application: in OpenAPI, and for whoever asks with another method.
+FastAPI tries route after route and then prepares dependencies, which these endpoints have not: for `POST /token` that would be
+half of the work. The endpoints stay routes of the application, for OpenAPI and for requests with another method.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ class RouteTable:
     """The innermost middleware. Plain ASGI."""
 
     def __init__(self, app: ASGIApp, *, routers: Iterable[APIRouter]) -> None:
-        """`routers`: all their paths are fixed; their endpoints take a request alone, and answer what they raise themselves."""
+        """`routers`: all paths are fixed; each endpoint takes a request alone, and responds to its own errors."""
         self._app = app
         self._routes = {
             (method, route.path): route

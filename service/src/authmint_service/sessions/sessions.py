@@ -100,15 +100,13 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
-    async def revoke(self, session_id: str, *, account_id: str, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE) -> bool:
+    async def revoke(self, session_id: str, *, account_id: str, cause: EndCause) -> bool:
         """Revoke one session of an account. Return whether there was one to revoke."""
         revoked = await self._store.revoke(session_id, account_id, self._clock(), cause=cause)
         self._count("revoked", revoked)
         return revoked
 
-    async def revoke_others(
-        self, account_id: str, *, except_id: str | None, cause: EndCause = EndCause.SIGNED_OUT_ELSEWHERE
-    ) -> None:
+    async def revoke_others(self, account_id: str, *, except_id: str | None, cause: EndCause) -> None:
         """Revoke all sessions of an account except one; with None, all of them."""
         self._count("revoked", await self._store.revoke_others(account_id, except_id, self._clock(), cause=cause))
 

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import asyncpg
-
-from authmint_service.database import Database, to_datetime
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
 from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
 
@@ -210,7 +208,7 @@ class SessionStore:
         return (None, 0) if row is None else (row["last"], row["deleted"])
 
 
-def _session(row: asyncpg.Record) -> Session:
+def _session(row: Record) -> Session:
     return Session(
         id=str(row["id"]),
         account_id=str(row["account_id"]),

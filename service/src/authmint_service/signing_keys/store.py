@@ -6,10 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import asyncpg
-
 from authmint.jose import SigningKey
-from authmint_service.database import Connection, Database, to_datetime
+from authmint_service.database import Connection, Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
@@ -179,14 +177,14 @@ class SigningKeyStore:
         times = to_datetime(schedule.published_at), to_datetime(active_from)
         await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times)
 
-    def _read(self, rows: Sequence[asyncpg.Record]) -> tuple[StoredKey, ...]:
+    def _read(self, rows: Sequence[Record]) -> tuple[StoredKey, ...]:
         keys = tuple(map(self._read_row, rows))
         # A key that was erased in the database leaves the memory too.
         present = {key.kid for key in keys if key.signer is not None}
         self._signers = {name: signer for name, signer in self._signers.items() if name[0] in present}
         return keys
 
-    def _read_row(self, row: asyncpg.Record) -> StoredKey:
+    def _read_row(self, row: Record) -> StoredKey:
         times = {name: _seconds(row[name]) for name in ("retired_at", "withdrawn_at", "revoked_at")}
         schedule = Schedule(published_at=row["published_at"].timestamp(), active_from=row["active_from"].timestamp(), **times)
         key = StoredKey(row["kid"], row["algorithm"], schedule, row["encryption_key_id"])
@@ -197,7 +195,7 @@ class SigningKeyStore:
         except KeyDecryptionError as error:
             return replace(key, problem=str(error))
 
-    def _signer(self, row: asyncpg.Record) -> Signer:
+    def _signer(self, row: Record) -> Signer:
         name = row["kid"], row["algorithm"], row["encryption_key_id"], bytes(row["encrypted_key"])
         # Loaded every few seconds, decrypted once: reading an RSA key takes milliseconds.
         if name not in self._signers:
@@ -208,7 +206,7 @@ class SigningKeyStore:
                 raise KeyDecryptionError(f"Signing key {row['kid']} does not fit its algorithm.") from error
         return self._signers[name]
 
-    def _decrypt(self, row: asyncpg.Record) -> bytes:
+    def _decrypt(self, row: Record) -> bytes:
         kid, algorithm = row["kid"], row["algorithm"]
         return decrypt(self._secrets, row["encryption_key_id"], row["encrypted_key"], kid=kid, algorithm=algorithm)
 

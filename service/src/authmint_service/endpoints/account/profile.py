@@ -1,4 +1,4 @@
-"""Who am I: the one resource of this service, protected by the dependency that every other service uses."""
+"""The caller's own account. It is protected by the same dependency that every other service uses."""
 
 from typing import Annotated
 
@@ -7,47 +7,54 @@ from pydantic import BaseModel
 
 from authmint import Principal, ResourceServer
 from authmint.challenge import to_http_error
+from authmint.claims import SubjectProfile
 from authmint.errors import InvalidToken
 from authmint_service.accounts import AccountStore
 from authmint_service.endpoints.requests import record_principal
 from authmint_service.endpoints.responses import BEARER_RESPONSES
 
 
-class Me(BaseModel):
+class MyAccount(BaseModel):
     """The caller, as the token service knows it."""
 
-    sub: str
-    """Stays the same for ever. Store this, not the name."""
-    kind: str
-    """`user` or `service`."""
+    id: str
+    """The `sub` of access tokens. It never changes; a username may."""
+    username: str | None
+    """Users only."""
+    sub_profile: SubjectProfile
     client_id: str
     scopes: list[str]
-    username: str | None = None
-    """People only."""
 
 
-class UserEndpoints:
-    """Answers under `/users/`."""
+class ProfileEndpoint:
+    """`GET /account/v1`."""
 
     def __init__(self, accounts: AccountStore, auth: ResourceServer) -> None:
         self._accounts, self._auth = accounts, auth
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["users"], responses=BEARER_RESPONSES)
+        router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
         caller = self._auth.requires()
 
-        async def me(who: Annotated[Principal, caller]) -> Me:
-            return await self._me(who)
+        async def get_my_account(principal: Annotated[Principal, caller]) -> MyAccount:
+            return await self._describe(principal)
 
-        router.add_api_route("/account/v1", me, methods=["GET"], summary="Who am I?", response_model=Me)
+        router.add_api_route(
+            "/account/v1",
+            get_my_account,
+            methods=["GET"],
+            operation_id="getMyAccount",
+            summary="Who am I?",
+            response_model=MyAccount,
+        )
         return router
 
-    async def _me(self, who: Principal) -> Me:
-        record_principal(who)
-        scopes = sorted(who.scopes)
-        if not who.is_user:
-            return Me(sub=who.sub, kind="service", client_id=who.client_id, scopes=scopes)
-        account = await self._accounts.find(who.sub)
+    async def _describe(self, principal: Principal) -> MyAccount:
+        record_principal(principal)
+        client_id, scopes = principal.client_id, sorted(principal.scopes)
+        if not principal.is_user:
+            return MyAccount(id=principal.sub, username=None, sub_profile="service", client_id=client_id, scopes=scopes)
+        account = await self._accounts.find(principal.sub)
         if account is None or not account.is_active:
             raise to_http_error(InvalidToken("unknown_account"))
-        return Me(sub=account.id, kind="user", client_id=who.client_id, scopes=scopes, username=account.username)
+        return MyAccount(id=account.id, username=account.username, sub_profile="user", client_id=client_id, scopes=scopes)

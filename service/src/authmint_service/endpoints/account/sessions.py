@@ -1,187 +1,129 @@
-"""Where am I signed in, and sign out there: the sessions of the person who asks, and the password that starts them."""
+"""The caller's own sessions: list them, revoke this one, another one, or all others."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
 from fastapi import APIRouter
-from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
-from authmint.challenge import to_http_error
-from authmint.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
+from authmint.errors import InvalidRequest
+from authmint_service.endpoints.account.current_session import require_live_session, session_id_of
+from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.forms import read_form
-from authmint_service.endpoints.oauth.openapi import PASSWORD_FORM
-from authmint_service.endpoints.requests import record_principal
-from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
-from authmint_service.errors import InvalidValue
-from authmint_service.passwords import PasswordChange, WrongPassword
-from authmint_service.sessions import EndCause, Sessions, SessionSummary
+from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
+from authmint_service.endpoints.responses import BEARER_RESPONSES, describe_form, problem_response, problem_responses
+from authmint_service.endpoints.session_schemas import MySession
+from authmint_service.sessions import EndCause, Sessions
 
 log = structlog.get_logger(__name__)
 
+PATH = "/account/v1/sessions"
 
-ADMIN_SCOPE = "sessions:admin"
-"""For services that act for whoever runs this: they see and end anybody's sessions. A person's token never suffices."""
-
-
-class SessionOfSomebody(BaseModel):
-    """One sign-in on one device."""
-
-    id: str
-    client_id: str
-    client_name: str
-    started_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
-    """Unless it is used before."""
-    ip_address: str | None
-    """The address of whoever signed in, as this service saw it."""
-
-    @classmethod
-    def of(cls, session: SessionSummary, **more: object) -> Self:
-        return cls(
-            id=session.id,
-            client_id=session.client_id,
-            client_name=session.client_name,
-            started_at=datetime.fromtimestamp(session.started_at, UTC),
-            last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
-            expires_at=datetime.fromtimestamp(session.expires_at, UTC),
-            ip_address=session.ip_address,
-            **more,
-        )
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "OtherSessionsRevocation": {
+        "type": "object",
+        "properties": {
+            "refresh_token": {
+                "type": "string",
+                "minLength": 1,
+                "description": "The current one of this session, unless the client keeps it in a cookie.",
+            },
+        },
+    },
+}
 
 
-class SessionOfMine(SessionOfSomebody):
-    """One of the sessions of whoever asks."""
+class MySessionsEndpoints:
+    """Routes under `/account/v1/sessions`."""
 
-    current: bool
-    """The one that this request comes from."""
-
-
-class SessionEndpoints:
-    """Answers `/logout`, `/account/v1/sessions`, `/admin/v1/accounts/{id}/sessions` and `/account/v1/password`."""
-
-    def __init__(self, sessions: Sessions, passwords: PasswordChange, auth: ResourceServer) -> None:
-        self._sessions, self._passwords, self._auth = sessions, passwords, auth
+    def __init__(
+        self, sessions: Sessions, clients: ClientAuthentication, cookies: RefreshCookies, auth: ResourceServer
+    ) -> None:
+        self._sessions, self._clients, self._cookies, self._auth = sessions, clients, cookies, auth
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["sessions"], responses=BEARER_RESPONSES)
-        person = Annotated[Principal, self._auth.user.requires()]
+        router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
+        user = Annotated[Principal, self._auth.user.requires()]
 
-        async def logout(who: person) -> Response:
-            await self._end(_session_of(who), who, by="logout", cause=EndCause.SIGNED_OUT)
+        async def list_my_sessions(principal: user) -> list[MySession]:
+            return await self._list(principal)
+
+        async def revoke_my_current_session(principal: user) -> Response:
+            await self._revoke(session_id_of(principal), principal, EndCause.SIGNED_OUT)
             return Response(status_code=204)
 
-        async def list_sessions(who: person) -> list[SessionOfMine]:
-            return await self._list(who)
-
-        async def end_session(session_id: UUID, who: person) -> Response:
-            await self._live_session_of(who)
-            if await self._end(str(session_id), who, by="its person", cause=EndCause.SIGNED_OUT_ELSEWHERE):
+        async def revoke_my_session(session_id: UUID, principal: user) -> Response:
+            await require_live_session(self._sessions, principal)
+            if await self._revoke(str(session_id), principal, EndCause.SIGNED_OUT_ELSEWHERE):
                 return Response(status_code=204)
-            return problem_response(404, "not_found", "You have no session with this id, or it has ended already.")
+            return problem_response(404, "not_found", "You have no session with this id, or it is revoked already.")
 
-        async def end_others(who: person) -> Response:
-            await self._sessions.revoke_others(who.sub, except_id=await self._live_session_of(who))
-            log.info("sessions.revoked", sub=who.sub, extent="others")
-            return Response(status_code=204)
+        async def revoke_my_other_sessions(request: Request, principal: user) -> Response:
+            return await self._revoke_others(request, principal)
 
-        async def change_password(request: Request, who: person) -> Response:
-            return await self._change_password(request, who)
-
-        mine = "/account/v1/sessions"
-        router.add_api_route("/logout", logout, methods=["POST"], status_code=204, summary="Sign out here")
-        router.add_api_route(mine, list_sessions, methods=["GET"], summary="Where am I signed in?")
-        router.add_api_route(mine, end_others, methods=["DELETE"], status_code=204, summary="Sign out everywhere else")
         router.add_api_route(
-            mine + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign out there",
-            responses=problem_responses(404, 422),
+            PATH, list_my_sessions, methods=["GET"], response_model=list[MySession], operation_id="listMySessions",
+            summary="Where am I signed in?",
+        )  # fmt: skip
+        # Before the route with a parameter, which would match as well.
+        router.add_api_route(
+            f"{PATH}/current", revoke_my_current_session, methods=["DELETE"], status_code=204,
+            operation_id="revokeMyCurrentSession", summary="Sign out here",
         )  # fmt: skip
         router.add_api_route(
-            "/account/v1/password", change_password, methods=["PUT"], status_code=204, openapi_extra=PASSWORD_FORM,
-            summary="Change my password, and sign out everywhere else", responses=problem_responses(422),
+            f"{PATH}/revoke-others", revoke_my_other_sessions, methods=["POST"], status_code=204,
+            operation_id="revokeMyOtherSessions", summary="Sign out everywhere else", description=_REVOKE_OTHERS,
+            openapi_extra=describe_form("OtherSessionsRevocation", required=False),
         )  # fmt: skip
-        self._add_routes_for_administrators(router)
+        router.add_api_route(
+            PATH + "/{session_id}", revoke_my_session, methods=["DELETE"], status_code=204, operation_id="revokeMySession",
+            summary="Sign out there", responses=problem_responses(404, 422),
+        )  # fmt: skip
         return router
 
-    def _add_routes_for_administrators(self, router: APIRouter) -> None:
-        administrator = Annotated[Principal, self._auth.service.requires(ADMIN_SCOPE)]
+    async def _list(self, principal: Principal) -> list[MySession]:
+        current = await require_live_session(self._sessions, principal)
+        sessions = await self._sessions.list_for_account(principal.sub)
+        return [MySession.from_summary(session, current=session.id == current) for session in sessions]
 
-        async def list_sessions(account_id: UUID, who: administrator) -> list[SessionOfSomebody]:
-            record_principal(who)
-            return [SessionOfSomebody.of(session) for session in await self._sessions.list_for_account(str(account_id))]
+    async def _revoke(self, session_id: str, principal: Principal, cause: EndCause) -> bool:
+        revoked = await self._sessions.revoke(session_id, account_id=principal.sub, cause=cause)
+        if revoked:
+            log.info("session.revoked", sub=principal.sub, sid=session_id, actor="account")
+        return revoked
 
-        async def end_session(account_id: UUID, session_id: UUID, who: administrator) -> Response:
-            record_principal(who)
-            if await self._sessions.revoke(str(session_id), account_id=str(account_id), cause=EndCause.OPERATOR):
-                log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=f"administrator {who.client_id}")
-                return Response(status_code=204)
-            return problem_response(404, "not_found", "This person has no session with this id, or it has ended already.")
-
-        async def end_all(account_id: UUID, who: administrator) -> Response:
-            record_principal(who)
-            await self._sessions.revoke_others(str(account_id), except_id=None, cause=EndCause.OPERATOR)
-            log.info("sessions.revoked", sub=str(account_id), extent="all", actor=f"administrator {who.client_id}")
-            return Response(status_code=204)
-
-        theirs = "/admin/v1/accounts/{account_id}/sessions"
-        router.add_api_route(
-            theirs, list_sessions, methods=["GET"], summary="Where is this person signed in?", responses=problem_responses(422)
-        )
-        router.add_api_route(
-            theirs, end_all, methods=["DELETE"], status_code=204, summary="Sign this person out everywhere",
-            responses=problem_responses(422),
-        )  # fmt: skip
-        router.add_api_route(
-            theirs + "/{session_id}", end_session, methods=["DELETE"], status_code=204, summary="Sign this person out there",
-            responses=problem_responses(404, 422),
-        )  # fmt: skip
-
-    async def _change_password(self, request: Request, who: Principal) -> Response:
-        kept = await self._live_session_of(who)
+    async def _revoke_others(self, request: Request, principal: Principal) -> Response:
+        session_id = await require_live_session(self._sessions, principal)
         try:
-            form = await read_form(request)
-            current, new = form.get("current_password", ""), form.get("new_password", "")
-            await self._passwords.change(who.sub, current=current, new=new, except_session_id=kept)
+            refresh_token = await self._read_refresh_token(request, principal.client_id)
         except InvalidRequest as error:
             return problem_response(400, error.error, error.description)
-        except WrongPassword:
-            log.info("password.change_refused", sub=who.sub, reason="the current one is wrong")
-            return problem_response(403, "wrong_password", "The current password is another one.")
-        except InvalidValue as error:
-            return problem_response(422, "invalid_password", str(error))
-        except TemporarilyUnavailable as error:
-            return problem_response(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
-        log.info("password.changed", sub=who.sub, sid=kept)
+        if refresh_token is None:
+            return problem_response(400, "refresh_token_missing", "The refresh token of this session is missing.")
+        stored = await self._sessions.find_current(refresh_token, client_id=principal.client_id)
+        if stored is None or stored.session.id != session_id:
+            return problem_response(400, "refresh_token_invalid", "The refresh token is not the current one of this session.")
+        await self._sessions.revoke_others(principal.sub, except_id=session_id, cause=EndCause.SIGNED_OUT_ELSEWHERE)
+        log.info("sessions.revoked", sub=principal.sub, extent="others", actor="account")
         return Response(status_code=204)
 
-    async def _list(self, who: Principal) -> list[SessionOfMine]:
-        current = await self._live_session_of(who)
-        return [
-            SessionOfMine.of(session, current=session.id == current)
-            for session in await self._sessions.list_for_account(who.sub)
-        ]
-
-    async def _end(self, session_id: str, who: Principal, *, by: str, cause: EndCause) -> bool:
-        ended = await self._sessions.revoke(session_id, account_id=who.sub, cause=cause)
-        if ended:
-            log.info("session.revoked", sub=who.sub, sid=session_id, actor=by)
-        return ended
-
-    async def _live_session_of(self, who: Principal) -> str:
-        # Elsewhere an access token is good until it expires. Here the row can be asked, so whoever was signed out is out.
-        session_id = _session_of(who)
-        if not await self._sessions.is_live(session_id):
-            raise to_http_error(InvalidToken("session_revoked"))
-        return session_id
+    async def _read_refresh_token(self, request: Request, client_id: str) -> str | None:
+        """Return the token of the form, or of the cookie if the client keeps it there. Raises InvalidRequest."""
+        # A page whose token is in its cookie has nothing to send in a body.
+        form = await read_form(request) if "content-type" in request.headers else {}
+        client = await self._clients.find(client_id)
+        if client is None or not client.refresh_cookie:
+            return form.get("refresh_token")
+        self._cookies.check_origin(request, client)
+        if "refresh_token" in form:
+            raise InvalidRequest("The refresh token of this client belongs in its cookie alone.")
+        return self._cookies.read(request, client)
 
 
-def _session_of(who: Principal) -> str:
-    record_principal(who)
-    if who.session_id is None:
-        raise to_http_error(InvalidToken("missing_sid"))
-    return who.session_id
+_REVOKE_OTHERS = """
+Needs the current refresh token of this session: in the form, or in the cookie of a client that keeps it there, whose requests
+must come from one of its `origins`. An access token alone, which may be stolen, cannot keep its session this way.
+"""

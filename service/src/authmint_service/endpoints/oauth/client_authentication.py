@@ -1,4 +1,4 @@
-"""How a client says who it is (RFC 6749, section 2.3): HTTP Basic, form parameters, or, for a public client, its name alone."""
+"""Client authentication (RFC 6749, section 2.3): HTTP Basic, form parameters, or a public client's `client_id` alone."""
 
 import base64
 import binascii
@@ -10,11 +10,15 @@ from starlette.requests import Request
 
 from authmint.errors import InvalidClient, InvalidRequest
 from authmint_service.clients import Client, ClientCache
+from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.request_log import current_record
+
+MAX_CLIENT_ID_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client presented. `secret` is None when it presented its name alone."""
+    """What a client sent. `secret` is None when it sent its `client_id` alone."""
 
     client_id: str
     secret: str | None = field(repr=False)
@@ -27,7 +31,7 @@ class ClientAuthentication:
         self._clients = clients
 
     async def authenticate(self, credentials: Credentials) -> Client:
-        """Raises InvalidClient, the same for an unknown client, a disabled one and a wrong secret."""
+        """Return the client. Raises InvalidClient, the same for an unknown client, a disabled one and a wrong secret."""
         client = await self._clients.find(credentials.client_id)
         if client is None or not client.enabled:
             raise InvalidClient
@@ -38,14 +42,25 @@ class ClientAuthentication:
             raise InvalidClient("This client is public and has no secret.")
         return client
 
-    async def is_enabled(self, client_id: str) -> bool:
-        """Whether there is such a client, and it is not disabled."""
+    async def authenticate_form(self, request: Request) -> tuple[Client, Mapping[str, str]]:
+        """Return the client and the parameters of a form, and add the client to the log line. Raises an OAuthError."""
+        parameters = await read_form(request)
+        client = await self.authenticate(read_credentials(request, parameters))
+        current_record().add(client_id=client.client_id)
+        return client, parameters
+
+    async def find(self, client_id: str) -> Client | None:
+        """Return the client of this id, if there is one and it is enabled."""
         client = await self._clients.find(client_id)
-        return client is not None and client.enabled
+        return client if client is not None and client.enabled else None
+
+    async def is_enabled(self, client_id: str) -> bool:
+        """Return whether there is such a client, and it is enabled."""
+        return await self.find(client_id) is not None
 
 
 def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credentials:
-    """The credentials in the header or in the form. Raises InvalidRequest for both at once, InvalidClient for none."""
+    """Return the credentials of the header or of the form. Raises InvalidRequest for both at once, InvalidClient for none."""
     basic = _read_basic(request)
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
     if basic is None:
@@ -55,12 +70,12 @@ def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credent
     if secret is not None:
         raise InvalidRequest("The client authenticates in two ways at once. Use one.")
     if client_id is not None and client_id != basic.client_id:
-        raise InvalidRequest("The client_id in the form is another than the one in the Authorization header.")
+        raise InvalidRequest("The client_id in the form differs from the one in the Authorization header.")
     return _checked(basic)
 
 
 def uses_basic(request: Request) -> bool:
-    """Whether a 401 must carry a challenge (RFC 6749, section 5.2)."""
+    """Return whether a 401 must have a challenge (RFC 6749, section 5.2)."""
     return any(value.lower().startswith("basic") for value in request.headers.getlist("authorization"))
 
 
@@ -72,7 +87,7 @@ def _read_basic(request: Request) -> Credentials | None:
         raise InvalidRequest("The request has more than one Authorization header.")
     scheme, _, encoded = headers[0].partition(" ")
     if scheme.lower() != "basic":
-        raise InvalidClient("The Authorization header of this endpoint is HTTP Basic.")
+        raise InvalidClient("The Authorization header of this endpoint must be HTTP Basic.")
     try:
         text = base64.b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
         client_id, colon, secret = text.partition(":")
@@ -82,12 +97,12 @@ def _read_basic(request: Request) -> Credentials | None:
         raise InvalidClient("The Authorization header is malformed.") from error
     if not colon or not client_id:
         raise InvalidClient("The Authorization header is malformed.")
-    # Swagger UI and others send a public client's name with an empty secret.
+    # Swagger UI and others send a public client's id with an empty secret.
     return Credentials(client_id, secret or None)
 
 
 def _checked(credentials: Credentials) -> Credentials:
-    # PostgreSQL has no NUL, and no client has a name as long as this.
-    if "\0" in credentials.client_id or len(credentials.client_id) > 100:
+    # PostgreSQL stores no NUL, and no client has a longer id.
+    if "\0" in credentials.client_id or len(credentials.client_id) > MAX_CLIENT_ID_LENGTH:
         raise InvalidClient
     return credentials

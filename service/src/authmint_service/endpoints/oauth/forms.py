@@ -1,31 +1,37 @@
-"""Reads a form body (RFC 6749, appendix B) within limits. Stricter than a web framework: repeated parameters are refused."""
+"""Form bodies (RFC 6749, appendix B), read within limits. Stricter than a web framework: repeated parameters are refused."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 
 from authmint.errors import InvalidRequest
 
-LARGEST, MAX_BUFFERED_BYTES, MAX_FIELD_BYTES, MAX_FIELDS = 2 * 1024 * 1024, 32 * 1024, 24 * 1024, 64
-"""Bytes of a body, of what is held of it in memory, of one field; and fields."""
+MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_BUFFERED_BYTES = 32 * 1024
+"""Of a body, in memory."""
+MAX_FIELD_BYTES = 24 * 1024
+MAX_FIELDS = 64
 FORM_TYPE = b"application/x-www-form-urlencoded"
 OPAQUE = frozenset({"refresh_token", "token"})
-"""Their values are for others to open, who say of any text whatever that it is no token of ours."""
+"""Their values may be any text: what is no token is refused by its reader."""
 CREDENTIALS = frozenset({"username", "password"})
-"""With a NUL they are wrong, as others are, and shall be answered in the same way and after the same time."""
+"""With a NUL they are wrong credentials, with the same response after the same time as all wrong credentials."""
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The parameters. An empty one counts as omitted (RFC 6749, section 3.2). Raises InvalidRequest."""
-    given = [value for name, value in request.scope["headers"] if name == b"content-type"]
-    if given != [FORM_TYPE] and not (len(given) == 1 and _is_form(given[0].decode("latin-1"))):
+    """Return the parameters. An empty one counts as omitted (RFC 6749, section 3.2). Raises InvalidRequest."""
+    types = [value for name, value in request.scope["headers"] if name == b"content-type"]
+    if types != [FORM_TYPE] and not (len(types) == 1 and _is_form(types[0].decode("latin-1"))):
         raise InvalidRequest("The Content-Type must be application/x-www-form-urlencoded.")
     return parse_form(await _read(request))
 
 
 def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
-    """The parameters. Raises InvalidRequest for what is too long, not UTF-8, or has a NUL, and for a parameter that repeats."""
+    """Return the parameters.
+
+    Raises InvalidRequest for a field that is too long, is not UTF-8 or has a NUL, and for a repeated parameter.
+    """
     parameters: dict[str, str] = {}
     for field in filter(None, fields):
         name, _, value = field.partition(b"=")
@@ -41,10 +47,17 @@ def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
 
 
-async def _read(request: Request) -> list[bytes]:
-    """The fields, each as it came. Of one that is too long only the beginning is held, one byte more than it may have.
+def required_token(parameters: Mapping[str, str]) -> str:
+    """Return the parameter `token`. Raises InvalidRequest without it. A `token_type_hint` is not needed, so it is not read."""
+    if "token" not in parameters:
+        raise InvalidRequest("The parameter token is missing.")
+    return parameters["token"]
 
-    How long it may take to arrive is for the server to say: see `authmint_service.serving.limited_http`.
+
+async def _read(request: Request) -> list[bytes]:
+    """Return the fields as they came. Of a field that is too long, keep the beginning: one byte more than is allowed.
+
+    The server limits the time that a body may take to arrive: see `authmint_service.serving.limited_http`.
     """
     fields, read, is_more = [b""], 0, True
     while is_more:
@@ -58,7 +71,7 @@ async def _read(request: Request) -> list[bytes]:
         fields += [field[: MAX_FIELD_BYTES + 1] for field in others]
         if len(fields) > MAX_FIELDS:
             raise InvalidRequest(f"The request body has more than {MAX_FIELDS} fields.")
-        if read > LARGEST or sum(map(len, fields)) > MAX_BUFFERED_BYTES:
+        if read > MAX_BODY_BYTES or sum(map(len, fields)) > MAX_BUFFERED_BYTES:
             raise InvalidRequest("The request body is too large.")
     return fields
 

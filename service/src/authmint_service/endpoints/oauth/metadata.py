@@ -1,6 +1,6 @@
-"""What the service publishes about itself: its metadata (RFC 8414), its public keys (RFC 7517), and what became of them.
+"""Public documents of the service: its metadata (RFC 8414), its public keys (RFC 7517), and the history of its keys.
 
-Each is made once and answered from memory, with a tag; whoever has the current one gets 304.
+Each is kept in memory with an entity tag; a client that has the current one gets 304.
 """
 
 from collections.abc import Callable, Collection
@@ -12,19 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authmint.errors import TemporarilyUnavailable
-from authmint_service.endpoints.oauth.openapi import ERROR, response
+from authmint_service.endpoints.oauth.openapi import NO_KEY_RESPONSE
+from authmint_service.endpoints.responses import describe
 from authmint_service.signing_keys import JWKS_STALE_SECONDS, MAX_AGE, KeyRing, PublishedDocument
 
 WITH_SECRET = ["client_secret_basic", "client_secret_post"]
 CACHED = {"Cache-Control": f"public, max-age={MAX_AGE}, stale-while-revalidate={JWKS_STALE_SECONDS}"}
-# Any page may verify tokens or look for endpoints: these two documents are public, and no credentials come with the request.
-FOR_EVERY_PAGE = CACHED | {"Access-Control-Allow-Origin": "*"}
+# Any page may verify tokens or discover endpoints: these two documents are public, and the requests have no credentials.
+FOR_ALL_ORIGINS = CACHED | {"Access-Control-Allow-Origin": "*"}
 
-NO_KEY: dict[int | str, dict[str, Any]] = {503: response("No key yet; try again after `Retry-After` seconds.", ERROR)}
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
 
 
 class MetadataEndpoints:
-    """Answers under `/.well-known/`. Everything in it comes from the settings, nothing from the request."""
+    """`/.well-known/…` and `/key-history`. Every member comes from the settings, none from the request."""
 
     def __init__(self, issuer: str, grants: Collection[str], ring: KeyRing) -> None:
         self._ring = ring
@@ -47,40 +48,56 @@ class MetadataEndpoints:
         self._metadata = PublishedDocument.of(members)
 
     def routes(self) -> APIRouter:
-        router = APIRouter(tags=["metadata"], responses={304: {"description": "It has not changed."}})
+        router = APIRouter(tags=["metadata"])
         well_known = "/.well-known/oauth-authorization-server"
         router.add_api_route(
-            well_known, self.metadata, summary="The service's metadata (RFC 8414)", response_model=dict[str, Any]
+            well_known,
+            self.get_server_metadata,
+            operation_id="getServerMetadata",
+            summary="The service's metadata (RFC 8414)",
+            response_model=None,
+            responses={200: describe("The metadata.", "ServerMetadata"), **NOT_MODIFIED},
         )
         if self._path:
             # RFC 8414, section 3: the well-known part stands before the issuer's path.
-            router.add_api_route(well_known + self._path, self.metadata, include_in_schema=False)
+            router.add_api_route(
+                well_known + self._path, self.get_server_metadata, include_in_schema=False, response_model=None
+            )
         if self._ring.publishes_keys:
-            for path, answer, summary in (
-                ("/.well-known/jwks.json", self.jwks, "The public keys"),
-                ("/key-history", self.history, "Which key was retired or revoked, and when"),
+            for path, endpoint, operation_id, schema, summary in (
+                ("/.well-known/jwks.json", self.get_jwk_set, "getJWKSet", "JWKSet", "The public keys"),
+                (
+                    "/key-history",
+                    self.get_key_history,
+                    "getKeyHistory",
+                    "KeyHistory",
+                    "When each key was retired or revoked",
+                ),
             ):
-                router.add_api_route(path, answer, summary=summary, response_model=dict[str, Any], responses=NO_KEY)
+                router.add_api_route(
+                    path, endpoint, operation_id=operation_id, summary=summary, response_model=None,
+                    responses={200: describe(f"{summary}.", schema), **NOT_MODIFIED, **NO_KEY_RESPONSE},
+                )  # fmt: skip
         return router
 
-    async def metadata(self, request: Request) -> Response:
-        return _answer(request, lambda: self._metadata, FOR_EVERY_PAGE)
+    async def get_server_metadata(self, request: Request) -> Response:
+        return _respond(request, lambda: self._metadata, FOR_ALL_ORIGINS)
 
-    async def jwks(self, request: Request) -> Response:
-        return _answer(request, lambda: self._ring.jwks, FOR_EVERY_PAGE)
+    async def get_jwk_set(self, request: Request) -> Response:
+        return _respond(request, lambda: self._ring.jwks, FOR_ALL_ORIGINS)
 
-    async def history(self, request: Request) -> Response:
-        return _answer(request, lambda: self._ring.history, CACHED)
+    async def get_key_history(self, request: Request) -> Response:
+        return _respond(request, lambda: self._ring.history, CACHED)
 
 
-def _answer(request: Request, find: Callable[[], PublishedDocument], headers: dict[str, str]) -> Response:
+def _respond(request: Request, find: Callable[[], PublishedDocument], headers: dict[str, str]) -> Response:
     try:
         document = find()
     except TemporarilyUnavailable as error:
         content = {"error": error.error, "error_description": error.description}
         return JSONResponse(content, 503, {"Retry-After": str(error.retry_after), "Cache-Control": "no-store"})
     headers = headers | {"ETag": document.tag}
-    # A cache may have made the tag weak on the way, and may name several (RFC 9110, section 13.1.2).
+    # A cache may have weakened the tag, and may send several tags (RFC 9110, section 13.1.2).
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if document.tag in known:
         return Response(status_code=304, headers=headers)

@@ -1,8 +1,8 @@
-"""The cookie that holds the refresh token of a client with `refresh_cookie`: of an SPA, whose scripts shall never see it.
+"""The cookie with the refresh token of a client that has `refresh_cookie`: an SPA, whose scripts must never see the token.
 
-A cookie travels by itself, also when a page of somebody else sends the request; so such a client is heard from its own pages
-alone, which the header Origin tells. No answer that refuses touches the cookie: another tab may have got a new one meanwhile,
-and the loser of that race must not clear it. Sign-out clears it when this very request ended its session, and only then.
+A browser sends a cookie with any request, also with one that another site's page caused. So requests of such a client are
+accepted from its own pages alone, by the header Origin. No error response changes the cookie: another tab may have received a
+new one meanwhile, and the loser of that race must not clear it. Sign-out clears it only if this request revoked its session.
 """
 
 from collections.abc import Mapping
@@ -14,32 +14,35 @@ from authmint.errors import InvalidGrant, InvalidRequest
 from authmint_service.clients import Client
 
 HOST_PREFIX = "__Host-"
-"""A browser takes a cookie with this name from https alone, for the whole of one host, and no other host can set it."""
+"""A browser accepts a cookie with this prefix over https alone, for all paths of one host, and from no other host."""
 
 INSECURE_COOKIES_NOTE = (
     "Refresh cookies differ from production: on loopback http they have neither the prefix __Host- nor Secure, which not every "
-    "browser takes there. And as cookies know no ports, whatever listens on another port of this host is sent them as well."
+    "browser accepts there. And as cookies know no ports, a server on another port of this host receives them as well."
 )
 
 
 class RefreshCookies:
-    """Takes refresh tokens from cookies, and gives them back."""
+    """Reads refresh tokens from cookies, and sets the cookies."""
 
-    def __init__(self, *, idle_ttl: int, plain: bool) -> None:
-        """`idle_ttl`: seconds a browser keeps it, for clients that say nothing else; `plain`: see INSECURE_COOKIES_NOTE."""
-        self._idle_ttl, self._secure = idle_ttl, not plain
+    def __init__(self, *, idle_ttl: int, insecure: bool) -> None:
+        """`idle_ttl`: seconds, for clients without an idle lifetime of their own; `insecure`: see INSECURE_COOKIES_NOTE."""
+        self._idle_ttl, self._secure = idle_ttl, not insecure
 
     def name(self, client: Client) -> str:
-        """One for each client, so that several on one site do not overwrite each other's."""
-        return f"{HOST_PREFIX if self._secure else ''}authmint-{client.client_id}"
+        """Return the cookie's name: one for each client, so that clients on one site do not overwrite each other's."""
+        return f"{HOST_PREFIX if self._secure else ''}authmint-refresh-{client.client_id}"
 
-    def complete(self, parameters: Mapping[str, str], request: Request, client: Client) -> Mapping[str, str]:
-        """The parameters of a token request, with the refresh token from its cookie. Raises InvalidRequest or InvalidGrant."""
+    def add_refresh_token(self, parameters: Mapping[str, str], request: Request, client: Client) -> Mapping[str, str]:
+        """Return the parameters of a token request with the refresh token of its cookie.
+
+        Raises InvalidRequest or InvalidGrant.
+        """
         if not client.refresh_cookie:
             return parameters
         self.check_origin(request, client)
         if "refresh_token" in parameters:
-            raise InvalidRequest("The refresh token of this client travels in its cookie alone.")
+            raise InvalidRequest("The refresh token of this client belongs in its cookie alone.")
         if parameters.get("grant_type") != "refresh_token":
             return parameters
         token = self.read(request, client)
@@ -48,13 +51,13 @@ class RefreshCookies:
         return {**parameters, "refresh_token": token}
 
     def check_origin(self, request: Request, client: Client) -> None:
-        """Raises InvalidRequest for a request that comes from no page of the client, or does not say where it comes from."""
+        """Raise InvalidRequest unless the header Origin names one of the client's pages."""
         origins = request.headers.getlist("origin")
         if len(origins) != 1 or origins[0] not in client.origins:
-            raise InvalidRequest("This client is heard from its own pages alone, and the Origin is none of them.")
+            raise InvalidRequest("Requests of this client must come from its own pages, and the Origin is none of them.")
 
     def read(self, request: Request, client: Client) -> str | None:
-        """The refresh token, if there is one. Raises InvalidRequest when there are two, of which one must be forged."""
+        """Return the refresh token, if there is one. Raises InvalidRequest for two different ones: one of them is forged."""
         name = self.name(client)
         pairs = (part.partition("=") for header in request.headers.getlist("cookie") for part in header.split(";"))
         found = {value.strip() for key, _, value in pairs if key.strip() == name}
@@ -62,17 +65,17 @@ class RefreshCookies:
             raise InvalidRequest("The request has two different cookies with a refresh token.")
         return found.pop() if found else None
 
-    def keep(self, response: Response, client: Client, refresh_token: str) -> None:
-        """Gives the browser a refresh token, for as long as it is good without being used."""
+    def set(self, response: Response, client: Client, refresh_token: str) -> None:
+        """Set the cookie, for as long as the session lives without a refresh."""
         idle_ttl = self._idle_ttl if client.session_idle_ttl is None else client.session_idle_ttl
-        self._set(response, client, refresh_token, max_age=idle_ttl)
+        self._set_cookie(response, client, refresh_token, max_age=idle_ttl)
 
-    def forget(self, response: Response, client: Client) -> None:
-        """Takes the refresh token away from the browser."""
-        self._set(response, client, "", max_age=0)
+    def clear(self, response: Response, client: Client) -> None:
+        """Make the browser delete the cookie."""
+        self._set_cookie(response, client, "", max_age=0)
 
-    def _set(self, response: Response, client: Client, value: str, *, max_age: int) -> None:
-        # The prefix demands the path /, so that is as narrow as it gets.
+    def _set_cookie(self, response: Response, client: Client, value: str, *, max_age: int) -> None:
+        # The prefix requires the path /.
         response.set_cookie(
             self.name(client), value, max_age=max_age, path="/", secure=self._secure, httponly=True, samesite="strict"
         )

@@ -1,4 +1,4 @@
-"""How the endpoints that clients authenticate at answer, and how they refuse (RFC 6749, section 5.2)."""
+"""Responses of the endpoints where clients authenticate, and their errors (RFC 6749, section 5.2)."""
 
 from collections.abc import Awaitable
 
@@ -20,24 +20,27 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 class FastJSONResponse(JSONResponse):
-    """JSON, written faster: every token is answered in it."""
+    """JSON from a faster encoder: every issued token is sent in it."""
 
     def render(self, content: object) -> bytes:
         return orjson.dumps(content)
 
 
 async def respond(request: Request, work: Awaitable[Response]) -> Response:
-    """What `work` answers, or the refusal for what it raises. A database that is away is 503, never a 200 that is not true."""
+    """Return the response of `work`, or one for the error that it raises.
+
+    An unavailable database is a 503, never a 200 that is not true.
+    """
     try:
         return await work
     except OAuthError as error:
-        return _refusal(error, challenge=uses_basic(request))
+        return _error_response(error, challenge=uses_basic(request))
     except (DatabaseUnavailable, SchemaOutdated) as error:
         log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
-        return _refusal(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+        return _error_response(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
 
 
-def _refusal(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
+def _error_response(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
     status, headers = 400, dict(NO_STORE)
     if isinstance(error, InvalidClient):
         status = 401

@@ -1,4 +1,4 @@
-"""The list of ended sessions, which anyone may read: ids of sessions are no secrets, and open no door."""
+"""The revocation list. It is public: ids of sessions are no secrets, and give no access."""
 
 import asyncio
 from typing import Annotated
@@ -9,25 +9,26 @@ from starlette.responses import Response
 
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.draining import Draining
-from authmint_service.endpoints.responses import problem_response, problem_responses
+from authmint_service.endpoints.responses import problem_response, problem_responses, unavailable_response
 from authmint_service.tokens import RevocationListPublisher
 
-LONGEST_WAIT = 10
+MAX_WAIT_SECONDS = 10
 POLL_SECONDS = 0.5
 MEDIA_TYPE = "application/revocation-list+jwt"
 
 
-class RevocationEndpoint:
-    """Answers `GET /revocation-list`."""
+class RevocationListEndpoint:
+    """`GET /revocation-list`."""
 
     def __init__(self, lists: RevocationListPublisher, draining: Draining) -> None:
-        """`draining`: a process that was told to stop holds no answer back."""
+        """`draining`: a process that is about to stop delays no response."""
         self._lists, self._draining = lists, draining
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])
         router.add_api_route(
-            "/revocation-list", self.answer, response_class=Response, summary="The sessions that were ended, signed",
+            "/revocation-list", self.get_revocation_list, operation_id="getRevocationList", response_class=Response,
+            summary="What was revoked, signed",
             responses={
                 200: {"description": "A signed list.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}},
                 304: {"description": "Nothing has changed."},
@@ -36,8 +37,10 @@ class RevocationEndpoint:
         )  # fmt: skip
         return router
 
-    async def answer(self, request: Request, wait: Annotated[int, Query(ge=0, le=LONGEST_WAIT)] = 0) -> Response:
-        """With `If-None-Match` and `wait`, the answer is held back for so many seconds while nothing changes."""
+    async def get_revocation_list(
+        self, request: Request, wait: Annotated[int, Query(ge=0, le=MAX_WAIT_SECONDS)] = 0
+    ) -> Response:
+        """With `If-None-Match` and `wait`, the response is delayed while nothing changes, for `wait` seconds at most."""
         if len(request.query_params.getlist("wait")) > 1:
             return problem_response(422, "invalid_request", "The parameter wait is repeated.")
         try:
@@ -50,7 +53,7 @@ class RevocationEndpoint:
                 if self._draining.has_begun:
                     break
         except TemporarilyUnavailable as error:
-            return problem_response(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
+            return unavailable_response(error)
         headers = {"ETag": current.tag, "Cache-Control": "no-store" if wait else "public, max-age=1"}
         if current.tag == known:
             return Response(status_code=304, headers=headers)

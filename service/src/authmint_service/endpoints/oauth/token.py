@@ -1,4 +1,4 @@
-"""The token endpoint (RFC 6749, section 3.2). Its numbered phases hold for every grant, so that no grant can forget one."""
+"""The token endpoint (RFC 6749, section 3.2). Its numbered phases apply to every grant, so that no grant can forget one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,13 +7,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from authmint.errors import (
-    InvalidRequest,
-    InvalidScope,
-    InvalidTarget,
-    UnauthorizedClient,
-    UnsupportedGrantType,
-)
+from authmint.errors import InvalidRequest, InvalidScope, InvalidTarget, UnauthorizedClient, UnsupportedGrantType
 from authmint.scopes import parse_scope
 from authmint_service.clients import Client
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication, read_credentials
@@ -30,7 +24,7 @@ from authmint_service.tokens import Authorization, TokenIssuer, TokenResponse
 
 
 class TokenEndpoint:
-    """Answers `POST /token`."""
+    """`POST /token`."""
 
     def __init__(
         self,
@@ -38,29 +32,29 @@ class TokenEndpoint:
         clients: ClientAuthentication,
         cookies: RefreshCookies,
         ring: KeyRing,
-        mint: TokenIssuer,
+        issuer: TokenIssuer,
     ) -> None:
-        self._grants, self._clients, self._cookies, self._ring, self._mint = grants, clients, cookies, ring, mint
+        self._grants, self._clients, self._cookies, self._ring, self._issuer = grants, clients, cookies, ring, issuer
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
-        router.add_api_route("/token", self.answer, methods=["POST"], response_model=None, **TOKEN_OPERATION)
+        router.add_api_route("/token", self.issue_token, methods=["POST"], response_model=None, **TOKEN_OPERATION)
         return router
 
-    async def answer(self, request: Request) -> Response:
+    async def issue_token(self, request: Request) -> Response:
         return await respond(request, self._exchange(request))
 
     async def _exchange(self, request: Request) -> Response:
-        # 0. Without a key nothing can be issued; and nobody's refresh token is used up to find that out.
+        # 0. Without a key no token can be issued. Checked first, so that no refresh token is used up for nothing.
         _ = self._ring.signer
         # 1. Parse.
         parameters: Mapping[str, str] = await read_form(request)
         record = current_record()
-        record.add(grant_type=_known(parameters, self._grants))
-        # 2. Authenticate the client. The refresh token of some comes in a cookie, from their own pages alone.
+        record.add(grant_type=_known_grant_type(parameters, self._grants))
+        # 2. Authenticate the client. The refresh token of some clients comes in a cookie, from their own pages alone.
         client = await self._clients.authenticate(read_credentials(request, parameters))
         record.add(client_id=client.client_id)
-        parameters = self._cookies.complete(parameters, request, client)
+        parameters = self._cookies.add_refresh_token(parameters, request, client)
         # 3. Find the grant.
         grant_type = parameters.get("grant_type")
         if grant_type is None:
@@ -72,24 +66,25 @@ class TokenEndpoint:
         if grant_type not in client.grants or (grant.confidential_only and not client.confidential):
             raise UnauthorizedClient
         # 5. Scope and audience policy.
-        wanted = _policy(client, parameters, request_source(request))
-        # 6. Authorize, and then once more what the client may have now: the grant may speak of an older time.
-        authorization = _limit(await grant.authorize(wanted), client)
+        grant_request = _apply_client_policy(client, parameters, request_source(request))
+        # 6. Authorize, then restrict once more to what the client may have now: a stored session may hold more.
+        authorization = _restrict_to_client(await grant.authorize(grant_request), client)
         # 7. Issue.
-        tokens = await self._mint.issue(authorization)
-        record.set_outcome(Outcome.TOKEN_ISSUED, sub=authorization.subject, sid=authorization.session_id, jti=tokens.token_id)
-        # 8. Answer.
-        return self._answer(tokens, client)
+        tokens = await self._issuer.issue(authorization)
+        sub, sid = authorization.subject, authorization.session_id
+        record.set_outcome(Outcome.TOKEN_ISSUED, sub=sub, sid=sid, jti=tokens.token_id)
+        # 8. Respond.
+        return self._respond(tokens, client)
 
-    def _answer(self, tokens: TokenResponse, client: Client) -> Response:
+    def _respond(self, tokens: TokenResponse, client: Client) -> Response:
         if not client.refresh_cookie or tokens.refresh_token is None:
             return FastJSONResponse(tokens.to_json(), headers=NO_STORE)
         response = FastJSONResponse(replace(tokens, refresh_token=None).to_json(), headers=NO_STORE)
-        self._cookies.keep(response, client, tokens.refresh_token)
+        self._cookies.set(response, client, tokens.refresh_token)
         return response
 
 
-def _policy(client: Client, parameters: Mapping[str, str], source: RequestSource) -> GrantRequest:
+def _apply_client_policy(client: Client, parameters: Mapping[str, str], source: RequestSource) -> GrantRequest:
     requested = parse_scope(parameters.get("scope", ""))
     scopes = requested & client.scopes if requested else client.scopes
     if requested and not scopes:
@@ -109,7 +104,7 @@ def _policy(client: Client, parameters: Mapping[str, str], source: RequestSource
     )
 
 
-def _limit(authorization: Authorization, client: Client) -> Authorization:
+def _restrict_to_client(authorization: Authorization, client: Client) -> Authorization:
     scopes = authorization.scopes & client.scopes
     audiences = tuple(audience for audience in authorization.audiences if audience in client.resources)
     if authorization.scopes and not scopes:
@@ -121,6 +116,6 @@ def _limit(authorization: Authorization, client: Client) -> Authorization:
     return replace(authorization, scopes=scopes, audiences=audiences)
 
 
-def _known(parameters: Mapping[str, str], grants: Mapping[str, Grant]) -> str | None:
+def _known_grant_type(parameters: Mapping[str, str], grants: Mapping[str, Grant]) -> str | None:
     grant_type = parameters.get("grant_type")
     return grant_type if grant_type in grants else None

@@ -1,0 +1,79 @@
+"""The caller's own password. A change revokes every other session of the account."""
+
+from typing import Annotated, Any
+
+import structlog
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authmint import Principal, ResourceServer
+from authmint.errors import InvalidRequest, TemporarilyUnavailable
+from authmint_service.endpoints.account.current_session import require_live_session
+from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.endpoints.responses import (
+    BEARER_RESPONSES,
+    describe_form,
+    problem_response,
+    problem_responses,
+    unavailable_response,
+)
+from authmint_service.errors import InvalidValue
+from authmint_service.passwords import PasswordChange, WrongPassword
+from authmint_service.sessions import Sessions
+
+log = structlog.get_logger(__name__)
+
+_PASSWORD = {"type": "string", "minLength": 1, "format": "password"}
+
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "PasswordChange": {
+        "type": "object",
+        "required": ["current_password", "new_password"],
+        "properties": {"current_password": _PASSWORD, "new_password": _PASSWORD},
+    },
+}
+
+
+class PasswordEndpoint:
+    """`PUT /account/v1/password`."""
+
+    def __init__(self, sessions: Sessions, passwords: PasswordChange, auth: ResourceServer) -> None:
+        self._sessions, self._passwords, self._auth = sessions, passwords, auth
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
+        user = Annotated[Principal, self._auth.user.requires()]
+
+        async def change_my_password(request: Request, principal: user) -> Response:
+            return await self._change(request, principal)
+
+        router.add_api_route(
+            "/account/v1/password",
+            change_my_password,
+            methods=["PUT"],
+            status_code=204,
+            operation_id="changeMyPassword",
+            summary="Change my password, and sign out everywhere else",
+            responses=problem_responses(422),
+            openapi_extra=describe_form("PasswordChange"),
+        )
+        return router
+
+    async def _change(self, request: Request, principal: Principal) -> Response:
+        session_id = await require_live_session(self._sessions, principal)
+        try:
+            form = await read_form(request)
+            current, new = form.get("current_password", ""), form.get("new_password", "")
+            await self._passwords.change(principal.sub, current=current, new=new, except_session_id=session_id)
+        except InvalidRequest as error:
+            return problem_response(400, error.error, error.description)
+        except WrongPassword:
+            log.info("password.change_refused", sub=principal.sub, reason="the current password is wrong")
+            return problem_response(403, "wrong_password", "The current password is wrong.")
+        except InvalidValue as error:
+            return problem_response(422, error.code, str(error))
+        except TemporarilyUnavailable as error:
+            return unavailable_response(error)
+        log.info("password.changed", sub=principal.sub, sid=session_id)
+        return Response(status_code=204)

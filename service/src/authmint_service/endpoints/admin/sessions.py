@@ -1,0 +1,67 @@
+"""Sessions of any account, for services that act for an operator. A user's token never suffices."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from authmint import Principal, ResourceServer
+from authmint_service.endpoints.requests import record_principal
+from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
+from authmint_service.endpoints.session_schemas import Session
+from authmint_service.sessions import EndCause, Sessions
+
+READ_SCOPE, WRITE_SCOPE = "admin:sessions:read", "admin:sessions:write"
+PATH = "/admin/v1/accounts/{account_id}/sessions"
+
+log = structlog.get_logger(__name__)
+
+
+class AccountSessionsEndpoints:
+    """Routes under `/admin/v1/accounts/{account_id}/sessions`."""
+
+    def __init__(self, sessions: Sessions, auth: ResourceServer) -> None:
+        self._sessions, self._auth = sessions, auth
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["admin"], responses=BEARER_RESPONSES)
+        reader = Annotated[Principal, self._auth.service.requires(READ_SCOPE)]
+        writer = Annotated[Principal, self._auth.service.requires(WRITE_SCOPE)]
+
+        async def list_account_sessions(account_id: UUID, principal: reader) -> list[Session]:
+            record_principal(principal)
+            return [Session.from_summary(session) for session in await self._sessions.list_for_account(str(account_id))]
+
+        async def revoke_account_session(account_id: UUID, session_id: UUID, principal: writer) -> Response:
+            record_principal(principal)
+            if await self._sessions.revoke(str(session_id), account_id=str(account_id), cause=EndCause.OPERATOR):
+                log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=_actor(principal))
+                return Response(status_code=204)
+            return problem_response(404, "not_found", "The account has no session with this id, or it is revoked already.")
+
+        async def revoke_account_sessions(account_id: UUID, principal: writer) -> Response:
+            record_principal(principal)
+            await self._sessions.revoke_others(str(account_id), except_id=None, cause=EndCause.OPERATOR)
+            log.info("sessions.revoked", sub=str(account_id), extent="all", actor=_actor(principal))
+            return Response(status_code=204)
+
+        options: dict[str, Any] = {"responses": problem_responses(422)}
+        router.add_api_route(
+            PATH, list_account_sessions, methods=["GET"], response_model=list[Session], operation_id="listAccountSessions",
+            summary="Where is this user signed in?", **options,
+        )  # fmt: skip
+        router.add_api_route(
+            PATH, revoke_account_sessions, methods=["DELETE"], status_code=204, operation_id="revokeAccountSessions",
+            summary="Sign this user out everywhere", **options,
+        )  # fmt: skip
+        router.add_api_route(
+            PATH + "/{session_id}", revoke_account_session, methods=["DELETE"], status_code=204,
+            operation_id="revokeAccountSession", summary="Sign this user out there", responses=problem_responses(404, 422),
+        )  # fmt: skip
+        return router
+
+
+def _actor(principal: Principal) -> str:
+    return f"administrator {principal.client_id}"

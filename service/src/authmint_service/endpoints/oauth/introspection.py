@@ -1,0 +1,75 @@
+"""Token introspection (RFC 7662)."""
+
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from authmint import Principal
+from authmint.errors import InvalidClient, InvalidToken
+from authmint.scopes import format_scope
+from authmint_service.clients import Client
+from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.oauth.forms import required_token
+from authmint_service.endpoints.oauth.openapi import INTROSPECT_OPERATION
+from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
+from authmint_service.sessions import Sessions
+from authmint_service.tokens import AccessTokenReader, RevocationListPublisher
+
+INACTIVE = {"active": False}
+
+
+class IntrospectionEndpoint:
+    """`POST /introspect`."""
+
+    def __init__(
+        self,
+        clients: ClientAuthentication,
+        sessions: Sessions,
+        reader: AccessTokenReader,
+        revocation_list: RevocationListPublisher,
+    ) -> None:
+        self._clients, self._sessions, self._reader, self._revocation_list = clients, sessions, reader, revocation_list
+
+    def routes(self) -> APIRouter:
+        router = APIRouter(tags=["tokens"])
+        router.add_api_route(
+            "/introspect", self.introspect_token, methods=["POST"], response_model=None, **INTROSPECT_OPERATION
+        )
+        return router
+
+    async def introspect_token(self, request: Request) -> Response:
+        return await respond(request, self._introspect(request))
+
+    async def _introspect(self, request: Request) -> Response:
+        client, parameters = await self._clients.authenticate_form(request)
+        if not client.confidential:
+            # Anyone can use a public client's id, and could then ask which tokens are valid (section 4).
+            raise InvalidClient("Only a client with a secret may introspect tokens.")
+        return FastJSONResponse(await self._describe(required_token(parameters), client), headers=NO_STORE)
+
+    async def _describe(self, token: str, client: Client) -> dict[str, Any]:
+        try:
+            principal = self._reader.read(token)
+        except InvalidToken:
+            return await self._describe_refresh_token(token, client)
+        if not await self._is_live(principal):
+            return INACTIVE
+        return {"active": True, "token_type": "Bearer", **principal.claims}
+
+    async def _is_live(self, principal: Principal) -> bool:
+        if (await self._revocation_list.current()).revoked.revokes(principal):
+            return False
+        if principal.session_id is not None:
+            # The list may be half a second old; the session's row is current.
+            return await self._sessions.is_live(principal.session_id)
+        return await self._clients.is_enabled(principal.client_id)
+
+    async def _describe_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
+        stored = await self._sessions.find_current(token, client_id=client.client_id)
+        if stored is None:
+            return INACTIVE
+        session = stored.session
+        scope = format_scope(session.scopes)
+        return {"active": True, "client_id": session.client_id, "sub": session.account_id, "sid": session.id, "scope": scope}

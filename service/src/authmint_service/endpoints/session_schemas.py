@@ -1,0 +1,43 @@
+"""Sessions in responses, for their own account and for administrators."""
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from authmint_service.sessions import SessionSummary
+
+
+class Session(BaseModel):
+    """One sign-in on one device."""
+
+    id: str
+    client_id: str
+    client_name: str
+    started_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    """Unless it is used before."""
+    ip_address: str | None
+    """The address of the sign-in, as this service saw it."""
+
+    @classmethod
+    def from_summary(cls, session: SessionSummary, **more: Any) -> Self:
+        """Return the session for a response. `more`: members of a subclass."""
+        return cls(
+            id=session.id,
+            client_id=session.client_id,
+            client_name=session.client_name,
+            started_at=datetime.fromtimestamp(session.started_at, UTC),
+            last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
+            expires_at=datetime.fromtimestamp(session.expires_at, UTC),
+            ip_address=session.ip_address,
+            **more,
+        )
+
+
+class MySession(Session):
+    """One of the caller's own sessions."""
+
+    current: bool
+    """Whether this request's access token belongs to it."""
