@@ -1,7 +1,7 @@
 """What a run of the tests costs: seconds of CPU for each test and each folder, compared with tests/budgets.toml.
 
 CPU and not wall time, because other programs on the computer change the wall time. What a test's processes took is known when
-they have ended, so a server that several tests share is counted to the test after which it stopped. The figures of the last run
+they have ended, so a server that several tests share is counted to the test after which it stopped. The seconds of the last run
 are in .pytest_cache/v/authmint/cost.
 """
 

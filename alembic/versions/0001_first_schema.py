@@ -220,7 +220,7 @@ EVENTS = (
 )
 
 PROCESSES = (
-    # max(n) is the authorization version. Whoever inserts locks the one row of `turn` first, so commits are in the order of n.
+    # max(n) is the authorization version. A transaction locks the one row of `turn` before it inserts, so commits follow n.
     """
     CREATE TABLE authmint.changes (
         n           bigint      PRIMARY KEY CHECK (n > 0),

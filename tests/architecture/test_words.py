@@ -30,7 +30,7 @@ BANNED_PROSE = words(
     "roof room rooms door doors whoever somebody figures sealer careful believe believes believed strike strikes struck mint"
     " minted stranger upkeep"
 )
-MAY_SEAL = ("/audit/", "/events/", "/tokens/", "authmint/revocation_list.py", "test_words.py")
+MAY_SEAL = ("/alembic/versions/0001", "/audit/", "/events/", "/tokens/", "authmint/revocation_list.py", "test_words.py")
 """Parts of the paths of files that may speak of a seal: it is the audit's word."""
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

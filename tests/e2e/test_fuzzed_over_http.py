@@ -61,8 +61,8 @@ def test_tens_of_thousands_of_tampered_requests_over_http_get_a_refusal_of_rfc_6
             check(asked, answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
             statuses[f"{asked.path} {answer.status}"] += 1
         connection.close()
-    figures = {
+    result = {
         "requests": COUNT, "answers": dict(sorted(statuses.items())), "5xx": 0, "seed": seed,
         "seconds": round(time.monotonic() - started),
     }  # fmt: skip
-    sys.stdout.write(json.dumps(figures) + "\n")
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -15,7 +15,7 @@ NO_COST = (0, 0)
 
 
 class HashMeter:
-    """Counts every Argon2 hash of this process, whoever computes it, from when it is made on."""
+    """Counts every Argon2 hash that this process computes from now on."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._lock = threading.Lock()

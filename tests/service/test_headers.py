@@ -48,7 +48,7 @@ async def test_every_response_has_the_headers_of_this_snapshot(service: Service)
         assert not {"server", "x-powered-by"} & set(response.headers), str(endpoint)
 
 
-async def test_only_an_issuer_with_tls_tells_browsers_never_to_use_http(start_service: StartService) -> None:
+async def test_only_an_issuer_with_tls_requires_https_of_browsers(start_service: StartService) -> None:
     plain = await start_service(issuer="http://127.0.0.1:8000")
     for endpoint in endpoints_of(plain.app):
         response = await plain.http.request(endpoint.method, endpoint.filled())

@@ -90,7 +90,7 @@ async def test_each_request_is_logged_with_its_event_its_parties_and_its_ip_addr
 ) -> None:
     service = await start_service(refresh_grace_seconds=0)
     user, client = await service.add_account(), await service.add_client()
-    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    robot = await service.add_client(secret, scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}))
     capfd.readouterr()
     requests = Requests(service)
     for _ in range(3):
@@ -142,7 +142,9 @@ async def cause_every_event(requests: Requests, user: Account, client: Client, r
     await requests("request.served", http.get("/account/v1", headers=mine))
     await requests("token.refused", http.get("/account/v1", headers={"Authorization": "Bearer a.b"}))
     await requests("request.served", http.get("/account/v1"))
-    await requests("request.served", http.delete("/account/v1/sessions", headers=mine), also="sessions.revoked")
+    proof = {"refresh_token": third["refresh_token"]}
+    others = http.post("/account/v1/sessions/revoke-others", data=proof, headers=mine)
+    await requests("request.served", others, also="sessions.revoked")
     wrong = {"current_password": "wrong", "new_password": f"{PASSWORD} again"}
     await requests("request.served", http.put("/account/v1/password", data=wrong, headers=mine), also="password.change_refused")
     right = wrong | {"current_password": PASSWORD}
@@ -154,7 +156,7 @@ async def cause_every_event(requests: Requests, user: Account, client: Client, r
     await requests("request.served", http.post("/revoke", data=revoked), also="session.revoked")
     await requests("request.served", http.post("/revoke", data=revoked))
     fourth = bearer((await requests("token.issued", service.sign_in(client, user))).json())
-    await requests("request.served", http.post("/logout", headers=fourth), also="session.revoked")
+    await requests("request.served", http.delete("/account/v1/sessions/current", headers=fourth), also="session.revoked")
     await requests(
         "request.served", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=as_service), also="sessions.revoked"
     )
@@ -169,9 +171,9 @@ async def test_the_principal_of_an_access_token_is_logged_at_every_protected_rou
 ) -> None:
     service = await start_service()
     user, client = await service.add_account(), await service.add_client()
-    robot = await service.add_client(secret, scopes=frozenset({"sessions:admin"}))
+    robot = await service.add_client(secret, scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
-    protected = ("/logout", "/account/v1", "/admin/v1/")
+    protected = ("/account/v1", "/admin/v1/")
     endpoints = [endpoint for endpoint in endpoints_of(service.app) if endpoint.path.startswith(protected)]
     assert len(endpoints) > 7
     for endpoint in endpoints:

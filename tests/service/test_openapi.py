@@ -48,7 +48,9 @@ async def schemathesis(service: Service, secret: str, folder: Path, *arguments: 
             SCHEMATHESIS_HOOKS="tests.service.openapi_hooks", PYTHONPATH=str(ROOT), OPENAPI_KNOWN=json.dumps(known)
         )
         process = await asyncio.create_subprocess_exec(
-            *COMMAND, "--exclude-checks", "positive_data_acceptance", "--report", "json", "--report-json-path", "report.json",
+            # A list whose entries were all deleted is still there, and empty: `use_after_free` takes that for a fault.
+            *COMMAND, "--exclude-checks", "positive_data_acceptance,use_after_free",
+            "--report", "json", "--report-json-path", "report.json",
             *arguments, f"{site}/openapi.json", cwd=folder, env=env, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:

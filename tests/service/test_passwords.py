@@ -145,18 +145,18 @@ async def test_identity_is_the_subject_and_not_the_name(service: Service) -> Non
     newcomer = await service.add_account(user.username)
     headers = {"Authorization": f"Bearer {tokens['access_token']}"}
     me = (await service.http.get("/account/v1", headers=headers)).json()
-    assert (user.id, f"{user.username}-renamed") == (me["sub"], me["username"])
-    assert newcomer.id != me["sub"]
+    assert (user.id, f"{user.username}-renamed") == (me["id"], me["username"])
+    assert newcomer.id != me["id"]
 
 
-async def test_a_deleted_persons_token_no_longer_opens_users_me(service: Service) -> None:
+async def test_the_token_of_a_disabled_account_is_refused_at_its_own_account(service: Service) -> None:
     user, client = await service.add_account(), await service.add_client()
     headers = {"Authorization": f"Bearer {(await service.sign_in(client, user)).json()['access_token']}"}
     await AccountStore(service.database).disable(user.id, service.clock())
     assert 401 == (await service.http.get("/account/v1", headers=headers)).status_code
 
 
-async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_gone() -> None:
+async def test_a_slot_is_taken_until_the_hash_has_ended_even_if_its_caller_has_disconnected() -> None:
     hasher = PasswordHasher(workers=1, queue=0, memory_kib=64 * 1024, rounds=6)
     running = asyncio.create_task(hasher.hash("slow"))
     await asyncio.sleep(0)
@@ -177,7 +177,7 @@ async def test_a_place_is_taken_until_the_hash_has_ended_even_if_its_caller_has_
     hasher.close()
 
 
-async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked() -> None:
+async def test_a_sign_in_that_finds_the_queue_full_is_refused_before_the_database_is_asked() -> None:
     hasher = PasswordHasher(workers=1, queue=0)
     people = PasswordAuthenticator(AccountStore(Database(size=1)), PasswordStore(Database(size=1)), hasher)
     running = asyncio.create_task(hasher.hash("the only place"))
@@ -190,11 +190,11 @@ async def test_whoever_finds_no_place_is_sent_away_before_the_database_is_asked(
     hasher.close()
 
 
-async def test_too_many_sign_ins_at_once_are_told_when_to_come_back(start_service: StartService) -> None:
+async def test_too_many_sign_ins_at_once_get_a_retry_after(start_service: StartService) -> None:
     service = await start_service(password_hash_workers=1, password_hash_queue=1)
     user, client = await service.add_account(), await service.add_client()
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(12)))
-    told = [answer for answer in answers if answer.status_code == 503]
-    assert told
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert refused
     assert {200, 503} == {answer.status_code for answer in answers}
-    assert {("2", "temporarily_unavailable")} == {(one.headers["retry-after"], one.json()["error"]) for one in told}
+    assert {("2", "temporarily_unavailable")} == {(one.headers["retry-after"], one.json()["error"]) for one in refused}

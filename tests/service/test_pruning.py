@@ -19,7 +19,7 @@ async def test_sessions_that_ended_a_day_ago_are_pruned_in_batches_and_live_ones
     old = await sign_in(service, client=await service.add_client(session_ttl=3600))
     idle = await sign_in(service, client=await service.add_client(session_idle_ttl=3600))
     revoked, live = await sign_in(service), await sign_in(service)
-    await revoked.ask("POST", "/logout")
+    await revoked.ask("DELETE", "/account/v1/sessions/current")
     ids = [sid_of(one) for one in (old, idle, revoked, live)]
     store = SessionStore(service.database, SessionLifetimes(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
 

@@ -98,12 +98,12 @@ async def test_nul_in_a_path_a_query_or_a_header_of_any_route_is_no_server_error
 @pytest.mark.parametrize(
     ("name", "other", "is_the_same"),
     [
-        ("jose\u0301", "jos\u00e9", True), ("jos\u00e9", "JOSE\u0301", True), ("a@b", "a\uff20b", True),
+        ("jose\u0301", "jos\u00e9", True), ("jos\u00e9", "JOSE\u0301", True), ("a+b", "a\uff0bb", True),
         ("alice", "ALICE", True), ("alice", "\uff21\uff2c\uff29\uff23\uff25", True), ("kate", "\u212aate", True),
         ("\u03c9", "\u2126", True), ("alice", "\u0430lice", False), ("strasse", "stra\u00dfe", False),
         ("inci", "\u0130nci", False), ("inci", "\u0131nci", False),
     ],
-    ids=["decomposed", "decomposed, in capitals", "wide @", "capitals", "wide capitals", "sign of Kelvin", "sign of Ohm",
+    ids=["decomposed", "decomposed, in capitals", "wide +", "capitals", "wide capitals", "sign of Kelvin", "sign of Ohm",
          "Cyrillic a", "sharp s", "dotted I", "dotless i"],
 )  # fmt: skip
 async def test_names_that_are_one_name_are_one_account_and_others_give_no_access_to_it(

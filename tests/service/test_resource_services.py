@@ -225,7 +225,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
     sys.stdout.write(json.dumps({"revoked_key_dead_after_seconds": clock.now - since}) + "\n")
 
 
-async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fetch(
+async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fetch(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
@@ -252,7 +252,7 @@ async def test_a_new_key_after_an_emergency_is_believed_at_once_and_costs_one_fe
 
 
 @pytest.mark.parametrize("is_withdrawn", [False, True])
-async def test_explain_tells_when_a_key_was_retired_and_when_it_was_withdrawn(
+async def test_explain_names_the_times_when_a_key_was_retired_and_withdrawn(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, *, is_withdrawn: bool
 ) -> None:
     monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)

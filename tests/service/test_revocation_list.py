@@ -51,7 +51,7 @@ def session_of(access: str) -> str:
 async def test_a_revoked_session_is_listed_until_its_last_access_token_has_expired(service: Service) -> None:
     one, other = await sign_in(service), await sign_in(service)
     assert not {session_of(one.access), session_of(other.access)} & set(await listed(service))
-    await one.ask("POST", "/logout")
+    await one.ask("DELETE", "/account/v1/sessions/current")
     sids = await listed(service)
     assert session_of(one.access) in sids
     assert session_of(other.access) not in sids
@@ -71,7 +71,7 @@ async def test_a_list_that_is_known_is_304_at_once_or_after_the_wait(service: Se
     one = await sign_in(service)
     waiting = asyncio.create_task(service.http.get("/revocation-list?wait=8", headers=known))
     await asyncio.sleep(0.1)
-    await one.ask("POST", "/logout")
+    await one.ask("DELETE", "/account/v1/sessions/current")
     answer = await waiting
     assert (200, True) == (answer.status_code, answer.headers["etag"] != known["If-None-Match"])
     for wait in ("-1", "11", "x"):
@@ -158,7 +158,7 @@ async def test_a_revoked_session_is_soon_refused_by_every_following_service(
                 one = await sign_in(service, client=client)
                 assert [200, 200] == [await ask(app, one.access) for app in orders]
                 if how == "logout":
-                    assert 204 == (await one.ask("POST", "/logout")).status_code
+                    assert 204 == (await one.ask("DELETE", "/account/v1/sessions/current")).status_code
                 else:
                     await AccountStore(service.database).disable(one.user.id, service.clock())
                 revoked_at = time.monotonic()
@@ -179,7 +179,7 @@ async def test_the_list_is_followed_with_a_shared_secret_as_well(
         )
         async with orders.lifespan(), asyncio.timeout(15):
             assert one.user.id == (await orders.verify(one.access)).sub
-            assert 204 == (await one.ask("POST", "/logout")).status_code
+            assert 204 == (await one.ask("DELETE", "/account/v1/sessions/current")).status_code
             while await is_accepted(orders, one.access):
                 await asyncio.sleep(0.05)
 

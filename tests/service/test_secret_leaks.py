@@ -38,7 +38,8 @@ def fields_of(schema: dict[str, Any], endpoint: Endpoint) -> list[str]:
     """Return the field names of the form of a route, from its OpenAPI document."""
     operation = schema["paths"].get(endpoint.path, {}).get(endpoint.method.lower(), {})
     content = operation.get("requestBody", {}).get("content", {})
-    return [name for form in content.values() for name in form["schema"]["properties"]]
+    forms = [schema["components"]["schemas"][form["schema"]["$ref"].rpartition("/")[2]] for form in content.values()]
+    return [name for form in forms for name in form["properties"]]
 
 
 def bodies(canary: Canaries, fields: list[str]) -> Iterator[str]:
@@ -107,7 +108,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     service, canary = await start_service(cors_origins="https://app.example", password_hash_queue=1000), Canaries()
     schema = (await service.http.get("/openapi.json")).json()
     fields = {endpoint: fields_of(schema, endpoint) for endpoint in endpoints_of(service.app)}
-    assert {"/token", "/revoke", "/introspect", "/account/v1/password"} == {
+    assert {"/token", "/revoke", "/introspect", "/account/v1/password", "/account/v1/sessions/revoke-others"} == {
         endpoint.path for endpoint, names in fields.items() if names
     }
     user, spa, robot = await service.add_account(), await service.add_client(), await service.add_client(secret)

@@ -213,7 +213,7 @@ def test_an_answer_without_a_good_token_is_an_error_that_repeats_nothing(
     assert "anary" not in str(raised.value)
 
 
-def test_metadata_of_another_issuer_is_not_believed() -> None:
+def test_metadata_of_another_issuer_is_not_accepted() -> None:
     metadata = json.dumps({"issuer": "https://evil.example", "token_endpoint": "https://evil.example/token"}).encode()
     paths = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
     app = answering(dict.fromkeys(paths, ("200 OK", JSON, metadata)))

@@ -1,1 +1,1 @@
-"""The Authmint token service. Its rooms, from the ground up, stand in CONTRIBUTING.md."""
+"""The Authmint token service. CONTRIBUTING.md describes its packages and layers."""

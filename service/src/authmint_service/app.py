@@ -6,7 +6,7 @@ Everything is made here and opened in the lifespan. Nothing waits for the databa
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -129,22 +129,20 @@ class Application:
         app.state.draining = self._draining
         sessions = self._sessions()
         grants = self._grants(sessions)
+        issuer, token_url = self._issuer, f"{self._issuer.rstrip('/')}/token"
         auth = ResourceServer(
-            issuer=self._issuer,
-            audience=self._issuer,
-            key_set=self._ring,
-            token_url=f"{self._issuer.rstrip('/')}/token",
-            clock=self._clock,
+            issuer=issuer, audience=issuer, key_set=self._ring, token_url=token_url, clock=self._clock,
             observer=record_verification_event,
-        )
-        mint = TokenIssuer(self._ring, issuer=self._issuer, lifetime=self._settings.access_token_ttl, clock=self._clock)
+        )  # fmt: skip
+        lifetime = self._settings.access_token_ttl
+        tokens = TokenIssuer(self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         reader = AccessTokenReader(self._ring, issuer=self._issuer, clock=self._clock)
-        revocations, lifetime = RevocationStore(self._database), self._settings.access_token_ttl
+        revocations = RevocationStore(self._database)
         lists = RevocationListPublisher(revocations, self._ring, issuer=self._issuer, lifetime=lifetime, clock=self._clock)
         clients = ClientAuthentication(self._clients)
         cookies = RefreshCookies(idle_ttl=self._settings.session_idle_ttl, insecure=self._settings.uses_insecure_cookies)
         direct = (
-            TokenEndpoint(grants, clients, cookies, self._ring, mint).routes(),
+            TokenEndpoint(grants, clients, cookies, self._ring, tokens).routes(),
             RevocationEndpoint(clients, cookies, sessions, reader).routes(),
             IntrospectionEndpoint(clients, sessions, reader, lists).routes(),
             MetadataEndpoints(self._issuer, grants.keys(), self._ring).routes(),
@@ -160,8 +158,9 @@ class Application:
         ]
         if self._settings.docs:
             routers.append(DocsEndpoints(self._issuer, self._settings.docs_client_id).routes())
+        paths = [route.path for router in routers for route in router.routes if isinstance(route, APIRoute)]
         self._metrics = metrics or Metrics(
-            routes=[METRICS, "/openapi.json", *_paths(routers)], grants=grants, rows=self._settings.max_processes
+            routes=[METRICS, "/openapi.json", *paths], grants=grants, rows=self._settings.max_processes
         )
         self._sampler = self._make_sampler()
         keys = KeyCollector(self._ring, self._policy, self._time)
@@ -299,8 +298,3 @@ def _tracing(settings: Settings) -> "Tracing | None":
     except ImportError as error:
         raise SettingsError("AUTHMINT_OTLP_ENDPOINT needs more: install authmint-service[opentelemetry].") from error
     return Tracing(settings.otlp_endpoint)
-
-
-def _paths(routers: Iterable[APIRouter]) -> Iterator[str]:
-    for router in routers:
-        yield from (route.path for route in router.routes if isinstance(route, APIRoute))

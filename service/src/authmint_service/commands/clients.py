@@ -9,7 +9,6 @@ import typer
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
-from authmint_service.grants import GRANT_TYPES, check_client_grants
 from authmint_service.settings import Settings, load_settings
 from authmint_service.web_origins import are_of_different_sites
 
@@ -29,7 +28,7 @@ def add(
         bool | None, typer.Option("--confidential/--public", help="Whether it can keep a secret. An SPA cannot.")
     ] = None,
     name: Annotated[str, typer.Option(help="A name to show to people.")] = "",
-    grant: Annotated[Many, typer.Option(help=f"One of {', '.join(GRANT_TYPES)}; may be repeated.")] = None,
+    grant: Annotated[Many, typer.Option(help="A grant type that it may use, such as password; may be repeated.")] = None,
     scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated.")] = None,
     resource: Annotated[Many, typer.Option(help="A resource that it may have tokens for; may be repeated.")] = None,
     default_resource: Annotated[
@@ -66,6 +65,8 @@ def add(
         refresh_cookie=refresh_cookie,
         origins=tuple(origin or []),
     )
+    from authmint_service.grants import check_client_grants
+
     check_client_grants(client.grants, confidential=client.confidential)
     _check_with_settings(settings, client)
     asyncio.run(_add(settings, client))
