@@ -52,7 +52,7 @@ lock: venv ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade
 
 clean: ## Remove the virtual environment and caches; the data in .authmint stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules tests/clients/node_modules
 
 venv: ## Make the virtual environment
 	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }

@@ -11,7 +11,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-BROWSER_TESTS = Path(__file__).resolve().parent.parent / "tests" / "browser"
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+NPM_FOLDERS = (TESTS / "browser", TESTS / "clients")
 DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm", "pgbouncer": "pgbouncer"}
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 MIN_NODE_VERSION = 20
@@ -29,11 +30,13 @@ def main() -> int:
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < MIN_NODE_VERSION:
         return fail(f"The browser tests need Node.js {MIN_NODE_VERSION} or later; this is {version}.")
-    if installed() != pinned():
-        echo("Installing the packages of the browser tests …")
-        done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=BROWSER_TESTS, check=False)
+    for folder in NPM_FOLDERS:
+        if installed(folder) == pinned(folder):
+            continue
+        echo(f"Installing the packages of tests/{folder.name} …")
+        done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=False)
         if done.returncode != 0:
-            return fail("npm could not install the packages of tests/browser. Is the npm registry reachable?")
+            return fail(f"npm could not install the packages of tests/{folder.name}. Is the npm registry reachable?")
     return 0
 
 
@@ -49,18 +52,18 @@ def install(packages: list[str]) -> bool:
     return True
 
 
-def pinned() -> dict[str, str]:
+def pinned(folder: Path) -> dict[str, str]:
     """Return each package with the version in the lock file."""
-    packages = json.loads((BROWSER_TESTS / "package-lock.json").read_text())["packages"]
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
     return {path: package["version"] for path, package in packages.items() if path}
 
 
-def installed() -> dict[str, str]:
+def installed(folder: Path) -> dict[str, str]:
     """Return those of them that are installed, with their versions."""
     found = {}
-    for path in pinned():
+    for path in pinned(folder):
         with suppress(OSError, ValueError, KeyError):
-            found[path] = str(json.loads((BROWSER_TESTS / path / "package.json").read_text())["version"])
+            found[path] = str(json.loads((folder / path / "package.json").read_text())["version"])
     return found
 
 

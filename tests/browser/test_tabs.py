@@ -156,6 +156,7 @@ def test_a_wrong_password_is_shown_and_another_page_gets_no_token(site: Site, se
     browser.wait_until("signed-in", tab)
 
 
+@pytest.mark.slow
 def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_orders_work(
     tmp_path: Path, browser: Browser
 ) -> None:
@@ -194,6 +195,7 @@ def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_o
     assert "signed-out" not in browser.do("notes")["states"][2:]
 
 
+@pytest.mark.slow
 def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path: Path, browser: Browser) -> None:
     check_programs()
     keys = {

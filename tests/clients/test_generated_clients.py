@@ -95,6 +95,7 @@ def test_a_python_client_is_generated_from_the_orders_example_too(programs: Path
     import_all(generate_python(create_orders().openapi(), tmp_path, programs), programs)
 
 
+@pytest.mark.slow
 def test_generated_typescript_has_operations_and_schemas_with_these_names_and_compiles(tmp_path: Path) -> None:
     programs = HERE / "node_modules/.bin"
     assert (programs / "openapi-typescript").exists(), "Run `npm ci` in tests/clients first."

@@ -153,6 +153,7 @@ def test_each_image_has_what_it_needs_and_no_more(image: Image) -> None:
     assert not {"asyncpg", "libpass", "alembic", "sqlalchemy", "authmint-service"} & orders
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_images_serve(image: Image, dsn: str, tmp_path: Path) -> None:
     port, orders_port = free_ports(2)
     issuer = f"http://127.0.0.1:{port}"

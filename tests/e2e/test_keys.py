@@ -20,6 +20,7 @@ from authmint.jose import SigningKey, decode_base64url
 from tests.e2e.conftest import Running, fetch, free_ports, running
 from tests.e2e.test_commands import COMMAND, Commands
 from tests.e2e.test_embedded_postgres import dsn_of, hold, release
+from tests.faults.fork_server import Program, forked
 from tests.service.conftest import dsn_of as database_on
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("keys")]
@@ -187,6 +188,9 @@ def test_with_a_shared_secret_the_key_commands_are_refused(commands: Commands) -
     assert shared["AUTHMINT_SHARED_SECRET"] not in done.stderr
 
 
+SERVE = Program("authmint_service.cli", ("serve",))
+
+
 def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[str]:
     """Start `PROCESSES` servers on one empty database, and return their URLs."""
     ports = free_ports(PROCESSES)
@@ -195,7 +199,7 @@ def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[s
     started: list[Running] = []
     for port in ports:
         env = known | {"AUTHMINT_PORT": str(port)}
-        started.append(stack.enter_context(running(COMMAND, "serve", cwd=commands.folder, env=env, output=folder / str(port))))
+        started.append(stack.enter_context(forked(SERVE, cwd=commands.folder, env=env, output=folder / str(port))))
     for one, site in zip(started, sites, strict=True):
         one.wait_for(f"{site}/readyz", 90)
     commands.env["AUTHMINT_ISSUER"] = sites[0]

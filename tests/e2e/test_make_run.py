@@ -91,6 +91,7 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clone, demo: Running) -> None:
     assert 200 == fetch(f"{clone.service}/readyz")[0]
     values = clone.credentials
@@ -158,6 +159,7 @@ def is_server(cmdline: Path, clone: Clone) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_everything(clone: Clone, demo: Running) -> None:
     # A terminal sends it to the whole group.
     os.killpg(demo.process.pid, signal.SIGINT)
@@ -167,6 +169,7 @@ def test_ctrl_c_stops_everything(clone: Clone, demo: Running) -> None:
     assert "Traceback" not in demo.said
 
 
+@pytest.mark.slow
 def test_when_a_process_dies_the_others_stop_too_and_the_reason_is_printed(clone: Clone, demo: Running) -> None:
     (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, clone))
     os.kill(server, signal.SIGKILL)
@@ -233,6 +236,7 @@ def test_make_help_lists_the_targets(clone: Clone) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.slow
 def test_an_ordinary_user_can_run_it_too(clone: Clone, tmp_path: Path) -> None:
     """The same clone, owned by `nobody`, whose home is empty."""
     base = Path("/var/tmp") / f"authmint-test-{os.getpid()}-{clone.port}"

@@ -119,6 +119,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     release(holder)
 
 
+@pytest.mark.slow
 def test_all_workers_serve_each_reports_the_metrics_of_all_and_a_stop_leaves_no_process(tmp_path: Path) -> None:
     with workers(tmp_path, 3) as service:
         pids = service.wait_until_all_serve(3)
@@ -158,6 +159,7 @@ def test_a_killed_worker_is_replaced_while_requests_go_on_and_no_counter_goes_ba
         assert cut < served
 
 
+@pytest.mark.slow
 def test_a_rolling_restart_replaces_all_workers_and_cuts_no_request(folder: Path) -> None:
     with workers(folder, 2, AUTHMINT_DRAIN_SECONDS="1") as service:
         before = service.wait_until_all_serve(2)
