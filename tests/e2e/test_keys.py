@@ -97,6 +97,7 @@ def explained(site: str, text: str) -> dict[str, str]:
     return {check["name"]: check["message"] for check in json.loads(done.stdout)["checks"]}
 
 
+@pytest.mark.slow
 def test_keys_are_rotated_revoked_and_replaced_by_commands_while_a_service_follows(commands: Commands, tmp_path: Path) -> None:
     site = commands.env["AUTHMINT_ISSUER"]
     with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as service:
@@ -169,6 +170,7 @@ def test_the_encryption_key_is_rotated_by_naming_two_and_dropping_the_old_one(co
     assert 2 == commands.run("keys", "reencrypt", AUTHMINT_KEY_ENCRYPTION_KEYS=f"3:{old[2:]}").returncode
 
 
+@pytest.mark.slow
 def test_a_service_without_the_right_encryption_key_does_not_start_and_names_the_one_it_needs(commands: Commands) -> None:
     right, wrong = (f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
     assert 0 == commands.run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=right).returncode

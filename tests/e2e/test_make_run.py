@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,34 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     return Clone(tmp_path_factory.mktemp("clone"))
 
 
+class Starter:
+    """Starts `make run` when a test needs it and the one before has ended: a start costs ten seconds of CPU."""
+
+    def __init__(self, clone: Clone, stack: ExitStack) -> None:
+        self._clone, self._stack = clone, stack
+        self._current: Running | None = None
+
+    def __call__(self) -> Running:
+        if self._current is None or self._current.process.poll() is not None:
+            started = running("make", "run", cwd=self._clone.folder, env=self._clone.env, output=self._clone.output)
+            self._current = self._stack.enter_context(started)
+            self._current.wait_until_it_says("Running.", 400)
+        return self._current
+
+    def stop(self) -> None:
+        if self._current is not None:
+            self._current.stop(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def start(clone: Clone) -> Iterator[Starter]:
+    with ExitStack() as stack:
+        yield Starter(clone, stack)
+
+
 @pytest.fixture
-def demo(clone: Clone) -> Iterator[Running]:
-    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
-        process.wait_until_it_says("Running.", 400)
-        yield process
+def demo(start: Starter) -> Running:
+    return start()
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -92,7 +116,7 @@ def processes_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clone, demo: Running) -> None:
+def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clone, demo: Running, start: Starter) -> None:
     assert 200 == fetch(f"{clone.service}/readyz")[0]
     values = clone.credentials
     assert clone.page in demo.said
@@ -123,13 +147,12 @@ def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clo
 
     assert demo.stop(signal.SIGTERM) in {0, 143, -signal.SIGTERM}
     assert [] == processes_of(clone.folder)
-    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
-        process.wait_until_it_says("Running.", 60)
-        assert values == clone.credentials
-        assert keys == fetch(f"{clone.service}/.well-known/jwks.json")[1]
-        refresh["refresh_token"] = second["refresh_token"]
-        assert 200 == clone.token(**refresh)[0]
-        assert 200 == fetch(f"{clone.orders}/orders", headers=as_user)[0]
+    start()
+    assert values == clone.credentials
+    assert keys == fetch(f"{clone.service}/.well-known/jwks.json")[1]
+    refresh["refresh_token"] = second["refresh_token"]
+    assert 200 == clone.token(**refresh)[0]
+    assert 200 == fetch(f"{clone.orders}/orders", headers=as_user)[0]
 
 
 def test_the_lines_that_are_printed_work_when_pasted(clone: Clone, demo: Running) -> None:
@@ -152,6 +175,27 @@ def test_orders_still_responds_while_the_token_service_is_stopped(clone: Clone, 
         os.kill(server, signal.SIGCONT)
 
 
+def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(clone: Clone, demo: Running) -> None:
+    import urllib.request
+
+    _, tokens = clone.sign_in()
+
+    def order() -> dict[str, object]:
+        request = urllib.request.Request(
+            f"{clone.orders}/orders",
+            data=b'{"item": "tea"}',
+            headers={"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"},
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as response:
+            placed: dict[str, object] = json.load(response)
+        return placed
+
+    first, second = order(), order()
+    assert (1, 2) == (first["invoice"], second["invoice"])
+    headers = {"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"}
+    assert 401 == fetch(f"http://127.0.0.1:{clone.billing_port}/invoices", data={}, headers=headers)[0]
+
+
 def is_server(cmdline: Path, clone: Clone) -> bool:
     try:
         return str(clone.folder).encode() in (text := cmdline.read_bytes()) and b"authmint-service\0serve" in text
@@ -170,16 +214,16 @@ def test_ctrl_c_stops_everything(clone: Clone, demo: Running) -> None:
 
 
 @pytest.mark.slow
-def test_when_a_process_dies_the_others_stop_too_and_the_reason_is_printed(clone: Clone, demo: Running) -> None:
+def test_when_a_process_dies_the_others_stop_too_and_the_reason_is_printed(clone: Clone, demo: Running, start: Starter) -> None:
     (server,) = (int(pid.parent.name) for pid in Path("/proc").glob("[0-9]*/cmdline") if is_server(pid, clone))
     os.kill(server, signal.SIGKILL)
     assert 0 != demo.process.wait(40)
     assert "the token service has ended" in demo.said
     assert "Traceback" not in demo.said
     # PostgreSQL outlives a killed service, by design; the next start finds it, and stops it at its own end.
-    with running("make", "run", cwd=clone.folder, env=clone.env, output=clone.output) as process:
-        process.wait_until_it_says("Running.", 60)
-        assert 200 == clone.sign_in()[0]
+    start()
+    assert 200 == clone.sign_in()[0]
+    start.stop()
     assert [] == processes_of(clone.folder)
 
 
@@ -278,24 +322,3 @@ def find_python_for_all() -> str:
         if done.returncode == 0:
             return candidate
     pytest.fail("No Python 3.11 with venv that an ordinary user may run: apt-get install python3 python3-venv")
-
-
-def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(clone: Clone, demo: Running) -> None:
-    import urllib.request
-
-    _, tokens = clone.sign_in()
-
-    def order() -> dict[str, object]:
-        request = urllib.request.Request(
-            f"{clone.orders}/orders",
-            data=b'{"item": "tea"}',
-            headers={"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"},
-        )
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=15) as response:
-            placed: dict[str, object] = json.load(response)
-        return placed
-
-    first, second = order(), order()
-    assert (1, 2) == (first["invoice"], second["invoice"])
-    headers = {"Authorization": f"Bearer {tokens['access_token']}", "Content-Type": "application/json"}
-    assert 401 == fetch(f"http://127.0.0.1:{clone.billing_port}/invoices", data={}, headers=headers)[0]

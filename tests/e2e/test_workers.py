@@ -136,6 +136,7 @@ def test_all_workers_serve_each_reports_the_metrics_of_all_and_a_stop_leaves_no_
     assert not is_running(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_while_requests_go_on_and_no_counter_goes_back(folder: Path) -> None:
     with workers(folder, 2) as service:
         before = service.wait_until_all_serve(2)
@@ -190,6 +191,7 @@ def test_when_the_parent_is_killed_its_workers_end(folder: Path) -> None:
         assert are_gone(pids)
 
 
+@pytest.mark.slow
 def test_a_port_in_use_and_a_wrong_setting_are_reported_once_whatever_the_number_of_workers(folder: Path) -> None:
     commands = Commands(folder)
     with socket.create_server(("127.0.0.1", commands.port)):

@@ -130,6 +130,7 @@ def wait_until_it_holds_the_lock(dsn: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_when_a_migrating_process_is_killed_another_one_completes_the_migration(
     database: DatabaseForTests, tmp_path: Path
 ) -> None:
