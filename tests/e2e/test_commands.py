@@ -97,6 +97,7 @@ def test_an_account_is_added_listed_and_not_added_twice(commands: Commands) -> N
     assert (3, "An account alice exists already.\n") == (again.returncode, again.stderr)
 
 
+@pytest.mark.slow
 def test_a_process_returns_the_exit_code_to_the_shell(commands: Commands) -> None:
     assert 0 == commands.run_process("accounts", "add", "walter").returncode
     again = commands.run_process("accounts", "add", "walter")
