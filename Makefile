@@ -25,7 +25,7 @@ test: venv test-tools ## Style, types, contracts and tests
 test-clients: venv test-tools ## The tests with clients that are generated or written by others
 	@$(VENV)/bin/python -m pytest -m 'clients and not long' -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
 
-test-long: venv test-tools ## The tests that take minutes; each prints its figures
+test-long: venv test-tools ## The tests that take minutes; each prints its measurements
 	@$(VENV)/bin/python -m pytest -m long -s $(PYTEST)
 
 lint: venv ## Style and import contracts
@@ -39,7 +39,7 @@ types: venv ## Strict type check
 format: venv ## Format the code
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format --quiet .
 
-bench: venv ## What the token service does, beside its ceilings in the same run; the table goes to docs/benchmarks.md
+bench: venv ## What the token service does, beside its baselines in the same run; the table goes to docs/benchmarks.md
 	@$(VENV)/bin/python -m benchmarks.service $(ARGUMENTS)
 
 bench-library: venv ## What the library costs, as ratios in one run

@@ -127,7 +127,6 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("count", "pause"), [(4, 0.02), pytest.param(20, 0, marks=pytest.mark.long)])
 @pytest.mark.slow
-@pytest.mark.slow
 async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_false_401(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, count: int, pause: float
 ) -> None:
