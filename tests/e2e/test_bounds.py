@@ -149,12 +149,12 @@ def memory(process: Running) -> int:
 
 def test_a_wrong_content_length_affects_its_own_connection_alone(server: Running, port: int) -> None:
     token = Endpoint("POST", "/token")
-    more_than_said = head(token, FORM, b"Content-Length: 3\r\n") + b"a=bcdefg"
+    more_than_declared = head(token, FORM, b"Content-Length: 3\r\n") + b"a=bcdefg"
     # The bytes after the body are no request, so there is no response that could be taken for that of another request.
-    assert b"" == exchange(port, more_than_said)
-    less_than_said = head(token, FORM, b"Content-Length: 100\r\n") + b"a=b"
+    assert b"" == exchange(port, more_than_declared)
+    less_than_declared = head(token, FORM, b"Content-Length: 100\r\n") + b"a=b"
     with connected(port) as connection:
-        connection.sendall(less_than_said)
+        connection.sendall(less_than_declared)
         connection.shutdown(socket.SHUT_WR)
         assert b"" == connection.recv(100)
 

@@ -153,16 +153,16 @@ def _times(claims: AccessTokenClaims, leeway: int, now: float) -> list[Check]:
     try:
         verify_claims(claims, expected, now)
     except InvalidToken as error:
-        sentences = {
+        messages = {
             "expired": f"It expired {format_duration(now - claims.expires_at)} ago (leeway {leeway} s).",
             "issued_in_future": f"It was issued {format_duration(claims.issued_at - now)} in the future: check the clocks.",
             "not_yet_valid": f"It becomes valid in {format_duration((claims.not_before or 0) - now)}.",
             "lifetime_too_long": f"It lives {format_duration(claims.expires_at - claims.issued_at)}, the limit is a day.",
         }
-        return [Check("time", False, sentences[error.reason])]
+        return [Check("time", False, messages[error.reason])]
     left = claims.expires_at - now
-    sentence = f"It expires in {format_duration(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s."
-    return [Check("time", True, sentence)]
+    message = f"It expires in {format_duration(left)}." if left > 0 else f"It has expired, within the leeway of {leeway} s."
+    return [Check("time", True, message)]
 
 
 def _decode_part(token: str, part: int) -> dict[str, Any]:

@@ -151,5 +151,5 @@ def _is_resource(text: str) -> bool:
     return 0 < len(text) <= 200 and text.isprintable() and " " not in text
 
 
-def _is_within(value: int | None, least: int, most: int) -> bool:
-    return value is None or least <= value <= most
+def _is_within(value: int | None, minimum: int, maximum: int) -> bool:
+    return value is None or minimum <= value <= maximum
