@@ -22,7 +22,7 @@ test: venv test-tools ## Style, types, contracts and tests
 	[ $$checks -eq 0 ] || echo 'Style or types are wrong: see above.'; \
 	exit $$((tests ? tests : checks))
 
-test-clients: venv test-tools ## The tests with clients that are generated or written by others
+test-clients: venv test-tools ## The tests with a browser, and with clients that are generated or written by others
 	@$(VENV)/bin/python -m pytest -m 'clients and not long' -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
 
 test-long: venv test-tools ## The tests that take minutes; each prints its measurements

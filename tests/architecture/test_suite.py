@@ -19,7 +19,9 @@ def test_every_folder_of_tests_has_a_budget_and_all_of_them_stay_within_the_whol
     budgets = read_budgets()
     folders = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/test_*.py")}
     assert folders <= budgets.folders.keys()
-    assert sum(budgets.folders.values()) + sum(budgets.outside.values()) <= budgets.total_seconds
+    # `make test-clients` runs these two.
+    in_make_test = sum(seconds for folder, seconds in budgets.folders.items() if folder not in {"browser", "clients"})
+    assert in_make_test + sum(budgets.outside.values()) <= budgets.total_seconds
 
 
 def test_a_folder_may_take_its_budget_times_the_factor() -> None:

@@ -13,7 +13,13 @@ import pytest
 from tests.browser.tabs import Browser, Site, check_programs, log_lines, open_browser
 from tests.e2e.conftest import Running, fetch
 
-pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.clients,
+    pytest.mark.process,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("browser"),
+]
 
 LIFETIME = 5
 """Seconds that an access token lives: the shortest that can be set."""

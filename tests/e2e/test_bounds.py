@@ -14,7 +14,7 @@ from tests.e2e.conftest import Running, environment, fetch, free_ports, running
 from tests.service.conftest import make_settings
 from tests.service.routes import Endpoint, endpoints_of
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("bounds")]
 
 ENDPOINTS = [
     *endpoints_of(create_app(make_settings("postgresql://127.0.0.1/never"))),

@@ -20,7 +20,7 @@ import pytest
 from authmint_service.cli import main
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("commands")]
 
 COMMAND = str(Path(sys.executable).with_name("authmint-service"))
 PASSWORD = "seven green parrots in a boat"

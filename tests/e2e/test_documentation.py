@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("documentation")]
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import environment, fetch, free_ports, running
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("raw requests")]
 
 POST = b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 REQUESTS = {

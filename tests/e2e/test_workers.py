@@ -20,7 +20,7 @@ from tests.e2e.conftest import ROOT, Running, environment, fetch, running
 from tests.e2e.test_commands import COMMAND, Commands
 from tests.e2e.test_embedded_postgres import dsn_of, hold, is_running, release
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("workers")]
 
 
 class Service:

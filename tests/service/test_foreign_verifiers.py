@@ -20,7 +20,7 @@ from tests.service.conftest import Clock, StartService
 from tests.service.signing import empty_store, jwks_of, kid_of
 from tests.service.test_resource_services import at_one_address, token_for
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.anyio, pytest.mark.clients, pytest.mark.xdist_group("foreign verifiers")]
 
 AUDIENCE = "orders"
 VERIFY = Path(__file__).resolve().parents[1] / "browser/verify.mjs"
