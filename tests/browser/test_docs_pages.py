@@ -15,7 +15,13 @@ from tests.browser.tabs import check_escaped, check_programs
 from tests.e2e.conftest import ROOT, environment, free_ports, running
 
 HERE = Path(__file__).resolve().parent
-pytestmark = [pytest.mark.browser, pytest.mark.clients, pytest.mark.timeout(240), pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.clients,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @dataclass

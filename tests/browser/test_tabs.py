@@ -85,7 +85,6 @@ def test_five_tabs_stay_signed_in_for_twenty_lifetimes(site: Site, service: Runn
     stay_open(site, service, browser, lifetimes=20)
 
 
-@pytest.mark.slow
 def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
     site: Site, service: Running, browser: Browser
 ) -> None:
@@ -104,7 +103,6 @@ def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
     browser.wait_until("signed-out", *tabs)
 
 
-@pytest.mark.slow
 def test_a_second_tab_and_a_browser_that_was_closed_find_the_person_signed_in(
     site: Site, service: Running, browser: Browser
 ) -> None:
@@ -140,7 +138,6 @@ def test_no_script_sees_the_refresh_token_and_orders_is_never_sent_it(site: Site
     assert cookie["value"] not in service.said
 
 
-@pytest.mark.slow
 def test_a_wrong_password_is_shown_and_another_page_gets_no_token(site: Site, service: Running, browser: Browser) -> None:
     tab = browser.do("open", site.page)
     browser.wait_until("signed-out", tab)
@@ -165,7 +162,6 @@ def test_a_wrong_password_is_shown_and_another_page_gets_no_token(site: Site, se
     browser.wait_until("signed-in", tab)
 
 
-@pytest.mark.slow
 def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_orders_work(
     tmp_path: Path, browser: Browser
 ) -> None:
@@ -204,7 +200,6 @@ def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_o
     assert "signed-out" not in browser.do("notes")["states"][2:]
 
 
-@pytest.mark.slow
 def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path: Path, browser: Browser) -> None:
     check_programs()
     keys = {

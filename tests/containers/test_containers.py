@@ -145,6 +145,7 @@ def packages(image: Image, name: str) -> set[str]:
     return {one["name"].lower() for one in json.loads(written)}
 
 
+@pytest.mark.slow
 def test_each_image_has_what_it_needs_and_no_more(image: Image) -> None:
     service, orders = packages(image, "service"), packages(image, "orders")
     assert {"authmint", "authmint-service", "asyncpg", "uvloop"} <= service

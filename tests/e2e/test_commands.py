@@ -214,6 +214,7 @@ def test_a_taken_port_is_a_sentence(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.slow
 def test_serve_responds_and_stops_cleanly_on_a_signal(commands: Commands, tmp_path: Path, number: int) -> None:
     with running(COMMAND, "serve", cwd=commands.folder, env=commands.env, output=tmp_path / "said") as process:
         process.wait_for(f"http://127.0.0.1:{commands.port}/readyz")
@@ -221,6 +222,7 @@ def test_serve_responds_and_stops_cleanly_on_a_signal(commands: Commands, tmp_pa
         assert "Traceback" not in process.said
 
 
+@pytest.mark.slow
 def test_an_operator_revokes_sessions_and_changes_passwords(commands: Commands, tmp_path: Path) -> None:
     site = f"http://127.0.0.1:{commands.port}"
     for arguments in (("clients", "add", "spa", "--public"), ("accounts", "add", "dora", "--password-stdin")):
@@ -302,6 +304,7 @@ def test_a_signal_during_the_start_leaves_nothing_behind(tmp_path: Path, pause: 
     assert not is_running(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: Path) -> None:
     uvicorn = str(Path(sys.executable).with_name("uvicorn"))
     command = (uvicorn, "authmint_service.app:create_app", "--factory", "--port", str(commands.port))

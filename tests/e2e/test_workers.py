@@ -232,6 +232,7 @@ with workers.handle_signals():
 """
 
 
+@pytest.mark.slow
 def test_a_service_whose_workers_die_before_any_was_ready_exits_instead_of_restarting_for_ever(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", BROKEN], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False

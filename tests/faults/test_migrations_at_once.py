@@ -161,6 +161,7 @@ async def refresh_during_migration(found: Site, dsn: str, newer: Path) -> None:
     assert [] == chaos.wrong
 
 
+@pytest.mark.slow
 def test_an_old_server_serves_on_a_newer_schema_and_says_so(database: DatabaseForTests, tmp_path: Path) -> None:
     dsn, newer = new_database(database), tmp_path / "newer"
     asyncio.run(migrations.migrate(dsn))
