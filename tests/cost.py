@@ -28,7 +28,7 @@ class TestCost:
     __test__ = False
 
     is_marked: bool = False
-    """`slow` or `long`."""
+    """`slow`, `long` or `clients`: each test with a browser or with programs of others starts several processes."""
     is_long: bool = False
     own: float = 0.0
     """CPU seconds of the test alone, without its fixtures."""
@@ -96,7 +96,7 @@ class Meter:
         now = cpu_seconds()
         taken, self._last = now - self._last, now
         report = yield
-        marks = [name for name in ("slow", "long") if item.get_closest_marker(name)]
+        marks = [name for name in ("slow", "long", "clients") if item.get_closest_marker(name)]
         # Reports go from a worker to its parent with these.
         report.user_properties.append(("cost", (taken, marks)))
         return report
