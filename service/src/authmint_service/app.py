@@ -43,12 +43,13 @@ from authmint_service.endpoints.responses import install_error_handlers
 from authmint_service.endpoints.route_table import RouteTable
 from authmint_service.errors import SettingsError
 from authmint_service.grants import ClientCredentialsGrant, Grant, PasswordGrant, RefreshTokenGrant
+from authmint_service.leases import Leases
 from authmint_service.logs import configure_logging
-from authmint_service.metrics import Metrics, Sampler
+from authmint_service.metrics import SAMPLE_SECONDS, Metrics, Sampler
 from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
-from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, prune_forever
+from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, pruning_task
 from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import (
     KeyRing,
@@ -238,28 +239,23 @@ class Application:
     async def _serving(self, dsn: str) -> AsyncIterator[None]:
         async with self._database.open(dsn):
             runner = self._task_runner(dsn)
-            background = (
-                asyncio.create_task(runner.run(), name=runner.name),
-                asyncio.create_task(self._sampler.run(), name="sample metrics"),
-                asyncio.create_task(prune_forever(self._session_store, self._clock), name="prune sessions"),
-            )
-            try:
+            async with runner.running():
                 # Wait a little, so that what can be ready is ready from the first request on.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(runner.tried.wait(), FIRST_ATTEMPT_SECONDS)
+                    await asyncio.wait_for(runner.started.wait(), FIRST_ATTEMPT_SECONDS)
                 self._metrics.mark_ready()
                 yield
-            finally:
-                for task in background:
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
 
     def _task_runner(self, dsn: str) -> TaskRunner:
         # In production the operator decides when to migrate: `authmint-service migrate`.
         migrates = self._settings.uses_embedded_database or self._settings.is_development
         prepare = (lambda: migrations.migrate_if_behind(self._database, dsn)) if migrates else None
-        return TaskRunner(Task("check clock and signing keys", tasks.POLL_SECONDS, self._check_keys_and_clock), prepare=prepare)
+        background = (
+            Task("check clock and signing keys", tasks.POLL_SECONDS, self._check_keys_and_clock, at_start=True),
+            Task("sample metrics", SAMPLE_SECONDS, self._sampler.run, at_start=True, uses_database=False),
+            pruning_task(self._session_store, self._clock),
+        )
+        return TaskRunner(background, Leases(self._database), prepare=prepare)
 
     def _key_ring(self) -> tuple[KeyRing, Callable[[], Awaitable[object]]]:
         """Return the key ring, and the check that keeps the ring and the clock up to date."""

@@ -1,15 +1,24 @@
-"""Background tasks: what a process does every few seconds for as long as it runs, however long the database is unavailable."""
+"""Background tasks: what a process does every few seconds for as long as it runs, however long the database is unavailable.
+
+A `Task` says what is done and how often. One `TaskRunner` runs all tasks of a process: no error ends one of them, and all end
+with the process.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.leases import LeaseLost, Leases, LeaseTaken
 from authmint_service.logs import error_locations
 
 RETRY_SECONDS = 1.0
+RETRIES = 60
+"""A task that has an hour between its runs is not tried again each second: at least a sixtieth of it is waited for."""
 POLL_SECONDS = 3.0
 """How soon a process sees what another process, or a command, has changed in the database."""
 
@@ -24,46 +33,120 @@ class Task:
     every: float
     """Seconds from the end of one run to the next."""
     run: Callable[[], Awaitable[object]]
-    """May raise DatabaseUnavailable or SchemaOutdated: then it is tried again after RETRY_SECONDS."""
+    """May raise DatabaseUnavailable or SchemaOutdated: then it is tried again soon."""
+    alone: bool = False
+    """Whether one process at a time does it, and the others wait; `every` is then counted over all processes.
+
+    Its lease has the task's name. Where a second run at the same time would do harm, `run` writes inside `Leases.transaction`.
+    """
+    at_start: bool = False
+    """Whether the first run is at once, and the process waits for it before it serves. Otherwise it is at a random time in the
+    second half of `every`, so that processes that start together do not work together."""
+    uses_database: bool = True
+    """Whether it waits until the database is prepared."""
 
 
 class TaskRunner:
-    """Prepares the database once, and then runs a task again and again."""
+    """Runs the background tasks of a process."""
 
-    def __init__(self, task: Task, *, prepare: Callable[[], Awaitable[object]] | None = None) -> None:
-        """`prepare`: what must succeed before the database can be used (a migration). It may raise what the task may."""
-        self._task, self._prepare = task, prepare
-        self.tried = asyncio.Event()
-        """Set after the first attempt, whether it succeeded or not."""
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        leases: Leases,
+        *,
+        prepare: Callable[[], Awaitable[object]] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        """`prepare`: what must succeed once before the database can be used (a migration). It may raise what a task may.
 
-    @property
-    def name(self) -> str:
-        return self._task.name
+        `sleep`: waits for some seconds; `spread`: returns a number from 0 to 1, so that processes do not work at the same time.
+        """
+        names = [task.name for task in tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two background tasks have one name: {sorted(names)}")
+        self._tasks, self._leases, self._prepare = tuple(tasks), leases, prepare
+        self._sleep, self._spread = sleep, spread
+        self._preparing = asyncio.Lock()
+        self._waiting_for = {task.name for task in tasks if task.at_start}
+        self._problems: dict[str, str] = {}
+        self.started = asyncio.Event()
+        """Set after the first attempt of each task that is `at_start`, whether it succeeded or not."""
 
-    async def run(self) -> None:
-        """Run the task until this one is cancelled."""
-        logged = ""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run all tasks during the block. At its end they are cancelled, and have ended when this returns."""
+        if not self._waiting_for:
+            self.started.set()
+        running = [asyncio.create_task(self._repeat(task), name=task.name) for task in self._tasks]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _repeat(self, task: Task) -> None:
+        if not task.at_start:
+            await self._sleep(task.every * (1 + self._spread()) / 2)
         while True:
-            try:
-                await self._run_once()
-            except (DatabaseUnavailable, SchemaOutdated) as error:
-                # One line for each new reason: a database that is unavailable for an hour is not 3600 lines.
-                if str(error) != logged:
-                    log.warning("database.unavailable", reason=str(error))
-                logged, pause = str(error), RETRY_SECONDS
-            except Exception as error:
-                # The next run may succeed. If the task ended here, this process would never learn of a new key.
-                log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
-                pause = self._task.every
-            else:
-                if logged:
-                    log.info("database.available")
-                logged, pause = "", self._task.every
-            self.tried.set()
-            await asyncio.sleep(pause)
+            pause = await self._attempt(task)
+            self._waiting_for.discard(task.name)
+            if not self._waiting_for:
+                self.started.set()
+            await self._sleep(pause)
 
-    async def _run_once(self) -> None:
-        if self._prepare is not None:
-            await self._prepare()
-            self._prepare = None
-        await self._task.run()
+    async def _attempt(self, task: Task) -> float:
+        """Run the task once. Return for how many seconds to wait."""
+        try:
+            await self._run(task)
+        except LeaseTaken as taken:
+            # The holder may die: then its lease ends before `every` has passed.
+            pause = min(max(taken.seconds, RETRY_SECONDS), task.every)
+        except (DatabaseUnavailable, SchemaOutdated) as error:
+            self._log_problem(task, str(error))
+            return max(RETRY_SECONDS, task.every / RETRIES) * (0.5 + self._spread())
+        except LeaseLost:
+            log.warning("lease.lost", task=task.name)
+            pause = min(RETRY_SECONDS, task.every)
+        except Exception as error:
+            # The next run may succeed. If the task ended here, this process would never learn of a new key.
+            self._log_error(task, error)
+            pause = task.every
+        except asyncio.CancelledError as error:
+            # Something that the task waited for was cancelled, and not the task.
+            current = asyncio.current_task()
+            if current is None or current.cancelling():
+                raise
+            self._log_error(task, error)
+            pause = task.every
+        else:
+            pause = task.every
+        if task.uses_database and self._problems.pop(task.name, "") and not self._problems:
+            log.info("database.available")
+        return pause
+
+    async def _run(self, task: Task) -> None:
+        if task.uses_database:
+            await self._prepare_once()
+        if not task.alone:
+            await task.run()
+            return
+        # Kept a little longer than until this process's next run, so that one process goes on doing it.
+        async with self._leases.hold(task.name, afterwards=task.every + RETRY_SECONDS):
+            await task.run()
+
+    async def _prepare_once(self) -> None:
+        async with self._preparing:
+            if self._prepare is not None:
+                await self._prepare()
+                self._prepare = None
+
+    def _log_problem(self, task: Task, reason: str) -> None:
+        # One line for each new reason: a database that is unavailable for an hour is not 3600 lines for each task.
+        if reason not in self._problems.values():
+            log.warning("database.unavailable", reason=reason)
+        self._problems[task.name] = reason
+
+    def _log_error(self, task: Task, error: BaseException) -> None:
+        log.error("error.unexpected", task=task.name, error_locations=error_locations(error))

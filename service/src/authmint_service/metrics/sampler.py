@@ -1,4 +1,4 @@
-"""A task that samples ten times a second what changes by itself: how late the event loop is, and how full the pools are."""
+"""Samples ten times a second what changes by itself: how late the event loop is, and how full the pools are."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -17,15 +17,15 @@ class Sampler:
         """Both by the name of the metric. `gauges` return a present value, `counts` a number since the process began."""
         self._metrics, self._gauges, self._counts = metrics, gauges, counts
         self._seen = dict.fromkeys(counts, 0.0)
+        self._due_at: float | None = None
 
     async def run(self) -> None:
-        """Sample until the task is cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            self.sample()
-            due = loop.time() + SAMPLE_SECONDS
-            await asyncio.sleep(SAMPLE_SECONDS)
-            self._metrics.observe_lag(max(0.0, loop.time() - due))
+        """Sample once, and record how much later than SAMPLE_SECONDS after the last time this is."""
+        now = asyncio.get_running_loop().time
+        if self._due_at is not None:
+            self._metrics.observe_lag(max(0.0, now() - self._due_at))
+        self.sample()
+        self._due_at = now() + SAMPLE_SECONDS
 
     def sample(self) -> None:
         """Bring all of them up to date once."""

@@ -4,7 +4,7 @@ A session is one row of the database. Its refresh token is an authenticated coun
 The grants start and refresh sessions, the endpoints list and revoke them, a background task deletes the old ones.
 """
 
-from authmint_service.sessions.pruning import prune, prune_forever
+from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
 from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
 from authmint_service.sessions.sessions import Sessions
@@ -22,5 +22,5 @@ __all__ = [
     "StoredSession",
     "has_refresh_token_prefix",
     "prune",
-    "prune_forever",
+    "pruning_task",
 ]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.sessions.store import SessionStore
+from authmint_service.tasks import Task
 
 BATCH, PAUSE_SECONDS, EVERY_SECONDS = 500, 0.05, 3600.0
 RETENTION_SECONDS = 86_400.0
@@ -29,13 +29,12 @@ async def prune(store: SessionStore, now: float, *, pause: float = PAUSE_SECONDS
     return deleted
 
 
-async def prune_forever(store: SessionStore, clock: Callable[[], float]) -> None:
-    """Prune once an hour until the task is cancelled. An unavailable database is tried again an hour later."""
-    while True:
-        await asyncio.sleep(EVERY_SECONDS)
-        try:
-            deleted = await prune(store, clock())
-        except (DatabaseUnavailable, SchemaOutdated):
-            continue
+def pruning_task(store: SessionStore, clock: Callable[[], float]) -> Task:
+    """Return the task that prunes once an hour, in one process. Two that prune at the same time would do no harm."""
+
+    async def run() -> None:
+        deleted = await prune(store, clock())
         if deleted:
             log.info("sessions.pruned", count=deleted)
+
+    return Task("prune sessions", EVERY_SECONDS, run, alone=True)
