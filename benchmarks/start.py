@@ -18,6 +18,7 @@ from authmint_service.clients.client import new_client_secret, secret_hash
 from authmint_service.database import Database
 from authmint_service.embedded_postgres import embedded_postgres
 from authmint_service.migrations import migrate
+from tests.actors import OPERATOR
 from tests.e2e.conftest import environment, fetch, free_ports, running
 from tests.faults.servers import SERVE
 
@@ -38,7 +39,7 @@ async def add_service_client(dsn: str) -> str:
         secret_hashes=(secret_hash(secret),),
     )  # fmt: skip
     async with database.open(dsn):
-        await ClientStore(database).add(client, 0)
+        await ClientStore(database).add(client, 0, actor=OPERATOR)
     return secret
 
 

@@ -18,6 +18,7 @@ from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshToken, RefreshTokenCodec
+from tests.actors import OPERATOR
 from tests.e2e.conftest import Running, environment, free_ports, running
 from tests.faults.fork_server import Program, forked
 
@@ -128,7 +129,7 @@ async def add_account(dsn: str, username: str, password_hash: str, state: Accoun
     account = Account(id=str(uuid.uuid4()), username=username, password_hash=password_hash, state=state)
     async with (database := Database(size=1)).open(dsn):
         with suppress(AlreadyExists):
-            await AccountStore(database).add(account, time.time())
+            await AccountStore(database).add(account, time.time(), actor=OPERATOR)
 
 
 async def add_accounts(connection: asyncpg.Connection, usernames: Mapping[uuid.UUID, str], password_hash: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists
+from tests.actors import OPERATOR
 from tests.faults.cluster import DatabaseForTests
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
@@ -25,7 +26,7 @@ async def add_all(database: Database, name: str, attempts: Iterator[int]) -> Cou
     for _ in attempts:
         account = Account(id=str(uuid.uuid4()), username=prepare_username(name), password_hash="-")
         try:
-            await AccountStore(database).add(account, time.time())
+            await AccountStore(database).add(account, time.time(), actor=OPERATOR)
             counts["made"] += 1
         except AlreadyExists:
             counts["refused"] += 1

@@ -17,6 +17,7 @@ from authmint_service.clients import Client, ClientStore, new_client_secret, sec
 from authmint_service.database import Database
 from authmint_service.passwords import PasswordHasher
 from authmint_service.sessions import RefreshToken
+from tests.actors import OPERATOR
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.http import Answer, Connection
 from tests.faults.servers import AUDIENCES, Site, generation_of, sign_in, site
@@ -130,7 +131,7 @@ class Races:
             await asyncio.sleep(float(answer.headers["retry-after"]))
 
     async def _disable(self, pair: Pair, _: Connection) -> int:
-        await AccountStore(self._database).disable(pair.account_id, time.time())
+        await AccountStore(self._database).disable(pair.account_id, time.time(), actor=OPERATOR)
         return 204
 
     async def _reuse(self, pair: Pair, connection: Connection) -> int:
@@ -154,7 +155,7 @@ class Races:
             resources=(AUDIENCES[1],), default_resources=(AUDIENCES[1],),
             secret_hashes=(secret_hash(secret),),
         )  # fmt: skip
-        await ClientStore(self._database).add(client, 0)
+        await ClientStore(self._database).add(client, 0, actor=OPERATOR)
         return {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
 
     async def _token_of_administrator(self) -> str:

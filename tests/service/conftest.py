@@ -30,6 +30,7 @@ from authmint_service.migrations import migrate
 from authmint_service.passwords import PasswordHasher
 from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
+from tests.actors import OPERATOR
 
 ISSUER = "https://auth.example"
 PASSWORD = "seven green parrots in a boat"
@@ -131,7 +132,7 @@ async def make_first_key(dsn: str) -> None:
         policy = RotationPolicy(
             algorithm="ES256", period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048
         )
-        await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000)
+        await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000, actor=OPERATOR)
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +177,7 @@ class Service:
             "password_hash": self._password_hash,
         }
         account = Account(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Account
-        await AccountStore(self.database).add(account, self.clock())
+        await AccountStore(self.database).add(account, self.clock(), actor=OPERATOR)
         return account
 
     async def add_client(self, secret: str | None = None, **changes: object) -> Client:
@@ -192,7 +193,7 @@ class Service:
             "secret_hashes": (secret_hash(secret),) if secret is not None else (),
         }
         client = Client(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Client
-        await ClientStore(self.database).add(client, self.clock())
+        await ClientStore(self.database).add(client, self.clock(), actor=OPERATOR)
         return client
 
     async def token(self, **form: str) -> httpx2.Response:

@@ -11,6 +11,7 @@ import pytest
 from authmint_service.accounts import Account, AccountState, AccountStore, prepare_username
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.passwords import PasswordStore
+from tests.actors import OPERATOR
 from tests.service.conftest import Service
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +88,7 @@ async def test_a_taken_username_leaves_no_row_behind(service: Service) -> None:
     store, account = AccountStore(service.database), await service.add_account()
     other = Account(id=str(uuid.uuid4()), username=account.username, password_hash="-")
     with pytest.raises(AlreadyExists):
-        await store.add(other, service.clock())
+        await store.add(other, service.clock(), actor=OPERATOR)
     for table, column in (("accounts", "id"), ("account_names", "account_id"), ("passwords", "account_id")):
         statement = f"SELECT count(*) FROM authmint.{table} WHERE {column} = $1"
         assert 0 == await service.database.fetch_value(statement, other.id)
@@ -97,7 +98,9 @@ async def test_of_many_accounts_with_one_name_added_at_once_one_is_made(service:
     name = f"wanted-{secrets.token_hex(6)}"
     accounts = [Account(id=str(uuid.uuid4()), username=name, password_hash="-") for _ in range(12)]
     store = AccountStore(service.database)
-    made = await asyncio.gather(*(store.add(account, service.clock()) for account in accounts), return_exceptions=True)
+    made = await asyncio.gather(
+        *(store.add(account, service.clock(), actor=OPERATOR) for account in accounts), return_exceptions=True
+    )
     assert [AlreadyExists] * 11 == [type(error) for error in made if error is not None]
     found = await store.find_by_name(name)
     assert found is not None
@@ -106,12 +109,12 @@ async def test_of_many_accounts_with_one_name_added_at_once_one_is_made(service:
 
 async def test_the_state_of_an_account_has_a_reason_only_while_it_is_disabled(service: Service) -> None:
     store, account = AccountStore(service.database), await service.add_account()
-    await store.disable(account.id, service.clock(), reason="left the company")
+    await store.disable(account.id, service.clock(), actor=OPERATOR, reason="left the company")
     disabled = await store.find(account.id)
     assert disabled is not None
     assert (AccountState.DISABLED, "left the company", False) == (disabled.state, disabled.disabled_reason, disabled.is_active)
     assert None is await PasswordStore(service.database).find(account.id)
-    await store.enable(account.id)
+    await store.enable(account.id, service.clock(), actor=OPERATOR)
     assert account == await store.find(account.id)
 
 
@@ -119,8 +122,8 @@ async def test_a_deleted_account_is_neither_enabled_nor_disabled(service: Servic
     store, account = AccountStore(service.database), await service.add_account()
     deletion = "UPDATE authmint.accounts SET state = 'deleted', deleted_at = now() WHERE id = $1"
     await service.database.execute(deletion, account.id)
-    await store.enable(account.id)
-    await store.disable(account.id, service.clock())
+    await store.enable(account.id, service.clock(), actor=OPERATOR)
+    await store.disable(account.id, service.clock(), actor=OPERATOR)
     found = await store.find(account.id)
     assert found is not None
     assert AccountState.DELETED is found.state
@@ -133,7 +136,7 @@ async def test_an_account_without_a_password_cannot_sign_in_until_it_gets_one(se
     assert "invalid_grant" == (await service.sign_in(client, account)).json()["error"]
     usual = (await service.add_account()).password_hash
     assert usual is not None
-    values: dict[str, Any] = {"credentials_version": 0, "except_session_id": None, "now": service.clock()}
+    values: dict[str, Any] = {"credentials_version": 0, "except_session_id": None, "now": service.clock(), "actor": OPERATOR}
     assert await PasswordStore(service.database).change(account.id, usual, **values)
     assert 200 == (await service.sign_in(client, account)).status_code
     # A change that read the credentials before that one.

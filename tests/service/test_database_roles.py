@@ -18,6 +18,7 @@ from authmint_service.errors import DatabaseUnavailable
 from authmint_service.migrations import head, migrate, migrate_if_behind
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import SessionLifetimes, SessionStore, prune
+from tests.actors import OPERATOR
 from tests.service.conftest import StartService, make_settings, own_database
 from tests.service.signing import DAY, NOW, policy, store_of
 from tests.service.test_failing_parts import requests
@@ -93,10 +94,10 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
             assert answer.status_code in {200, 204}, (answer.request.url, answer.text)
         database, account, client = service.database, await service.add_account(), await service.add_client()
         for store, name in ((AccountStore(database), account.id), (ClientStore(database), client.client_id)):
-            await store.disable(name, NOW)
-            await store.enable(name)
+            await store.disable(name, NOW, actor=OPERATOR)
+            await store.enable(name, NOW, actor=OPERATOR)
             assert await store.list()
-        await RevocationStore(database).raise_global_epoch(NOW)
+        await RevocationStore(database).raise_global_epoch(NOW, actor=OPERATOR)
         assert 0 < await prune(
             SessionStore(database, SessionLifetimes(grace=30, idle=60, absolute=60)), NOW + 400 * DAY, pause=0
         )
@@ -110,11 +111,11 @@ async def test_the_serving_role_makes_and_changes_signing_keys(server_dsn: str) 
         await migrate(roles.migrate)
         async with (database := Database(size=2)).open(roles.serve):
             store = store_of(database, make_settings(roles.serve))
-            first = await store.rotate_if_due(policy(), NOW)
-            following, schedule = await store.announce_new(policy(), NOW + DAY)
+            first = await store.rotate_if_due(policy(), NOW, actor=OPERATOR)
+            following, schedule = await store.announce_new(policy(), NOW + DAY, actor=OPERATOR)
             assert {first, following} == {key.kid for key in await store.load()}
             assert (0, []) == await store.reencrypt()
-            await store.revoke(following, NOW + DAY + 1)
+            await store.revoke(following, NOW + DAY + 1, actor=OPERATOR)
             await store.erase(schedule.active_from + 400 * DAY)
 
 

@@ -15,6 +15,7 @@ from authmint.jose import SigningKey
 from authmint_service.database import Database
 from authmint_service.signing_keys.encryption import decrypt
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
+from tests.actors import OPERATOR
 from tests.service.conftest import Service, StartService, make_settings
 from tests.service.signing import empty_store, policy
 
@@ -73,7 +74,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
     async with empty_store(server_dsn) as (dsn, database, store):
         settings = make_settings(dsn)
         service = await start_service(at=dsn)
-        await store.announce(SigningKey.generate("RS256", rsa_bits=2048), policy("RS256"), service.clock())
+        await store.announce(SigningKey.generate("RS256", rsa_bits=2048), policy("RS256"), service.clock(), actor=OPERATOR)
         text = await answers(service, secret)
         rows = await database.fetch_all("SELECT * FROM authmint.signing_keys")
         pems = [

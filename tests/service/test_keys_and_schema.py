@@ -9,6 +9,7 @@ import pytest
 from authmint_service import migrations
 from authmint_service.database import Database
 from authmint_service.signing_keys import SigningKeyStore
+from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, make_settings, own_database
 from tests.service.signing import policy
 
@@ -28,7 +29,7 @@ async def test_many_that_migrate_an_empty_database_at_once_make_one_schema_and_o
             database = Database(size=1)
             store = SigningKeyStore(database, make_settings(dsn).encryption_keys)
             async with database.open(dsn):
-                await store.rotate_if_due(policy(), 1.0)
+                await store.rotate_if_due(policy(), 1.0, actor=OPERATOR)
                 return {stored.kid for stored in await store.load()}
 
         seen = await asyncio.gather(*(first_key() for _ in range(6)))

@@ -15,6 +15,7 @@ from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue
 from authmint_service.passwords import PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.passwords.preparation import prepare_password
+from tests.actors import OPERATOR
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -152,7 +153,7 @@ async def test_identity_is_the_subject_and_not_the_name(service: Service) -> Non
 async def test_the_token_of_a_disabled_account_is_refused_at_its_own_account(service: Service) -> None:
     user, client = await service.add_account(), await service.add_client()
     headers = {"Authorization": f"Bearer {(await service.sign_in(client, user)).json()['access_token']}"}
-    await AccountStore(service.database).disable(user.id, service.clock())
+    await AccountStore(service.database).disable(user.id, service.clock(), actor=OPERATOR)
     assert 401 == (await service.http.get("/account/v1", headers=headers)).status_code
 
 

@@ -16,6 +16,7 @@ from authmint_service.app import create_app
 from authmint_service.signing_keys import RotatingKeyRing, Schedule, StoredKey
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from authmint_service.signing_keys.signer import LocalSigner
+from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -112,7 +113,7 @@ async def test_metrics_have_the_age_of_the_active_key_the_seconds_to_rotation_an
         text = await metrics()
         assert 3 * DAY == pytest.approx(value_of(text, "authmint_signing_key_age_seconds"), abs=2)
         assert 27 * DAY == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"), abs=2)
-        announced, _ = await store.announce_new(policy(), service.clock.now)
+        announced, _ = await store.announce_new(policy(), service.clock.now, actor=OPERATOR)
         await seen(service, await kids_of(service) | {announced})
         text = await metrics()
         assert ANNOUNCE_SECONDS == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"))
@@ -185,7 +186,7 @@ async def test_two_processes_follow_each_other_and_print_how_soon(
     async with empty_store(server_dsn) as (dsn, _, store):
         one, other = await start_service(at=dsn), await start_service(at=dsn)
         assert await kids_of(one) == await kids_of(other)
-        announced, _ = await store.announce_new(policy(), NOW)
+        announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
         started = asyncio.get_running_loop().time()
         expected = await kids_of(one) | {announced}
         await asyncio.gather(seen(one, expected), seen(other, expected))

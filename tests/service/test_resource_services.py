@@ -24,6 +24,7 @@ from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.signing_keys import MAX_AGE, rotate_emergency
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
+from tests.actors import OPERATOR
 from tests.service.conftest import Clock, Service, StartService, make_settings, migrated_database
 from tests.service.signing import kid_of, kids_of, policy, store_of
 
@@ -167,7 +168,9 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
                     signing = await begin(algorithm)
                     services.current = signing.app
                 else:
-                    await store_of(signing.database, make_settings(dsn)).announce_new(policy(algorithm), clock.now)
+                    await store_of(signing.database, make_settings(dsn)).announce_new(
+                        policy(algorithm), clock.now, actor=OPERATOR
+                    )
                 # The service publishes it seconds after it was made, and no minute of the simulated clock passes until then.
                 while not (new := await kids_of(signing) - published.keys() - first):
                     await asyncio.sleep(0.02)
@@ -206,7 +209,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
             """Nobody follows the list of ended sessions here: the keys alone have to do it."""
 
         store = store_of(service.database, make_settings(dsn))
-        done = await rotate_emergency(store, policy(), clock.now, nothing)
+        done = await rotate_emergency(store, policy(), clock.now, nothing, actor=OPERATOR)
         while {done.kid} != await kids_of(service):
             await asyncio.sleep(0.02)
         since, status = clock.now, 200
@@ -243,7 +246,9 @@ async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fe
         async def nothing(_: float) -> None:
             pass
 
-        done = await rotate_emergency(store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing)
+        done = await rotate_emergency(
+            store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing, actor=OPERATOR
+        )
         while {done.kid} != await kids_of(service):
             await asyncio.sleep(0.02)
         assert 200 == await ask(orders, await token_for(service, client, secret))
@@ -262,7 +267,7 @@ async def test_explain_names_the_times_when_a_key_was_retired_and_withdrawn(
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
         token = await token_for(service, await service.add_client(secret), secret)
-        _, schedule = await store_of(service.database, make_settings(dsn)).announce_new(policy(), clock.now)
+        _, schedule = await store_of(service.database, make_settings(dsn)).announce_new(policy(), clock.now, actor=OPERATOR)
         while len(await kids_of(service)) < 2:
             await asyncio.sleep(0.02)
         clock.now = time.time()

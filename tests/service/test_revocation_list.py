@@ -15,6 +15,7 @@ from authmint.jose import Parser, VerifyingKey, read_payload
 from authmint_service.accounts import AccountStore
 from authmint_service.clients import ClientStore
 from authmint_service.revocations import RevocationStore
+from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, migrated_database
 from tests.service.devices import sign_in
 from tests.service.signing import empty_store
@@ -100,9 +101,9 @@ async def test_accounts_clients_and_everyone_are_listed_with_the_time_up_to_whic
         one, other = await sign_in(service), await sign_in(service)
         assert {"iss", "iat", "sids"} == set(await members_of_the_list(service))
         now = int(service.clock())
-        await AccountStore(service.database).disable(one.user.id, service.clock())
-        assert await ClientStore(service.database).disable(other.client.client_id, service.clock())
-        await RevocationStore(service.database).raise_global_epoch(service.clock())
+        await AccountStore(service.database).disable(one.user.id, service.clock(), actor=OPERATOR)
+        assert await ClientStore(service.database).disable(other.client.client_id, service.clock(), actor=OPERATOR)
+        await RevocationStore(service.database).raise_global_epoch(service.clock(), actor=OPERATOR)
         members = await members_of_the_list(service)
         assert ({one.user.id: now}, {other.client.client_id: now}, now) == (
             members["users"], members["clients"], members["everyone"],
@@ -122,16 +123,16 @@ async def test_a_client_that_was_disabled_has_no_live_token_of_any_kind(service:
     tokens = (service_token, person["access_token"])
     assert [True, True] == [(await introspect(service, asks, secret, token))["active"] for token in tokens]
     store = ClientStore(service.database)
-    assert await store.disable(client.client_id, service.clock())
+    assert await store.disable(client.client_id, service.clock(), actor=OPERATOR)
     # Enabled again at once: tokens issued before stay revoked.
-    assert await store.enable(client.client_id)
+    assert await store.enable(client.client_id, service.clock(), actor=OPERATOR)
     await asyncio.sleep(0.5)
     assert [{"active": False}] * 2 == [await introspect(service, asks, secret, token) for token in tokens]
     service.clock.now += 1
     refused = await service.refresh(client, person["refresh_token"], client_secret=secret)
     assert (400, "invalid_grant") == (refused.status_code, refused.json()["error"])
     assert 200 == (await service.token(grant_type="client_credentials", **form)).status_code
-    assert not await store.disable("nobody", service.clock())
+    assert not await store.disable("nobody", service.clock(), actor=OPERATOR)
 
 
 async def followed(orders: FastAPI, token: str, since: float) -> float:
@@ -160,7 +161,7 @@ async def test_a_revoked_session_is_soon_refused_by_every_following_service(
                 if how == "logout":
                     assert 204 == (await one.ask("DELETE", "/account/v1/sessions/current")).status_code
                 else:
-                    await AccountStore(service.database).disable(one.user.id, service.clock())
+                    await AccountStore(service.database).disable(one.user.id, service.clock(), actor=OPERATOR)
                 revoked_at = time.monotonic()
                 seconds += await asyncio.gather(*(followed(app, one.access, revoked_at) for app in orders))
     sys.stdout.write(json.dumps({"slowest_seconds": round(max(seconds), 2), "of": len(seconds)}) + "\n")

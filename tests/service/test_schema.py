@@ -8,6 +8,7 @@ import pytest
 
 from authmint_service.clients import ClientStore, new_client_secret, secret_hash
 from authmint_service.sessions import EndCause
+from tests.actors import OPERATOR
 from tests.service.conftest import Service
 from tests.service.devices import SignedIn, sign_in
 
@@ -106,5 +107,5 @@ async def test_a_revoked_session_has_the_cause_of_its_end(service: Service) -> N
     assert EndCause.REUSED == await end_cause(reused)
 
     disabled = await sign_in(service)
-    assert await ClientStore(service.database).disable(disabled.client.client_id, service.clock())
+    assert await ClientStore(service.database).disable(disabled.client.client_id, service.clock(), actor=OPERATOR)
     assert "client_disabled" == await end_cause(disabled)

@@ -9,6 +9,7 @@ import pytest
 
 from authmint_service.accounts import AccountStore
 from authmint_service.clients import Client
+from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, PASSWORD, Service, StartService
 from tests.service.devices import SignedIn, sign_in
 
@@ -114,7 +115,7 @@ async def test_every_kind_of_dead_token_gets_one_and_the_same_answer(service: Se
     revoked, expired = await sign_in(service), await sign_in(service)
     await revoke(service, revoked.client, revoked.refresh)
     disabled = await sign_in(service)
-    await AccountStore(service.database).disable(disabled.user.id, service.clock())
+    await AccountStore(service.database).disable(disabled.user.id, service.clock(), actor=OPERATOR)
     tokens = ["unknown", "", revoked.access, revoked.refresh, disabled.access, disabled.refresh, expired.access[:-4] + "AAAA"]
     for token in filter(None, tokens):
         assert DEAD == await introspect(service, asking, secret, token)
@@ -226,7 +227,7 @@ async def revoke_by(how: str, here: SignedIn, *, elsewhere: SignedIn, parent: st
     elif how == "everywhere else":
         await revoke_others(elsewhere)
     elif how == "disabling":
-        await AccountStore(service.database).disable(here.user.id, service.clock())
+        await AccountStore(service.database).disable(here.user.id, service.clock(), actor=OPERATOR)
     else:
         await service.refresh(here.client, parent)
 

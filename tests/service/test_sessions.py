@@ -14,6 +14,7 @@ from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshTokenCodec
+from tests.actors import OPERATOR
 from tests.service.conftest import SECRET_KEYS, Clock, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -184,7 +185,7 @@ async def test_disabling_an_account_leaves_no_live_session_once_the_call_returns
     tokens = [(await service.sign_in(client, user)).json()["refresh_token"] for _ in range(4)]
     racing = [asyncio.create_task(service.refresh(client, token)) for token in tokens]
     racing += [asyncio.create_task(service.sign_in(client, user)) for _ in range(4)]
-    await AccountStore(service.database).disable(user.id, service.clock())
+    await AccountStore(service.database).disable(user.id, service.clock(), actor=OPERATOR)
     live = "SELECT count(*) FROM authmint.sessions WHERE account_id = $1 AND revoked_at IS NULL"
     assert 0 == await service.database.fetch_value(live, user.id)
     await asyncio.gather(*racing)

@@ -10,6 +10,7 @@ from authmint import ResourceServer
 from authmint_service.errors import InvalidValue
 from authmint_service.signing_keys import State, rotate_emergency
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS
+from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Clock, StartService, make_settings
 from tests.service.signing import (
     DAY,
@@ -31,9 +32,13 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("polls_often")]
 async def test_many_stores_that_find_the_next_key_due_make_one(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         stores = [store_of(database, make_settings(dsn)) for _ in range(8)]
-        first = [kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), NOW) for one in stores)) if kid]
+        first = [
+            kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), NOW, actor=OPERATOR) for one in stores)) if kid
+        ]
         later = NOW + 30 * DAY
-        second = [kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), later) for one in stores)) if kid]
+        second = [
+            kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), later, actor=OPERATOR) for one in stores)) if kid
+        ]
         keys = await store.load()
         assert (1, 1, [*second, *first]) == (len(first), len(second), [key.kid for key in keys])
         assert [State.NEXT, State.ACTIVE] == [key.schedule.state(later) for key in keys]
@@ -41,7 +46,7 @@ async def test_many_stores_that_find_the_next_key_due_make_one(server_dsn: str) 
 
 async def test_the_database_refuses_two_open_keys(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (_, database, store):
-        await store.rotate_if_due(policy(), NOW)
+        await store.rotate_if_due(policy(), NOW, actor=OPERATOR)
         with pytest.raises(asyncpg.UniqueViolationError):
             await database.execute(
                 "INSERT INTO authmint.signing_keys (kid, algorithm, encryption_key_id, published_at, active_from)"
@@ -97,14 +102,14 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
-        await store.announce_new(policy(), NOW)
+        await store.announce_new(policy(), NOW, actor=OPERATOR)
         leaked = {key.kid for key in await store.load()}
         raised = []
 
         async def raise_epoch(now: float) -> None:
             raised.append(now)
 
-        done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch)
+        done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch, actor=OPERATOR)
         assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
         service.clock.now += 6
         await seen(service, {done.kid})
@@ -119,24 +124,24 @@ async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_go
     async with empty_store(server_dsn) as (dsn, _, store):
         service = await start_service(at=dsn)
         (active,) = await kids_of(service)
-        announced, _ = await store.announce_new(policy(), NOW)
+        announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
         await seen(service, {active, announced})
         with pytest.raises(InvalidValue, match="--emergency"):
-            await store.revoke(active, NOW)
-        await store.revoke(announced, NOW)
+            await store.revoke(active, NOW, actor=OPERATOR)
+        await store.revoke(announced, NOW, actor=OPERATOR)
         await seen(service, {active})
         service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds
         assert active == await signs(service, secret)
         for kid, words in ((announced, "revoked already"), ("nobody", "no signing key")):
             with pytest.raises(InvalidValue, match=words):
-                await store.revoke(kid, NOW)
+                await store.revoke(kid, NOW, actor=OPERATOR)
 
 
 async def test_a_database_that_takes_no_writes_has_keys_that_sign_although_the_next_is_overdue(
     server_dsn: str, start_service: StartService
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
-        await store.rotate_if_due(policy(), NOW - 90 * DAY)
+        await store.rotate_if_due(policy(), NOW - 90 * DAY, actor=OPERATOR)
         name = await database.fetch_value("SELECT current_database()")
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         service = await start_service(at=dsn)
@@ -155,7 +160,7 @@ async def test_the_check_of_keys_survives_an_unexpected_error(
             while "error.unexpected" not in capfd.readouterr().err:
                 await asyncio.sleep(0.02)
         await database.execute("ALTER TABLE authmint.signing_keys ALTER COLUMN algorithm TYPE text USING 'ES256'")
-        announced, _ = await store.announce_new(policy(), NOW)
+        announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
         # Until the next check, no key may be usable.
         async with asyncio.timeout(10):
             while 200 != (await service.http.get("/.well-known/jwks.json")).status_code:
@@ -167,7 +172,7 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
         (first,) = await kids_of(service)
-        await store.announce_new(policy(), NOW)
+        await store.announce_new(policy(), NOW, actor=OPERATOR)
         service.clock.now += ANNOUNCE_SECONDS + policy().retention_seconds + 1
         async with asyncio.timeout(10):
             while (
@@ -193,7 +198,7 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
         (active,) = await kids_of(service)
-        announced, _ = await store.announce_new(policy(), NOW)
+        announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
         await seen(service, {active, announced})
         await database.execute(f"UPDATE authmint.signing_keys SET {damage} WHERE kid = $1", announced)
         await seen(service, {active})
@@ -209,7 +214,7 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
         assert [announced] == [line["kid"] for line in problems]
         assert announced in problems[0]["reason"]
         # An emergency needs none of the old ones.
-        done = await rotate_emergency(store, policy(), service.clock.now, do_nothing)
+        done = await rotate_emergency(store, policy(), service.clock.now, do_nothing, actor=OPERATOR)
         await seen(service, {done.kid})
         assert done.kid == await signs(service, secret)
 
@@ -250,7 +255,7 @@ async def test_an_encryption_key_is_rotated_by_naming_two_and_encrypting_again(s
         old = store_of(database, make_settings(dsn, key_encryption_keys=first))
         both = store_of(database, make_settings(dsn, key_encryption_keys=f"{second},{first}"))
         new = store_of(database, make_settings(dsn, key_encryption_keys=second))
-        await old.rotate_if_due(policy(), NOW)
+        await old.rotate_if_due(policy(), NOW, actor=OPERATOR)
         assert [True] == [key.signer is None for key in await new.load()]
         assert (0, 1) == ((await new.reencrypt())[0], len((await new.reencrypt())[1]))
         assert (1, []) == await both.reencrypt()

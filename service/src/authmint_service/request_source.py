@@ -20,10 +20,10 @@ class RequestSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who makes a change: an account, a client that acts for itself, or an operator at the command line."""
+    """Who makes a change: an account, a client that acts for itself, an operator at the command line, or the service itself."""
 
-    kind: Literal["account", "client", "operator"]
+    kind: Literal["account", "client", "operator", "system"]
     id: str
-    """The subject of an account or client; the operating system's user name of an operator."""
+    """The subject of an account or client; the operating system's user name of an operator; the name of a background task."""
     client_id: str | None = None
     """The client through which an account acts."""

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from authmint_service.accounts.account import Account, AccountState
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
+from authmint_service.events import Event, EventKind
+from authmint_service.request_source import Actor, RequestSource
 
 
 class AccountStore:
@@ -53,14 +55,19 @@ class AccountStore:
                          SELECT account_id, $3, $4, $5 FROM name
                          RETURNING id),
              password AS (INSERT INTO authmint.passwords (account_id, hash, changed_at)
-                          SELECT id, $6::text, $5 FROM account WHERE $6::text IS NOT NULL)
+                          SELECT id, $6::text, $5 FROM account WHERE $6::text IS NOT NULL),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $7, $8, $9, coalesce(id, $10), $11, $12, $13, $14, $15, $16, $17 FROM account)
         SELECT id FROM account
     """
 
-    async def add(self, account: Account, now: float) -> None:
+    async def add(self, account: Account, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Add an account with its username and password. `now`: seconds since the epoch. Raise AlreadyExists."""
+        personal = {"username": account.username}
+        event = Event(kind=EventKind.ACCOUNT_CREATED, actor=actor, source=source, subject=account.id, personal=personal)
         values = account.id, account.username, account.state.value, account.disabled_reason, to_datetime(now)
-        if await self._database.fetch_value(self._INSERT, *values, account.password_hash) is None:
+        if await self._database.fetch_value(self._INSERT, *values, account.password_hash, *event.values(now)) is None:
             raise AlreadyExists(f"An account {account.username} exists already.")
 
     _LIST = """
@@ -76,26 +83,44 @@ class AccountStore:
         """Return all accounts in the order of their usernames."""
         return [_account(row) for row in await self._database.fetch_all(self._LIST)]
 
-    _ENABLE = "UPDATE authmint.accounts SET state = 'active', disabled_reason = NULL WHERE id = $1 AND state = 'disabled'"
+    _ENABLE = """
+        WITH enabled AS (UPDATE authmint.accounts SET state = 'active', disabled_reason = NULL
+                          WHERE id = $1 AND state = 'disabled'
+                         RETURNING id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $2, $3, $4, coalesce(id, $5), $6, $7, $8, $9, $10, $11, $12 FROM enabled)
+        SELECT id FROM enabled
+    """
 
-    async def enable(self, account_id: str) -> None:
-        """Allow a disabled account to sign in again. Revoked sessions stay revoked."""
-        await self._database.execute(self._ENABLE, account_id)
+    async def enable(self, account_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
+        """Allow a disabled account to sign in again. Revoked sessions stay revoked. `now`: seconds since the epoch."""
+        event = Event(kind=EventKind.ACCOUNT_ENABLED, actor=actor, source=source, subject=account_id)
+        await self._database.execute(self._ENABLE, account_id, *event.values(now))
 
     _DISABLE = """
-        UPDATE authmint.accounts SET state = 'disabled', disabled_reason = $3, tokens_not_before = $2
-         WHERE id = $1 AND state <> 'deleted'
+        WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = $3, tokens_not_before = $2
+                           WHERE id = $1 AND state <> 'deleted'
+                          RETURNING id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $4, $5, $6, coalesce(id, $7), $8, $9, $10, $11, $12, $13, $14 FROM disabled)
+        SELECT id FROM disabled
     """
     _REVOKE_SESSIONS = """
         UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'account_disabled'
          WHERE account_id = $1 AND revoked_at IS NULL
     """
 
-    async def disable(self, account_id: str, now: float, *, reason: str | None = None) -> None:
+    async def disable(
+        self, account_id: str, now: float, *, actor: Actor, source: RequestSource | None = None, reason: str | None = None
+    ) -> None:
         """Disable an account. It cannot sign in, and has no live session once this returns. `now`: seconds since the epoch."""
+        personal = {"reason": reason}
+        event = Event(kind=EventKind.ACCOUNT_DISABLED, actor=actor, source=source, subject=account_id, personal=personal)
         async with self._database.transaction() as connection:
             # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
-            await connection.execute(self._DISABLE, account_id, to_datetime(now), reason)
+            await connection.execute(self._DISABLE, account_id, to_datetime(now), reason, *event.values(now))
             await connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from authmint_service.accounts import Account, AccountStore, prepare_username
+from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings, load_settings
@@ -123,6 +124,7 @@ async def _set_password(settings: Settings, username: str, password: str) -> Non
             credentials_version=account.credentials_version,
             except_session_id=None,
             now=time.time(),
+            actor=operator(),
         )
         if not changed:
             raise InvalidValue(f"The password of {username} was changed by another process at the same time. Try again.")
@@ -132,20 +134,20 @@ async def _disable(settings: Settings, username: str, reason: str | None) -> Non
     async with open_database(settings) as database:
         store = AccountStore(database)
         account = await find_account(store, username)
-        await store.disable(account.id, time.time(), reason=reason)
+        await store.disable(account.id, time.time(), actor=operator(), reason=reason)
 
 
 async def _enable(settings: Settings, username: str) -> None:
     async with open_database(settings) as database:
         store = AccountStore(database)
         account = await find_account(store, username)
-        await store.enable(account.id)
+        await store.enable(account.id, time.time(), actor=operator())
 
 
 async def _add(settings: Settings, username: str, password: str) -> Account:
     account = Account(id=str(uuid.uuid4()), username=username, password_hash=await _hash(password))
     async with open_database(settings) as database:
-        await AccountStore(database).add(account, time.time())
+        await AccountStore(database).add(account, time.time(), actor=operator())
     return account
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
+from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings, load_settings
@@ -149,14 +150,15 @@ def _row(client: Client) -> dict[str, Any]:
 
 async def _add(settings: Settings, client: Client) -> None:
     async with open_database(settings) as database:
-        await ClientStore(database).add(client, time.time())
+        await ClientStore(database).add(client, time.time(), actor=operator())
 
 
 def _set_enabled(client_id: str, *, enabled: bool) -> None:
     async def run(settings: Settings) -> bool:
         async with open_database(settings) as database:
             store = ClientStore(database)
-            return await (store.enable(client_id) if enabled else store.disable(client_id, time.time()))
+            change = store.enable if enabled else store.disable
+            return await change(client_id, time.time(), actor=operator())
 
     if not asyncio.run(run(load_settings())):
         raise InvalidValue(f"There is no client {client_id}. See: authmint-service clients list")

@@ -5,11 +5,13 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.database import to_datetime
 from authmint_service.database_clock import DatabaseClock
@@ -67,11 +69,12 @@ def rotate(
 
     async def announce(settings: Settings) -> tuple[str, Schedule]:
         async with _keys(settings) as keys:
-            return await keys.store.announce_new(keys.policy, keys.now)
+            return await keys.store.announce_new(keys.policy, keys.now, actor=operator())
 
     async def rotate_now(settings: Settings) -> None:
         async with _keys(settings) as keys:
-            rotation = await rotate_emergency(keys.store, keys.policy, keys.now, keys.revocations.raise_global_epoch)
+            raise_epoch = partial(keys.revocations.raise_global_epoch, actor=operator())
+            rotation = await rotate_emergency(keys.store, keys.policy, keys.now, raise_epoch, actor=operator())
         echo(f"The key {rotation.kid} signs from now on. {FOLLOWING}")
         for kid in rotation.revoked:
             echo(f"Revoked {kid}.")
@@ -89,7 +92,7 @@ def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.
 
     async def run(settings: Settings) -> None:
         async with _keys(settings) as keys:
-            await keys.store.revoke(kid, keys.now)
+            await keys.store.revoke(kid, keys.now, actor=operator())
 
     asyncio.run(run(_settings()))
     echo(f"Revoked {kid}. {FOLLOWING}")
@@ -110,7 +113,7 @@ def import_key(
                 "the next rotation would replace it. Change the setting first."
             )
         async with _keys(settings) as keys:
-            return await keys.store.announce(key, keys.policy, keys.now)
+            return await keys.store.announce(key, keys.policy, keys.now, actor=operator())
 
     schedule = asyncio.run(run(_settings()))
     echo(f"Announced the key {key.kid}. It signs from {_format(schedule.active_from)} on. Destroy the file.")

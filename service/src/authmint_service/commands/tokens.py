@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, open_database
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
@@ -30,4 +31,4 @@ def revoke(
 
 async def _revoke_all(settings: Settings) -> None:
     async with open_database(settings) as database:
-        await RevocationStore(database).raise_global_epoch(time.time())
+        await RevocationStore(database).raise_global_epoch(time.time(), actor=operator())

@@ -13,8 +13,10 @@ from authmint import Principal, VerificationEvent
 from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.request_log import Outcome, RequestRecord, current_record
-from authmint_service.request_source import RequestSource
+from authmint_service.request_source import Actor, RequestSource
 
+SOURCE_KEY = "authmint_service.source"
+"""Where the scope of a request has its `RequestSource`."""
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 
 log = structlog.get_logger(__name__)
@@ -26,9 +28,14 @@ def request_id() -> str:
 
 
 def request_source(request: Request) -> RequestSource:
-    """Return where the request that is being handled comes from."""
-    ip_address = None if request.client is None else request.client.host
-    return RequestSource(request_id=request_id(), ip_address=ip_address, user_agent=request.headers.get("user-agent"))
+    """Return where the request comes from, as the middleware has put it into the scope."""
+    source: RequestSource = request.scope[SOURCE_KEY]
+    return source
+
+
+def actor_of(principal: Principal) -> Actor:
+    """Return who acts with an access token: an account through a client, or a client for itself."""
+    return Actor(kind="account" if principal.is_user else "client", id=principal.sub, client_id=principal.client_id)
 
 
 def problem_members(status: int, code: str, detail: str) -> dict[str, object]:
@@ -73,7 +80,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         name = secrets.token_hex(8)
-        record = RequestRecord(request_id=name, ip_address=(scope.get("client") or ("", 0))[0])
+        scope[SOURCE_KEY] = source = _read_source(scope, name)
+        record = RequestRecord(request_id=name, ip_address=source.ip_address or "")
         record.bind()
         started, status = time.perf_counter(), 0
 
@@ -113,6 +121,12 @@ class RequestMiddleware:
         headers += [header for header in self._headers if header[0] not in present]
         headers.append((b"x-request-id", name.encode()))
         message["headers"] = headers
+
+
+def _read_source(scope: Scope, name: str) -> RequestSource:
+    client = scope.get("client")
+    user_agent = next((value.decode("latin-1") for header, value in scope["headers"] if header == b"user-agent"), None)
+    return RequestSource(request_id=name, ip_address=client[0] if client else None, user_agent=user_agent)
 
 
 async def _send_server_error(send: Send) -> None:

@@ -7,6 +7,7 @@ from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.policy import PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
 from authmint_service.passwords.store import PasswordStore
+from authmint_service.request_source import Actor, RequestSource
 
 
 class WrongPassword(Exception):
@@ -22,7 +23,9 @@ class PasswordChange:
         """`clock`: seconds since the epoch."""
         self._store, self._hasher, self._policy, self._clock = store, hasher, policy, clock
 
-    async def change(self, account_id: str, *, current: str, new: str, except_session_id: str) -> None:
+    async def change(
+        self, account_id: str, *, current: str, new: str, except_session_id: str, actor: Actor, source: RequestSource
+    ) -> None:
         """Change the password of an account. No other session of the account is live once this returns.
 
         Raise WrongPassword, InvalidValue if the policy refuses the new one, and TemporarilyUnavailable if the queue is full.
@@ -37,6 +40,8 @@ class PasswordChange:
             credentials_version=stored.credentials_version,
             except_session_id=except_session_id,
             now=self._clock(),
+            actor=actor,
+            source=source,
         )
         if not changed:
             raise WrongPassword

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from authmint_service.database import Database, to_datetime
+from authmint_service.events import Event, EventKind
+from authmint_service.request_source import Actor, RequestSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +51,15 @@ class PasswordStore:
     _CHANGE = """
         WITH account AS (UPDATE authmint.accounts SET credentials_version = credentials_version + 1
                           WHERE id = $1 AND credentials_version = $2
-                         RETURNING id)
-        INSERT INTO authmint.passwords (account_id, hash, changed_at)
-        SELECT id, $3, $4 FROM account
-            ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at
-        RETURNING account_id
+                         RETURNING id),
+             password AS (INSERT INTO authmint.passwords (account_id, hash, changed_at)
+                          SELECT id, $3, $4 FROM account
+                              ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at
+                          RETURNING account_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, coalesce(account_id, $8), $9, $10, $11, $12, $13, $14, $15 FROM password)
+        SELECT account_id FROM password
     """
     _REVOKE_OTHER_SESSIONS = """
         UPDATE authmint.sessions SET revoked_at = $3, end_cause = 'password_changed'
@@ -61,17 +67,21 @@ class PasswordStore:
     """
 
     async def change(
-        self, account_id: str, new_hash: str, *, credentials_version: int, except_session_id: str | None, now: float
-    ) -> bool:
+        self, account_id: str, new_hash: str, *, credentials_version: int, except_session_id: str | None, now: float,
+        actor: Actor, source: RequestSource | None = None,
+    ) -> bool:  # fmt: skip
         """Set a new password, and revoke all sessions of the account but `except_session_id` (None: all).
 
         Return False, with nothing changed, if the credentials were changed since `credentials_version` was read. `now`: seconds
         since the epoch.
         """
+        event = Event(
+            kind=EventKind.PASSWORD_CHANGED, actor=actor, source=source, subject=account_id, client_id=actor.client_id
+        )
         async with self._database.transaction() as connection:
             # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
             values = account_id, credentials_version, new_hash, to_datetime(now)
-            if await connection.fetchval(self._CHANGE, *values) is None:
+            if await connection.fetchval(self._CHANGE, *values, *event.values(now)) is None:
                 return False
             await connection.execute(self._REVOKE_OTHER_SESSIONS, account_id, except_session_id, to_datetime(now))
             return True

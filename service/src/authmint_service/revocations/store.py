@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from authmint_service.database import Database, to_datetime
+from authmint_service.events import Event, EventKind
+from authmint_service.request_source import Actor, RequestSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,15 @@ class RevocationStore:
             found[row["kind"]][row["name"]] = row["revoked_at"]
         return RevokedEntries(found["session"], found["account"], found["client"], found["all"].get(""))
 
-    _REVOKE_ALL = "UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1)"
+    _REVOKE_ALL = """
+        WITH revoked AS (UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1) RETURNING only_row),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM revoked)
+        SELECT only_row FROM revoked
+    """
 
-    async def raise_global_epoch(self, now: float) -> None:
+    async def raise_global_epoch(self, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""
-        await self._database.execute(self._REVOKE_ALL, to_datetime(now))
+        event = Event(kind=EventKind.TOKENS_REVOKED, actor=actor, source=source, details={"extent": "all"})
+        await self._database.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))

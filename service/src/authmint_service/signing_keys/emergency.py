@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.jose import SigningKey
+from authmint_service.request_source import Actor
 from authmint_service.signing_keys.schedule import RotationPolicy
 from authmint_service.signing_keys.store import SigningKeyStore
 
@@ -21,7 +22,7 @@ class EmergencyRotation:
 
 
 async def rotate_emergency(
-    store: SigningKeyStore, policy: RotationPolicy, now: float, raise_epoch: RaiseEpoch
+    store: SigningKeyStore, policy: RotationPolicy, now: float, raise_epoch: RaiseEpoch, *, actor: Actor
 ) -> EmergencyRotation:
     """Replace all keys by a new one, and revoke all tokens that were signed before. May be repeated if it fails half-way.
 
@@ -29,7 +30,7 @@ async def rotate_emergency(
     the epoch, by the database's clock.
     """
     key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
-    revoked = await store.replace_all(key, policy, now)
+    revoked = await store.replace_all(key, policy, now, actor=actor)
     # The epoch comes last: a token issued in between is signed with the new key and still refused, which costs one refresh.
     await raise_epoch(now)
     return EmergencyRotation(key.kid, revoked)

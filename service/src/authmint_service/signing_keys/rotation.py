@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from authmint_service.request_source import Actor
 from authmint_service.signing_keys.ring import RotatingKeyRing
 from authmint_service.signing_keys.schedule import RotationPolicy, State, next_active_from
 from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
+
+ROTATION = Actor(kind="system", id="signing key rotation")
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +30,7 @@ class KeyRotation:
         # Load before writing: a read-only database still has keys that sign.
         keys = await self._load()
         if next_active_from(keys, self._policy, now) is not None and (
-            kid := await self._store.rotate_if_due(self._policy, now)
+            kid := await self._store.rotate_if_due(self._policy, now, actor=ROTATION)
         ):
             log.info("signing_key.created", kid=kid, alg=self._policy.algorithm)
             keys = await self._load()

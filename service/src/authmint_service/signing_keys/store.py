@@ -9,6 +9,8 @@ from datetime import datetime
 from authmint.jose import SigningKey
 from authmint_service.database import Connection, Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
+from authmint_service.events import Event, EventKind
+from authmint_service.request_source import Actor
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
 from authmint_service.signing_keys.schedule import (
@@ -56,7 +58,7 @@ class SigningKeyStore:
         """Return the keys, the newest first; one that cannot be decrypted has a `problem`. Raise DatabaseUnavailable."""
         return self._read(await self._database.fetch_all(self._LOAD))
 
-    async def rotate_if_due(self, policy: RotationPolicy, now: float) -> str | None:
+    async def rotate_if_due(self, policy: RotationPolicy, now: float, *, actor: Actor) -> str | None:
         """Make the next key if it is due. Return its `kid`, or None. Many processes may call this at once: one makes the key.
 
         `now`: seconds since the epoch, by the database's clock.
@@ -67,11 +69,18 @@ class SigningKeyStore:
             active_from = next_active_from(keys, policy, now)
             if active_from is None:
                 return None
-            await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy)
+            event = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor)
+            await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy, event)
         return key.kid
 
-    async def announce(self, key: SigningKey, policy: RotationPolicy, now: float) -> Schedule:
-        """Add `key` as the next key; the first key of all signs at once. Raise InvalidValue, AlreadyExists."""
+    async def announce(
+        self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor,
+        kind: EventKind = EventKind.SIGNING_KEY_IMPORTED,
+    ) -> Schedule:  # fmt: skip
+        """Add `key` as the next key; the first key of all signs at once. Raise InvalidValue, AlreadyExists.
+
+        `kind`: of the event, as the key comes from outside or was made here.
+        """
         async with self._locked() as (connection, keys):
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists(f"The key {key.kid} is known already.")
@@ -79,34 +88,49 @@ class SigningKeyStore:
             schedule = Schedule(
                 published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS
             )
-            await self._append(connection, key, schedule, policy)
+            await self._append(connection, key, schedule, policy, Event(kind=kind, actor=actor))
         return schedule
 
-    async def announce_new(self, policy: RotationPolicy, now: float) -> tuple[str, Schedule]:
+    async def announce_new(self, policy: RotationPolicy, now: float, *, actor: Actor) -> tuple[str, Schedule]:
         """Make a key and add it as the next one. Raise InvalidValue if there is a next key already."""
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
-        return key.kid, await self.announce(key, policy, now)
+        return key.kid, await self.announce(key, policy, now, actor=actor, kind=EventKind.SIGNING_KEY_CREATED)
 
     _REVOKE_ALL = """
-        UPDATE authmint.signing_keys SET revoked_at = $1, encrypted_key = NULL
-         WHERE revoked_at IS NULL AND (withdrawn_at IS NULL OR withdrawn_at > $1)
-        RETURNING kid
+        WITH revoked AS (UPDATE authmint.signing_keys SET revoked_at = $1, encrypted_key = NULL
+                          WHERE revoked_at IS NULL AND (withdrawn_at IS NULL OR withdrawn_at > $1)
+                         RETURNING kid),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $2, $3, $4, $5, $6, $7, $8::jsonb || jsonb_build_object('kid', kid), $9, $10, $11, $12
+                         FROM revoked)
+        SELECT kid FROM revoked
     """
 
-    async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float) -> Sequence[str]:
+    async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor) -> Sequence[str]:
         """Add `key` as the active key and revoke all other published keys. Return the `kid`s of those."""
+        event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor, details={"emergency": True})
+        created = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor, details={"emergency": True})
         async with self._locked() as (connection, _):
-            revoked = [str(row["kid"]) for row in await connection.fetch(self._REVOKE_ALL, to_datetime(now))]
-            await self._append(connection, key, Schedule(published_at=now, active_from=now - BACKDATE_SECONDS), policy)
-        return revoked
+            rows = await connection.fetch(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+            schedule = Schedule(published_at=now, active_from=now - BACKDATE_SECONDS)
+            await self._append(connection, key, schedule, policy, created)
+        return [str(row["kid"]) for row in rows]
 
-    _REVOKE = "UPDATE authmint.signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1"
+    _REVOKE = """
+        WITH revoked AS (UPDATE authmint.signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1 RETURNING kid),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $3, $4, $5, $6, $7, $8, $9::jsonb || jsonb_build_object('kid', kid), $10, $11, $12, $13
+                         FROM revoked)
+        SELECT kid FROM revoked
+    """
     _CLOSE_GAP = """
         UPDATE authmint.signing_keys SET retired_at = NULL, withdrawn_at = NULL
          WHERE retired_at = $1 AND revoked_at IS NULL
     """
 
-    async def revoke(self, kid: str, now: float) -> None:
+    async def revoke(self, kid: str, now: float, *, actor: Actor) -> None:
         """Revoke a next or a retired key at once, and delete its private half. Raise InvalidValue."""
         async with self._locked() as (connection, keys):
             found = next((key for key in keys if key.kid == kid), None)
@@ -117,7 +141,8 @@ class SigningKeyStore:
                 raise InvalidValue("This key is active and has no successor. Run: authmint-service keys rotate --emergency")
             if state not in PUBLISHED:
                 raise InvalidValue(f"The key {kid} is {state} already.")
-            await connection.execute(self._REVOKE, kid, to_datetime(now))
+            event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor)
+            await connection.execute(self._REVOKE, kid, to_datetime(now), *event.values(now))
             if state is State.NEXT:
                 # The active key was planned to retire when this one becomes active.
                 await connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
@@ -164,18 +189,30 @@ class SigningKeyStore:
          WHERE retired_at IS NULL AND revoked_at IS NULL
     """
     _INSERT = """
-        INSERT INTO authmint.signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        WITH added AS (INSERT INTO authmint.signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at,
+                                                          active_from)
+                       VALUES ($1, $2, $3, $4, $5, $6)
+                       RETURNING kid, algorithm, active_from),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $7, $8, $9, $10, $11, $12,
+                              $13::jsonb || jsonb_build_object('kid', kid, 'alg', algorithm, 'active_from', active_from),
+                              $14, $15, $16, $17
+                         FROM added)
+        SELECT kid FROM added
     """
 
-    async def _append(self, connection: Connection, key: SigningKey, schedule: Schedule, policy: RotationPolicy) -> None:
+    async def _append(
+        self, connection: Connection, key: SigningKey, schedule: Schedule, policy: RotationPolicy, event: Event
+    ) -> None:
         active_from = schedule.active_from
         withdrawn_at = active_from + policy.retention_seconds
         await connection.execute(self._RETIRE, to_datetime(active_from), to_datetime(withdrawn_at))
         secret_id = self._secrets.current_id
         encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
         times = to_datetime(schedule.published_at), to_datetime(active_from)
-        await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times)
+        values = event.values(schedule.published_at)
+        await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times, *values)
 
     def _read(self, rows: Sequence[Record]) -> tuple[StoredKey, ...]:
         keys = tuple(map(self._read_row, rows))

@@ -11,6 +11,7 @@ from authmint import Principal, ResourceServer
 from authmint.errors import InvalidRequest, TemporarilyUnavailable
 from authmint_service.endpoints.account.current_session import require_live_session
 from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.endpoints.requests import actor_of, request_source
 from authmint_service.endpoints.responses import (
     BEARER_RESPONSES,
     describe_form,
@@ -65,7 +66,10 @@ class PasswordEndpoint:
         try:
             form = await read_form(request)
             current, new = form.get("current_password", ""), form.get("new_password", "")
-            await self._passwords.change(principal.sub, current=current, new=new, except_session_id=session_id)
+            await self._passwords.change(
+                principal.sub, current=current, new=new, except_session_id=session_id,
+                actor=actor_of(principal), source=request_source(request),
+            )  # fmt: skip
         except InvalidRequest as error:
             return problem_response(400, error.error, error.description)
         except WrongPassword:
