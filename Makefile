@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-clients test-long bench bench-library bench-sessions lint types format lock clean venv test-tools
+.PHONY: help run docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock clean venv test-tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-24s%s\n' "$$target" "$$what"; done
@@ -47,6 +47,9 @@ bench-library: venv ## What the library costs, as ratios in one run
 
 bench-sessions: venv ## What a table of a million sessions costs a refresh, as ratios in one run
 	@$(VENV)/bin/python -m benchmarks.sessions
+
+docs-settings: venv ## Write .env.example and docs/settings.md from the settings
+	@$(VENV)/bin/python -m tools.settings_docs
 
 lock: venv ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from authmint_service.commands.output import ExitCode, echo, fail
+from authmint_service.commands.output import AsJson, ExitCode, echo, fail
 from authmint_service.embedded_postgres import EmbeddedPostgresError
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue, SchemaOutdated, SettingsError
 from authmint_service.settings import Settings, load_database_settings, load_settings
@@ -97,6 +97,14 @@ def migrate() -> None:
             return await migrations.migrate(dsn)
 
     echo(f"The database schema is at revision {asyncio.run(run())}.")
+
+
+@app.command()
+def settings(as_json: AsJson = False) -> None:
+    """Show every setting in effect and where it comes from. Of a secret only whether it is set."""
+    from authmint_service.commands.settings import show_settings
+
+    show_settings(as_json=as_json)
 
 
 def _listen(settings: Settings) -> list[socket.socket]:

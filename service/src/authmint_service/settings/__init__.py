@@ -15,7 +15,7 @@ from authmint_service.cpus import usable_cores
 from authmint_service.errors import SettingsError
 from authmint_service.settings.browsers import BrowserSettings
 from authmint_service.settings.database import DatabaseSettings
-from authmint_service.settings.group import SettingsGroup, variable
+from authmint_service.settings.group import SettingsGroup, is_secret, variable
 from authmint_service.settings.listening import ListeningSettings
 from authmint_service.settings.observability import ObservabilitySettings
 from authmint_service.settings.passwords import PasswordSettings
@@ -24,6 +24,7 @@ from authmint_service.settings.service import Environment, ServiceSettings
 from authmint_service.settings.sessions import SessionSettings
 from authmint_service.settings.signing import SigningSettings
 from authmint_service.settings.tokens import TokenSettings
+from authmint_service.settings.variables import Variables
 
 __all__ = ["DatabaseSettings", "Environment", "Settings", "load_database_settings", "load_settings"]
 
@@ -35,7 +36,7 @@ class Settings(
     ObservabilitySettings, BrowserSettings, PasswordSettings, SessionSettings, TokenSettings, SigningSettings, SecretSettings,
     DatabaseSettings, ListeningSettings, ServiceSettings,
 ):  # fmt: skip
-    """All groups, and what depends on more than one of them. `.env.example` explains each setting."""
+    """All groups, and what depends on more than one of them. `docs/settings.md` explains each setting."""
 
     @model_validator(mode="after")
     def _check_lifetimes(self) -> Self:
@@ -69,13 +70,27 @@ class Settings(
             return self.drain_seconds
         return 0 if self.is_development else DRAIN_SECONDS
 
+    def value_in_effect(self, field: str) -> object:
+        """Return the value of a field, and where it was left out the one that is used instead."""
+        derived = {
+            "issuer": self.issuer_url,
+            "password_hash_workers": self.password_hash_slots,
+            "drain_seconds": self.shutdown_seconds,
+        }
+        return derived.get(field, getattr(self, field))
+
 
 def load_settings(**overrides: object) -> Settings:
     """Return all settings of this process. Raise SettingsError, which names the first that is wrong."""
-    settings = _load(Settings, overrides)
-    # Keys in files, and those of a development start, are read now, so that a wrong one stops the start.
+    settings = load_settings_without_secrets(**overrides)
+    # Keys are read now, and those of a development start made, so that a wrong one stops the start.
     _ = settings.encryption_keys, settings.refresh_keys, settings.hmac_secret
     return settings
+
+
+def load_settings_without_secrets(**overrides: object) -> Settings:
+    """Return all settings, and make nothing that is missing. Keys are not checked. Raise SettingsError."""
+    return _load(Settings, overrides)
 
 
 def load_database_settings(**overrides: object) -> DatabaseSettings:
@@ -83,16 +98,24 @@ def load_database_settings(**overrides: object) -> DatabaseSettings:
     return _load(DatabaseSettings, overrides)
 
 
+def variable_names() -> list[str]:
+    """Return the names of all variables that are settings, those with _FILE included."""
+    names = []
+    for name, field in Settings.model_fields.items():
+        names += [variable(name), f"{variable(name)}_FILE"] if is_secret(field) else [variable(name)]
+    return names
+
+
 S = TypeVar("S", bound=SettingsGroup)
 
 
 def _load(kind: type[S], overrides: Mapping[str, object]) -> S:
+    # First: of a name that is misspelt it would otherwise be said that the right one is missing.
+    Variables.read(overrides.get("_env_file", ".env")).check_names(variable_names())
     try:
         return kind(**overrides)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
-    except UnicodeDecodeError as error:
-        raise SettingsError("The file .env is not UTF-8 text.") from error
 
 
 def _describe(error: ValidationError) -> str:

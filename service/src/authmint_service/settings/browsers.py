@@ -1,9 +1,8 @@
 """What browsers may do: cross-origin requests, and the documentation pages."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 
 from authmint_service.settings.group import SettingsGroup
 from authmint_service.web_origins import is_origin
@@ -12,11 +11,19 @@ from authmint_service.web_origins import is_origin
 class BrowserSettings(SettingsGroup):
     """Allowed origins and `/docs`."""
 
+    title: ClassVar[str] = "Browsers"
+
     cors_origins: Annotated[
-        tuple[str, ...], NoDecode, Field(description="Origins whose pages may call the service, separated by commas.")
+        tuple[str, ...],
+        Field(
+            description="Web pages that may call this service from a browser, separated by commas. `*` is refused. The pages "
+            "of clients that keep their refresh token in a cookie need not be listed: their origins are stored with the "
+            "client.",
+            examples=["https://app.example.com"],
+        ),
     ] = ()
-    docs: Annotated[bool, Field(description="Whether /docs and /openapi.json are served.")] = True
-    docs_client_id: Annotated[str, Field(description="Client that /docs proposes.")] = ""
+    docs: Annotated[bool, Field(description="Whether `/docs` and `/openapi.json` are served.")] = True
+    docs_client_id: Annotated[str, Field(description="Client that the button *Authorize* in `/docs` proposes.")] = ""
 
     @field_validator("cors_origins", mode="before")
     @classmethod

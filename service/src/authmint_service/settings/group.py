@@ -1,23 +1,69 @@
-"""The base of all groups of settings: where they are read from, and how a secret is read from a file."""
+"""The base of all groups of settings, and the type of a setting that is secret."""
 
-from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from authmint_service.errors import SettingsError
+from authmint_service.settings.variables import PREFIX, Variables
 
-PREFIX = "AUTHMINT_"
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
-class SettingsGroup(BaseSettings):
-    """Settings that belong together. The field `x` is the variable `AUTHMINT_X`, from the environment or from `.env`."""
+class Secret(SecretStr):
+    """A setting that nobody may read. A field `x` of this type is AUTHMINT_X, or the content of the file AUTHMINT_X_FILE.
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True,
-        env_ignore_empty=True,
-    )  # fmt: skip
+    Its text form is asterisks. Line ends at the end of the file are no part of it.
+    """
+
+
+class Required:
+    """Marks a field without which production does not start."""
+
+
+class SettingsGroup(BaseSettings):
+    """Settings that belong together. The field `x` is the variable `AUTHMINT_X`, from the environment or from `.env`.
+
+    The description of a field is its text in the documentation; its `examples` stand there when it has no default.
+    """
+
+    title: ClassVar[str] = ""
+    """The heading in the documentation."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what is given to the constructor, then our own variables. pydantic calls this."""
+        assert isinstance(dotenv_settings, DotEnvSettingsSource)
+        return init_settings, _FromVariables(settings_cls, dotenv_settings.env_file)
+
+
+class _FromVariables(PydanticBaseSettingsSource):
+    """The values of all fields that are set, as text. Raise SettingsError if a secret's file cannot be read."""
+
+    def __init__(self, settings_cls: type[BaseSettings], env_file: Any) -> None:
+        super().__init__(settings_cls)
+        self._variables = Variables.read(env_file)
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        name = variable(field_name)
+        if is_secret(field):
+            return self._variables.read_secret(name), field_name, False
+        found = self._variables.find(name)
+        return None if found is None else found.value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def variable(field: str) -> str:
@@ -25,18 +71,6 @@ def variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
 
 
-def read_secret(field: str, value: SecretStr | None, file: Path | None) -> str | None:
-    """Return a secret from its variable `X`, or from the file that `X_FILE` names; None if neither is set.
-
-    Raise SettingsError if both are set, or if the file cannot be read.
-    """
-    name = variable(field)
-    if file is None:
-        return None if value is None else value.get_secret_value()
-    if value is not None:
-        raise SettingsError(f"{name} and {name}_FILE contradict each other. Set one of them.")
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise SettingsError(f"{name}_FILE cannot be read: {reason}.") from error
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether a field has the type `Secret`, and so a variable that ends in _FILE."""
+    return Secret in (field.annotation, *get_args(field.annotation))

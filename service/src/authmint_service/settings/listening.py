@@ -1,6 +1,6 @@
 """Where the service listens, and with how many processes."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -10,12 +10,35 @@ from authmint_service.settings.group import SettingsGroup
 class ListeningSettings(SettingsGroup):
     """The address, the number of processes, and how long one goes on serving when it stops."""
 
-    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    title: ClassVar[str] = "Listening"
+
+    host: Annotated[
+        str,
+        Field(
+            description="Address to listen on. Behind a reverse proxy leave it on loopback; in a container set it to 0.0.0.0."
+        ),
+    ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any that is free.")] = 8000
-    workers: Annotated[int, Field(ge=1, le=64, description="Number of processes that serve.")] = 1
+    workers: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=64,
+            description="Number of processes that serve. A parent process replaces those that die. They share only the port "
+            "and the database: a limit for a process (connections, hashes at a time) holds for each of them. `serve "
+            "--workers` takes precedence over this.",
+        ),
+    ] = 1
     drain_seconds: Annotated[
         int | None,
-        Field(ge=0, le=300, description="Seconds that a process goes on serving after SIGTERM. Left out: 6, in development 0."),
+        Field(
+            ge=0,
+            le=300,
+            description="Seconds that a process goes on serving after SIGTERM, while `/readyz` returns 503 and every response "
+            "closes its connection, so that load balancers use other processes before it stops. Left out: 6, and 0 in "
+            "development.",
+            examples=["6"],
+        ),
     ] = None
 
     @property

@@ -1,6 +1,6 @@
 """Logs and traces."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -11,15 +11,30 @@ from authmint_service.settings.group import SettingsGroup
 class ObservabilitySettings(SettingsGroup):
     """What is logged and in which form, and where traces are sent."""
 
-    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="DEBUG, INFO, WARNING or ERROR.")] = (
-        "INFO"
-    )
-    log_format: Annotated[Literal["json", "console"], Field(description="json for programs, console for people.")] = "json"
-    otlp_endpoint: Annotated[str | None, Field(description="OpenTelemetry collector (OTLP over HTTP) for traces.")] = None
+    title: ClassVar[str] = "Logs and traces"
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        Field(description="Lowest level that is logged. Secrets are logged at no level."),
+    ] = "INFO"
+    log_format: Annotated[
+        Literal["json", "console"], Field(description="Form of the log: `json` for programs, `console` for people.")
+    ] = "json"
+    otlp_endpoint: Annotated[
+        str | None,
+        Field(
+            description="OpenTelemetry collector that traces are sent to by OTLP over HTTP. It needs the extra "
+            "`authmint-service[opentelemetry]`; OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS "
+            "and the like are read too.",
+            examples=["http://collector:4318"],
+        ),
+    ] = None
 
     @field_validator("otlp_endpoint")
     @classmethod
     def _check_otlp_endpoint(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None and (urlsplit(endpoint).scheme not in {"http", "https"} or not urlsplit(endpoint).hostname):
+        parts = urlsplit(endpoint or "http://localhost")
+        # No password: settings that are not secret are shown to operators.
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
             raise ValueError("must look like http://collector:4318")
         return endpoint

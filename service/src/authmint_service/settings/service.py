@@ -2,13 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from authmint.loopback import is_loopback
-from authmint_service.settings.group import SettingsGroup
+from authmint_service.settings.group import Required, SettingsGroup
 
 
 class Environment(StrEnum):
@@ -29,9 +29,23 @@ class DataFolderSettings(SettingsGroup):
 class ServiceSettings(DataFolderSettings):
     """The environment and the issuer."""
 
-    environment: Annotated[Environment, Field(description="production or development.")] = Environment.PRODUCTION
+    title: ClassVar[str] = "Service"
+
+    environment: Annotated[
+        Environment,
+        Field(
+            description="Where the service runs. `development` makes missing secrets, and migrates the database by itself; "
+            "`production` does not start without them."
+        ),
+    ] = Environment.PRODUCTION
     issuer: Annotated[
-        str, Field(description="https URL of this service, the `iss` of its tokens. In development it may be left out.")
+        str,
+        Required(),
+        Field(
+            description="The https URL of this service, the `iss` of its tokens to the character. In development it may be "
+            "left out, and is then `http://127.0.0.1:` and the port.",
+            examples=["https://auth.example.com"],
+        ),
     ] = ""
 
     @model_validator(mode="after")

@@ -1,13 +1,12 @@
 """How tokens are signed: the algorithm, the rotation of its keys, or the shared secret of HS256."""
 
 from functools import cached_property
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from authmint_service.secret_keys import check_shared_secret
-from authmint_service.settings.group import DAY, HOUR, SettingsGroup, read_secret
+from authmint_service.settings.group import DAY, HOUR, Secret, SettingsGroup
 
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512")
 """Equal to `authmint.jose.ALGORITHMS`, whose import costs the import of cryptography. A test compares the two."""
@@ -16,15 +15,32 @@ ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512")
 class SigningSettings(SettingsGroup):
     """The algorithm, and the keys or the secret for it."""
 
-    signing_algorithm: Annotated[str, Field(description="ES256, ES384, ES512, RS256, RS384, RS512 or HS256.")] = "ES256"
+    title: ClassVar[str] = "Signing"
+
+    signing_algorithm: Annotated[
+        str,
+        Field(
+            description="ES256, ES384, ES512, RS256, RS384 or RS512. After a change the next key is announced, and signs "
+            "about eleven minutes later. The old one stays published until its last token has expired. HS256 signs with the "
+            "shared secret, and publishes nothing."
+        ),
+    ] = "ES256"
     signing_key_rotation_seconds: Annotated[
-        int, Field(ge=HOUR, le=366 * DAY, description="Seconds that a key signs before the next takes over.")
+        int,
+        Field(
+            ge=HOUR, le=366 * DAY, description="Seconds that a signing key signs before the next one takes over (thirty days)."
+        ),
     ] = 30 * DAY
     signing_rsa_bits: Annotated[
         int, Field(ge=2048, le=4096, multiple_of=256, description="Length of new RSA keys in bits.")
     ] = 3072
-    shared_secret: Annotated[SecretStr | None, Field(description="Secret that signs and verifies with HS256.")] = None
-    shared_secret_file: Annotated[Path | None, Field(description="File with the shared secret.")] = None
+    shared_secret: Annotated[
+        Secret | None,
+        Field(
+            description="Signs and verifies with HS256 only, the smallest set-up: the output of `openssl rand -base64 32`, "
+            "the same value here and at every service that verifies. Each of them could also sign."
+        ),
+    ] = None
 
     @field_validator("signing_algorithm")
     @classmethod
@@ -35,7 +51,7 @@ class SigningSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _check_shared_secret(self) -> Self:
-        given = self.shared_secret is not None or self.shared_secret_file is not None
+        given = self.shared_secret is not None
         if given and self.signing_algorithm != "HS256":
             raise ValueError(
                 "AUTHMINT_SHARED_SECRET and AUTHMINT_SIGNING_ALGORITHM contradict each other: the secret is for HS256 alone, "
@@ -51,6 +67,6 @@ class SigningSettings(SettingsGroup):
     @cached_property
     def hmac_secret(self) -> bytes | None:
         """Return the secret of HS256, or None if tokens are signed with keys of the database. Raise SettingsError."""
-        if self.signing_algorithm != "HS256":
+        if self.shared_secret is None:
             return None
-        return check_shared_secret(read_secret("shared_secret", self.shared_secret, self.shared_secret_file) or "")
+        return check_shared_secret(self.shared_secret.get_secret_value())
