@@ -125,6 +125,13 @@ async def dsn(server_dsn: str) -> AsyncIterator[str]:
         yield own
 
 
+@pytest.fixture
+async def empty_database(server_dsn: str) -> AsyncIterator[Database]:
+    """The schema without rows, for a test that adds tables, or deletes what it has not made."""
+    async with migrated_database(server_dsn) as own, (database := Database(size=4)).open(own):
+        yield database
+
+
 async def make_first_key(dsn: str) -> None:
     """A key that signs, for clocks that begin when `Clock` does or later."""
     settings, database = make_settings(dsn), Database(size=1)

@@ -15,7 +15,9 @@ from authmint_service.accounts import AccountStore
 from authmint_service.clients import ClientStore
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
+from authmint_service.leases import Leases
 from authmint_service.migrations import head, migrate, migrate_if_behind
+from authmint_service.retention import delete_old_rows
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import SessionLifetimes, SessionStore, prune
 from tests.actors import OPERATOR
@@ -98,6 +100,8 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
             await store.enable(name, NOW, actor=OPERATOR)
             assert await store.list()
         await RevocationStore(database).raise_global_epoch(NOW, actor=OPERATOR)
+        await Leases(database).take("a task")
+        await delete_old_rows(database)
         assert 0 < await prune(
             SessionStore(database, SessionLifetimes(grace=30, idle=60, absolute=60)), NOW + 400 * DAY, pause=0
         )

@@ -48,6 +48,7 @@ from authmint_service.logs import configure_logging
 from authmint_service.metrics import SAMPLE_SECONDS, Metrics, Sampler
 from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
+from authmint_service.retention import retention_task
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, pruning_task
 from authmint_service.settings import Settings, load_settings
@@ -254,6 +255,7 @@ class Application:
             Task("check clock and signing keys", tasks.POLL_SECONDS, self._check_keys_and_clock, at_start=True),
             Task("sample metrics", SAMPLE_SECONDS, self._sampler.run, at_start=True, uses_database=False),
             pruning_task(self._session_store, self._clock),
+            retention_task(self._database),
         )
         return TaskRunner(background, Leases(self._database), prepare=prepare)
 
