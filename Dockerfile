@@ -7,8 +7,8 @@
 FROM python:3.13-slim AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md ./
-COPY tools/requirements.py ./tools/
+COPY constraints.txt pyproject.toml README.md LICENSE ./
+COPY tools/requirements.py tools/package_readme.py ./tools/
 COPY authmint ./authmint
 COPY service ./service
 COPY alembic ./alembic

@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock clean venv test-tools
+.PHONY: help run docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock dist clean venv test-tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-24s%s\n' "$$target" "$$what"; done
@@ -53,6 +53,13 @@ docs-settings: venv ## Write .env.example and docs/settings.md from the settings
 
 lock: venv ## Pin the newest allowed version of every package, with hashes
 	@$(VENV)/bin/python tools/lock.py --upgrade
+
+dist: venv ## Build both distributions into dist/, each with a bill of materials
+	@rm -rf dist
+	@$(VENV)/bin/python -m hatchling build -d dist
+	@cd authmint && $(abspath $(VENV))/bin/python -m hatchling build -d ../dist
+	@$(VENV)/bin/python tools/sbom.py authmint >dist/authmint.cdx.json
+	@$(VENV)/bin/python tools/sbom.py authmint-service >dist/authmint_service.cdx.json
 
 clean: ## Remove the virtual environment and caches; the data in .authmint stays
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules tests/clients/node_modules

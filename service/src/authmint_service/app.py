@@ -16,7 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
 from authmint import ResourceServer
-from authmint_service import migrations, tasks
+from authmint_service import __version__, migrations, tasks
 from authmint_service.accounts import AccountStore
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.clients import ClientCache, ClientStore
@@ -182,7 +182,7 @@ class Application:
         return FastAPI(
             title="Authmint token service",
             summary="Signs people and services in, and keeps them signed in.",
-            version="0.1.0",
+            version=__version__,
             openapi_url="/openapi.json" if self._settings.docs else None,
             docs_url=None,
             redoc_url=None,
