@@ -35,6 +35,17 @@ def test_a_module_says_what_it_owns_and_stays_small(path: Path) -> None:
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
 
 
+def test_the_root_is_a_list_and_a_feature_is_one_short_file() -> None:
+    package = ROOT / "service/src/authmint_service"
+    assert len((package / "app.py").read_text().splitlines()) < 150
+    features = [
+        path for path in (package / "features").glob("*.py") if path.name not in {"__init__.py", "kernel.py", "feature.py"}
+    ]
+    assert len(features) > 8
+    for path in features:
+        assert len(path.read_text().splitlines()) <= 80, f"{path.name} assembles; what it assembles lies in a lower layer"
+
+
 def test_sql_is_never_put_together_from_pieces() -> None:
     statement = re.compile(r'f"""?\s*(SELECT|INSERT|UPDATE|DELETE|ALTER|CREATE|DROP|WITH)\b')
     for path in SOURCES:

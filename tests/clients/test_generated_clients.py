@@ -25,7 +25,7 @@ FUNCTIONS = {
         "change_my_password",
     },
     "admin": {"list_account_sessions", "revoke_account_session", "revoke_account_sessions"},
-    "health": {"get_liveness", "get_readiness", "get_metrics"},
+    "health": {"get_liveness", "get_readiness"},
 }  # fmt: skip
 MODELS = {
     "TokenRequest", "RevocationRequest", "IntrospectionRequest", "PasswordChange", "TokenResponse", "IntrospectionResponse",

@@ -11,7 +11,7 @@ import base64
 import os
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -173,6 +173,11 @@ class Service:
         self.app, self.http, self.database, self.clock = app, http, database, clock
         self._password_hash, self._stop = password_hash, stop
 
+    async def internal(self, path: str) -> httpx2.Response:
+        """Ask the internal listener."""
+        async with open_http(self.app.state.internal) as http:
+            return await http.get(path)
+
     async def stop(self) -> None:
         assert self._stop
         await self._stop()
@@ -270,6 +275,14 @@ def service(request: pytest.FixtureRequest) -> Service:
 
 def open_http(app: FastAPI) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url=ISSUER)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metrics_without_a_cache() -> Iterator[None]:
+    """A test sees in the metrics what it did a moment ago."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("authmint_service.endpoints.metrics.CACHE_SECONDS", 0.0)
+        yield
 
 
 @pytest.fixture

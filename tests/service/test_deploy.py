@@ -122,7 +122,7 @@ async def test_every_metric_of_the_dashboard_is_reported_with_its_labels_and_eve
     await connection.execute("ANALYZE authmint.sessions")
     await connection.close()
     reported: Labels = {}
-    families = list(text_string_to_metric_families((await service.http.get("/metrics")).text))
+    families = list(text_string_to_metric_families((await service.internal("/metrics")).text))
     for sample in (sample for family in families for sample in family.samples):
         reported.setdefault(sample.name, {"job", "instance"}).update(sample.labels)
     expressions = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]

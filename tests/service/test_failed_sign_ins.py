@@ -28,7 +28,7 @@ def argon2_hash(cost: Cost) -> str:
 def hash_at(monkeypatch: pytest.MonkeyPatch, cost: Cost) -> None:
     """Make services that are started after this hash at another cost."""
     hasher = partial(PasswordHasher, memory_kib=cost[0], rounds=cost[1])
-    monkeypatch.setattr("authmint_service.app.PasswordHasher", hasher)
+    monkeypatch.setattr("authmint_service.features.sign_in.PasswordHasher", hasher)
 
 
 async def fail(service: Service, client: Client, username: str, password: str) -> httpx2.Response:

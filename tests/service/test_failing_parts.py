@@ -67,7 +67,7 @@ async def watched(start_service: StartService, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(part, method, reporting(name, vars(part)[method]))
     monkeypatch.setattr("authmint_service.tokens.revocation_list.FRESH_SECONDS", 0.0)
     monkeypatch.setattr("authmint_service.clients.cache.TTL", 0.0)
-    monkeypatch.setattr("authmint_service.app.PasswordHasher", functools.partial(PasswordHasher, **COST))
+    monkeypatch.setattr("authmint_service.features.sign_in.PasswordHasher", functools.partial(PasswordHasher, **COST))
     return await start_service()
 
 
@@ -129,7 +129,7 @@ async def requests(service: Service, secret: str) -> list[Asking]:
         lambda: http.get("/.well-known/jwks.json"),
         lambda: http.get("/key-history"),
         lambda: http.get("/readyz"),
-        lambda: http.get("/metrics"),
+        lambda: service.internal("/metrics"),
         lambda: http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]}),
         lambda: http.delete("/account/v1/sessions/current", headers=mine),
         lambda: http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=of_service),

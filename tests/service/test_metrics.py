@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
 
 async def metrics(service: Service) -> str:
-    return (await service.http.get("/metrics")).text
+    return (await service.internal("/metrics")).text
 
 
 def sample(text: str, series: str) -> float:

@@ -74,7 +74,7 @@ async def test_every_response_is_one_that_the_openapi_document_describes(
 ) -> None:
     service = await start_service(log_level="ERROR")
     await schemathesis(service, secret, tmp_path, "--max-examples", "4", "--no-shrink", "--generation-deterministic")
-    metrics = (await service.http.get("/metrics")).text
+    metrics = (await service.internal("/metrics")).text
     # It passes authentication: each of these was served as well.
     for method, route, status in (
         ("POST", "/token", 200), ("POST", "/revoke", 200), ("POST", "/introspect", 200), ("GET", "/account/v1/sessions", 200),

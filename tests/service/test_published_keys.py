@@ -17,7 +17,7 @@ from authmint_service.signing_keys import RotatingKeyRing, Schedule, StoredKey
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from authmint_service.signing_keys.signer import LocalSigner
 from tests.actors import OPERATOR
-from tests.service.conftest import ISSUER, Service, StartService, make_settings
+from tests.service.conftest import ISSUER, Service, StartService, make_settings, open_http
 from tests.service.signing import (
     DAY,
     NOW,
@@ -65,7 +65,6 @@ async def test_any_page_may_read_keys_and_metadata_and_nothing_else(start_servic
             "/revocation-list",
             "/livez",
             "/readyz",
-            "/metrics",
             "/openapi.json",
             "/account/v1",
             "/token",
@@ -81,8 +80,12 @@ async def test_a_skewed_clock_is_reported_in_readyz_and_in_the_log_and_does_not_
     async with empty_store(server_dsn) as (dsn, _, store):
         app = create_app(make_settings(dsn), clock=lambda: time.time() + off)
         transport = httpx2.ASGITransport(app=app)
-        async with app.router.lifespan_context(app), httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http:
-            ready, metrics = await http.get("/readyz"), (await http.get("/metrics")).text
+        async with (
+            app.router.lifespan_context(app),
+            httpx2.AsyncClient(transport=transport, base_url=ISSUER) as http,
+            open_http(app.state.internal) as internal,
+        ):
+            ready, metrics = await http.get("/readyz"), (await internal.get("/metrics")).text
         (key,) = await store.load()
     assert 200 == ready.status_code
     clock = ready.json()["checks"]["clock"]
@@ -106,7 +109,7 @@ async def test_metrics_have_the_age_of_the_active_key_the_seconds_to_rotation_an
         service.clock.now += 3 * DAY
 
         async def metrics() -> str:
-            answer = await service.http.get("/metrics")
+            answer = await service.internal("/metrics")
             assert answer.headers["content-type"].startswith("text/plain")
             return answer.text
 

@@ -136,7 +136,7 @@ async def test_no_canary_and_no_secret_is_found_anywhere(
     answers.append(await service.http.get("/account/v1", headers=altered))
     assert 500 in {answer.status_code for answer in answers}
     assert 422 in {answer.status_code for answer in answers}
-    metrics = (await service.http.get("/metrics")).text
+    metrics = (await service.internal("/metrics")).text
     output = capfd.readouterr()
     responses = "\n".join(f"{answer.headers} {answer.text}" for answer in answers)
     rows = await dump(service)

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 from authmint_service.commands.output import AsJson, ExitCode, echo, fail
 from authmint_service.embedded_postgres import EmbeddedPostgresError
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue, SchemaOutdated, SettingsError
-from authmint_service.settings import Settings, load_database_settings, load_settings
+from authmint_service.settings import load_database_settings, load_settings
 
 GROUPS = ("accounts", "clients", "sessions", "tokens", "keys")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
@@ -79,8 +79,12 @@ def serve(
 
     configure_logging(settings.log_level, settings.log_format)
     with ExitStack() as stack:
-        listeners = [stack.enter_context(listener) for listener in _listen(settings)]
-        if not serving.serve(settings, listeners):
+        listeners = [stack.enter_context(listener) for listener in _listen(settings.host, settings.port, settings.workers)]
+        internal = None
+        if settings.internal_port is not None:
+            (internal,) = _listen(settings.internal_host, settings.internal_port, 1, "INTERNAL_PORT")
+            stack.enter_context(internal)
+        if not serving.serve(settings, listeners, internal):
             raise typer.Exit(ExitCode.FAILED)
 
 
@@ -107,14 +111,14 @@ def settings(as_json: AsJson = False) -> None:
     show_settings(as_json=as_json)
 
 
-def _listen(settings: Settings) -> list[socket.socket]:
+def _listen(host: str, port: int, count: int, setting: str = "PORT") -> list[socket.socket]:
     from authmint_service import serving
 
     try:
-        return serving.listen(settings.host, settings.port, settings.workers)
+        return serving.listen(host, port, count)
     except OSError as error:
         fail(
-            f"Port {settings.port} on {settings.host} cannot be used: {error.strerror or error}. Set AUTHMINT_PORT to another.",
+            f"Port {port} on {host} cannot be used: {error.strerror or error}. Set AUTHMINT_{setting} to another.",
             ExitCode.FAILED,
         )
 

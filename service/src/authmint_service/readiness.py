@@ -40,20 +40,20 @@ class Readiness:
     """Checks the parts of one process."""
 
     def __init__(
-        self, database: Database, draining: Draining, why_no_key: Callable[[], str | None], clock: DatabaseClock
+        self, database: Database, draining: Draining, clock: DatabaseClock, checks: Mapping[str, Callable[[], CheckResult]]
     ) -> None:
-        """`why_no_key`: a message while nothing can be signed, else None."""
-        self._database, self._draining, self._why_no_key, self._clock = database, draining, why_no_key, clock
+        """`checks`: those of other parts, by their names."""
+        self._database, self._draining, self._clock, self._checks = database, draining, clock, checks
 
     async def check(self) -> Mapping[str, CheckResult]:
         """Return the result of each part by its name, the most important part first."""
         database, schema = await self._check_database()
-        no_key, warning = self._why_no_key(), self._clock.warning
+        warning = self._clock.warning
         return {
             "process": STOPPING if self._draining.has_begun else CheckResult(),
             "database": database,
             "schema": schema,
-            "signing_keys": CheckResult() if no_key is None else CheckResult("missing", no_key, blocks_serving=True),
+            **{name: check() for name, check in self._checks.items()},
             # Tokens are good as long as the leeway covers the offset, and the database's clock may be the wrong one.
             "clock": CheckResult() if warning is None else CheckResult("skewed", warning),
         }

@@ -3,7 +3,11 @@
 They are those of all processes below one parent, whichever of them is asked; the keys and the clock are its own.
 """
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -15,10 +19,12 @@ from starlette.responses import Response
 
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
-from authmint_service.metrics import MetricFamily, SharedCounters
+from authmint_service.metrics import MetricFamily, Metrics, SharedCounters
 from authmint_service.signing_keys import KeyRing, RotationPolicy, State
 
 METRICS = "/metrics"
+CACHE_SECONDS = 1.0
+"""How old a response may be."""
 MAX_COMPLETE_SERIES = 100
 """A family of more series than this reports only those that are not zero."""
 
@@ -26,8 +32,12 @@ MAX_COMPLETE_SERIES = 100
 class CounterCollector(Collector):
     """What all processes have counted."""
 
-    def __init__(self, counters: SharedCounters) -> None:
-        self._counters = counters
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    @property
+    def _counters(self) -> SharedCounters:
+        return self._metrics.counters
 
     def collect(self) -> Iterable[Metric]:
         totals = self._counters.totals()
@@ -87,17 +97,34 @@ class KeyCollector(Collector):
                 yield GaugeMetricFamily("authmint_signing_key_next_rotation_seconds", "Time until the next key signs", left)
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric that the database is asked for."""
+
+    name: str
+    help: str
+    read: Callable[[], Awaitable[float | None]]
+    """May return None while there is no estimate, and raise DatabaseUnavailable or SchemaOutdated."""
+
+
 class MetricsEndpoint:
     """`GET /metrics`. It holds no secret; the network decides who may reach it."""
 
     def __init__(
-        self, *collectors: Collector, sample: Callable[[], None], estimate: Callable[[], Awaitable[float | None]]
+        self,
+        collectors: Sequence[Collector],
+        estimates: Sequence[Estimate],
+        *,
+        sample: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`sample`: brings the gauges of this process up to date; `estimate`: the rows of the table of sessions."""
+        """`sample`: brings the gauges of this process up to date; `clock`: seconds, for the age of a response."""
         self._registry = CollectorRegistry()
         for collector in collectors:
             self._registry.register(collector)
-        self._sample, self._estimate = sample, estimate
+        self._estimates, self._sample, self._clock = estimates, sample, clock
+        self._lock = asyncio.Lock()
+        self._text, self._made_at = b"", float("-inf")
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["health"])
@@ -109,19 +136,20 @@ class MetricsEndpoint:
         return router
 
     async def metrics(self) -> Response:
-        self._sample()
-        text = generate_latest(self._registry) + await self._session_rows()
-        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
+        """Respond with what is at most CACHE_SECONDS old: however many ask, the work is done once a second."""
+        async with self._lock:
+            if self._clock() - self._made_at >= CACHE_SECONDS:
+                self._made_at = self._clock()
+                self._sample()
+                self._text = generate_latest(self._registry) + await self._read_estimates()
+        return Response(self._text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
-    async def _session_rows(self) -> bytes:
-        """Return the estimate; nothing while the database is unavailable, or has no estimate yet."""
-        try:
-            rows = await self._estimate()
-        except (DatabaseUnavailable, SchemaOutdated):
-            return b""
-        if rows is None:
-            return b""
+    async def _read_estimates(self) -> bytes:
+        """Return those that there are; the database may be unavailable, or may have no estimate yet."""
         registry = CollectorRegistry()
-        explanation = "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned"
-        Gauge("authmint_session_rows_estimate", explanation, registry=registry).set(rows)
+        for estimate in self._estimates:
+            with suppress(DatabaseUnavailable, SchemaOutdated):
+                value = await estimate.read()
+                if value is not None:
+                    Gauge(estimate.name, estimate.help, registry=registry).set(value)
         return generate_latest(registry)

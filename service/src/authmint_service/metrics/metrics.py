@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Collection, MutableMapping
 from typing import Any
 
+from authmint_service.metrics.gauge import Gauge
 from authmint_service.metrics.shared_counters import Kind, MetricFamily, SharedCounters
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other")
@@ -43,25 +44,28 @@ def _families(routes: tuple[str, ...], grant_types: tuple[str, ...]) -> list[Met
         MetricFamily("authmint_event_loop_lag_seconds", "How late an event loop ran what was due", "histogram",
                      buckets=LAG_SECONDS),
         MetricFamily("authmint_workers_ready", "Processes that serve", gauge),
-        MetricFamily("authmint_password_hash_slots", "Password hashes that may be computed at a time", gauge),
-        MetricFamily("authmint_password_hashes_running", "Password hashes that are being computed", gauge),
-        MetricFamily("authmint_password_hashes_queued", "Sign-ins that wait for a hash", gauge),
-        MetricFamily("authmint_password_hashes_refused", "Sign-ins that found the queue full", counter),
-        MetricFamily("authmint_database_connections_max", "Most connections to the database", gauge),
-        MetricFamily("authmint_database_connections_open", "Open connections to the database", gauge),
-        MetricFamily("authmint_database_connections_idle", "Open connections to the database that are not in use", gauge),
-        MetricFamily("authmint_database_connection_waits", "Statements that waited for a connection", counter),
-        MetricFamily("authmint_database_connection_timeouts", "Statements that got no connection in time", counter),
     ]  # fmt: skip
 
 
 class Metrics:
-    """What one process counts. It writes into the first row until `bind_worker` names another."""
+    """What one process counts. It writes into the first row until `bind_worker` names another.
 
-    def __init__(self, *, routes: Collection[str], grants: Collection[str], rows: int) -> None:
-        """`routes`: templates, as /accounts/{account_id}; `grants`: values of grant_type; `rows`: most processes at a time."""
+    The parts that count are made before the routes are known that they count by, so memory is allocated apart.
+    """
+
+    def __init__(self) -> None:
+        self.counters: SharedCounters
+
+    def allocate(self, *, routes: Collection[str], grants: Collection[str], rows: int, gauges: Collection[Gauge] = ()) -> None:
+        """Allocate the shared memory. When it was allocated already, for the application before this one, count on in that.
+
+        `routes`: templates, as /accounts/{account_id}; `grants`: values of grant_type; `rows`: most processes at a time.
+        """
+        if hasattr(self, "counters"):
+            return
         known = (*sorted(routes), NONE)
-        self.counters = SharedCounters(_families(known, tuple(grants)), rows)
+        families_known = (*_families(known, tuple(grants)), *(gauge.family for gauge in gauges))
+        self.counters = SharedCounters(families_known, rows)
         families = self.counters.families
         first, width = families["authmint_http_requests"].first, len(METHODS) * len(STATUSES)
         durations = families["authmint_http_request_duration_seconds"].series()

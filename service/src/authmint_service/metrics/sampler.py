@@ -1,23 +1,21 @@
 """Samples ten times a second what changes by itself: how late the event loop is, and how full the pools are."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 
+from authmint_service.metrics.gauge import Gauge
 from authmint_service.metrics.metrics import Metrics
 
 SAMPLE_SECONDS = 0.1
-
-Sources = Mapping[str, Callable[[], float]]
 
 
 class Sampler:
     """Writes the state of other parts into the metrics."""
 
-    def __init__(self, metrics: Metrics, *, gauges: Sources, counts: Sources) -> None:
-        """Both by the name of the metric. `gauges` return a present value, `counts` a number since the process began."""
-        self._metrics, self._gauges, self._counts = metrics, gauges, counts
-        self._seen = dict.fromkeys(counts, 0.0)
+    def __init__(self, metrics: Metrics, gauges: Sequence[Gauge]) -> None:
+        self._metrics, self._gauges = metrics, gauges
         self._due_at: float | None = None
+        self._seen = {gauge.name: 0.0 for gauge in gauges if gauge.is_count}
 
     async def run(self) -> None:
         """Sample once, and record how much later than SAMPLE_SECONDS after the last time this is."""
@@ -29,9 +27,10 @@ class Sampler:
 
     def sample(self) -> None:
         """Bring all of them up to date once."""
-        for name, read in self._gauges.items():
-            self._metrics.set(name, read())
-        for name, read in self._counts.items():
-            now = read()
-            self._metrics.add(name, now - self._seen[name])
-            self._seen[name] = now
+        for gauge in self._gauges:
+            value = gauge.read()
+            if gauge.is_count:
+                self._metrics.add(gauge.name, value - self._seen[gauge.name])
+                self._seen[gauge.name] = value
+            else:
+                self._metrics.set(gauge.name, value)

@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, Literal
 
 import uvicorn
 import uvloop
@@ -17,10 +18,40 @@ GRACEFUL_SECONDS = 10
 """How long requests in progress may take once the listener is closed."""
 
 
-async def serve_requests(app: FastAPI, listener: socket.socket, *, shutdown_seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT, and for `shutdown_seconds` after it."""
-    config = uvicorn.Config(
+async def serve_requests(
+    app: FastAPI, listener: socket.socket, internal: socket.socket | None = None, *, shutdown_seconds: float
+) -> None:
+    """Serve until SIGTERM or SIGINT, and for `shutdown_seconds` after it. `internal`: where `app.state.internal` is served."""
+    async with AsyncExitStack() as stack:
+        if internal is not None:
+            await stack.enter_async_context(_serving_internally(app.state.internal, internal))
+        await DrainingServer(_configure(app), app.state.draining, shutdown_seconds).serve(sockets=[listener])
+
+
+class _InternalServer(uvicorn.Server):
+    """Leaves the signals to the server of the public listener."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _serving_internally(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve during the block, so until the public listener has stopped."""
+    server = _InternalServer(_configure(app, lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="internal listener")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _configure(app: FastAPI, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+    return uvicorn.Config(
         app,
+        lifespan=lifespan,
         loop="uvloop",
         http=LimitedHTTPProtocol,
         ws="none",
@@ -30,7 +61,6 @@ async def serve_requests(app: FastAPI, listener: socket.socket, *, shutdown_seco
         proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    await DrainingServer(config, app.state.draining, shutdown_seconds).serve(sockets=[listener])
 
 
 def run_until_stopped(work: Coroutine[Any, Any, None]) -> None:

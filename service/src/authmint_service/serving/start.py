@@ -17,25 +17,26 @@ from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import SigningKeyStore
 
 
-def serve(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
+def serve(settings: Settings, listeners: Sequence[socket.socket], internal: socket.socket | None = None) -> bool:
     """Serve with one process for each listener until a signal to stop. Raises SettingsError.
 
-    Return False when the service failed instead.
+    `internal`: the socket of the internal listener, which all processes share. Return False when the service failed instead.
     """
     if len(listeners) == 1:
-        run_until_stopped(_serve_alone(settings, listeners[0]))
+        run_until_stopped(_serve_alone(settings, listeners[0], internal))
         return True
-    return _serve_with_workers(settings, listeners)
+    return _serve_with_workers(settings, listeners, internal)
 
 
-async def _serve_alone(settings: Settings, listener: socket.socket) -> None:
+async def _serve_alone(settings: Settings, listener: socket.socket, internal: socket.socket | None) -> None:
     async with database_url(settings) as dsn:
         await _check_encryption_keys(settings, dsn)
-        await serve_requests(create_app(settings, dsn=dsn), listener, shutdown_seconds=settings.shutdown_seconds)
+        app = create_app(settings, dsn=dsn)
+        await serve_requests(app, listener, internal, shutdown_seconds=settings.shutdown_seconds)
 
 
-def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket]) -> bool:
-    workers = Workers(listeners, shutdown_seconds=settings.shutdown_seconds)
+def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket], internal: socket.socket | None) -> bool:
+    workers = Workers(listeners, internal, shutdown_seconds=settings.shutdown_seconds)
     with workers.handle_signals(), _database(settings) as dsn:
 
         def make_app(current: FastAPI | None) -> FastAPI:

@@ -65,9 +65,11 @@ class _Worker:
 class Workers:
     """Starts a process for each listener, and supervises them until a signal to stop."""
 
-    def __init__(self, listeners: Sequence[socket.socket], *, shutdown_seconds: float) -> None:
-        """`shutdown_seconds`: how long a process serves on after the signal to stop."""
-        self._shutdown_seconds = shutdown_seconds
+    def __init__(
+        self, listeners: Sequence[socket.socket], internal: socket.socket | None = None, *, shutdown_seconds: float
+    ) -> None:
+        """`internal`: a socket that all processes share; `shutdown_seconds`: how long one serves after the signal to stop."""
+        self._internal, self._shutdown_seconds = internal, shutdown_seconds
         self._slots = [_Slot(listener) for listener in listeners]
         self._running: list[_Worker] = []
         self._signals: list[int] = []
@@ -176,7 +178,7 @@ class Workers:
                 if other is not slot:
                     other.listener.close()
             app.state.metrics.bind_worker(row)
-            run_until_stopped(serve_requests(app, slot.listener, shutdown_seconds=self._shutdown_seconds))
+            run_until_stopped(serve_requests(app, slot.listener, self._internal, shutdown_seconds=self._shutdown_seconds))
             exit_code = 0
         except Exception as error:
             log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
@@ -218,6 +220,8 @@ class Workers:
             # The workers alone have the sockets open from now on, which are gone when these stop listening.
             slot.listener.close()
             slot.worker = None
+        if self._internal is not None:
+            self._internal.close()
         self._terminate(self._running)
 
     def _terminate(self, workers: Sequence[_Worker]) -> None:

@@ -19,6 +19,18 @@ class ListeningSettings(SettingsGroup):
         ),
     ] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on; 0: any that is free.")] = 8000
+    internal_host: Annotated[
+        str, Field(description="Address of the internal listener, for `/metrics`. Only the network decides who may reach it.")
+    ] = "127.0.0.1"
+    internal_port: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=65535,
+            description="Port of the internal listener; 0: any that is free. Left out: there is none, and `/metrics` is on the "
+            "public listener in development and nowhere in production.",
+        ),
+    ] = None
     workers: Annotated[
         int,
         Field(

@@ -3,7 +3,7 @@
 Each is kept in memory with an entity tag; a client that has the current one gets 304.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,7 +27,8 @@ NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It has no
 class MetadataEndpoints:
     """`/.well-known/…` and `/key-history`. Every member comes from the settings, none from the request."""
 
-    def __init__(self, issuer: str, grants: Collection[str], ring: KeyRing) -> None:
+    def __init__(self, issuer: str, grants: Collection[str], ring: KeyRing, more: Mapping[str, Any]) -> None:
+        """`more`: members of features."""
         self._ring = ring
         self._path = urlsplit(issuer).path.rstrip("/")
         base = issuer.rstrip("/")
@@ -45,7 +46,7 @@ class MetadataEndpoints:
         }
         if ring.publishes_keys:
             members |= {"jwks_uri": f"{base}/.well-known/jwks.json", "key_history_uri": f"{base}/key-history"}
-        self._metadata = PublishedDocument.of(members)
+        self._metadata = PublishedDocument.of({**members, **more})
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])

@@ -1,0 +1,30 @@
+"""The signed list of what was revoked, which resource services follow."""
+
+from dataclasses import dataclass
+
+from authmint_service.endpoints.oauth.revocation_list import RevocationListEndpoint
+from authmint_service.features.feature import Feature
+from authmint_service.features.kernel import Kernel
+from authmint_service.revocations import RevocationStore
+from authmint_service.signing_keys import KeyRing
+from authmint_service.tokens import RevocationListPublisher
+
+
+@dataclass(frozen=True)
+class RevocationListParts:
+    """The feature, and the list for those that ask whether a token is revoked."""
+
+    feature: Feature
+    publisher: RevocationListPublisher
+
+
+def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
+    publisher = RevocationListPublisher(
+        RevocationStore(kernel.database),
+        ring,
+        issuer=kernel.issuer,
+        lifetime=kernel.settings.access_token_ttl,
+        clock=kernel.clock,
+    )
+    routes = RevocationListEndpoint(publisher, kernel.draining).routes()
+    return RevocationListParts(Feature(name="revocation_list", routers=(routes,)), publisher)

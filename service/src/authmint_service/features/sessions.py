@@ -1,0 +1,42 @@
+"""Sessions, and the grant that refreshes them."""
+
+from dataclasses import dataclass
+
+from authmint_service.endpoints.metrics import Estimate
+from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
+from authmint_service.features.feature import Feature
+from authmint_service.features.kernel import Kernel
+from authmint_service.grants import RefreshTokenGrant
+from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, pruning_task
+
+
+@dataclass(frozen=True)
+class SessionParts:
+    """The feature, the sessions, and the cookies in which some clients keep their refresh token."""
+
+    feature: Feature
+    sessions: Sessions
+    cookies: RefreshCookies
+
+
+def sessions(kernel: Kernel) -> SessionParts:
+    settings, refresh_keys = kernel.settings, kernel.settings.refresh_keys
+    lifetimes = SessionLifetimes(
+        grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl
+    )
+    store = SessionStore(kernel.database, lifetimes)
+    codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
+    parts = Sessions(store, codec, kernel.clock, kernel.metrics.count_session_event)
+    rows = Estimate(
+        "authmint_session_rows_estimate",
+        "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",
+        store.estimate,
+    )
+    feature = Feature(
+        name="sessions",
+        grants=(RefreshTokenGrant(parts),),
+        tasks=(pruning_task(store, kernel.clock),),
+        estimates=(rows,),
+    )
+    cookies = RefreshCookies(idle_ttl=settings.session_idle_ttl, insecure=settings.uses_insecure_cookies)
+    return SessionParts(feature, parts, cookies)

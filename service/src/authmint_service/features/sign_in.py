@@ -1,0 +1,45 @@
+"""Sign-in with a username and a password."""
+
+from dataclasses import dataclass
+
+from authmint_service.accounts import AccountStore
+from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.features.feature import Feature
+from authmint_service.features.kernel import Kernel
+from authmint_service.grants import PasswordGrant
+from authmint_service.metrics import Gauge
+from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
+from authmint_service.sessions import Sessions
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """The feature, the accounts, and the change of a password."""
+
+    feature: Feature
+    accounts: AccountStore
+    password_change: PasswordChange
+
+
+def sign_in(kernel: Kernel, sessions: Sessions) -> SignIn:
+    settings = kernel.settings
+    make_hasher = PasswordHasher if kernel.tracing is None else kernel.tracing.hasher
+    hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
+    accounts, passwords = AccountStore(kernel.database), PasswordStore(kernel.database)
+    rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
+    feature = Feature(
+        name="sign_in",
+        grants=(PasswordGrant(PasswordAuthenticator(accounts, passwords, hasher), sessions),),
+        gauges=_gauges(hasher),
+        close=(hasher.close,),
+    )
+    return SignIn(feature, accounts, PasswordChange(passwords, hasher, rules, kernel.clock))
+
+
+def _gauges(hasher: PasswordHasher) -> tuple[Gauge, ...]:
+    return (
+        Gauge("authmint_password_hash_slots", "Password hashes that may be computed at a time", lambda: hasher.slots),
+        Gauge("authmint_password_hashes_running", "Password hashes that are being computed", lambda: hasher.running),
+        Gauge("authmint_password_hashes_queued", "Sign-ins that wait for a hash", lambda: hasher.queued),
+        Gauge("authmint_password_hashes_refused", "Sign-ins that found the queue full", lambda: hasher.refused, is_count=True),
+    )

@@ -1,0 +1,58 @@
+"""The keys that sign: the ring of this process, what keeps it up to date, and what is published of it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from authmint_service import tasks
+from authmint_service.endpoints.metrics import KeyCollector
+from authmint_service.features.feature import Feature
+from authmint_service.features.kernel import Kernel
+from authmint_service.readiness import CheckResult
+from authmint_service.signing_keys import (
+    KeyRing,
+    KeyRotation,
+    RotatingKeyRing,
+    RotationPolicy,
+    SharedSecretKeyRing,
+    SigningKeyStore,
+)
+from authmint_service.tasks import Task
+
+
+@dataclass(frozen=True)
+class Signing:
+    """The feature, and the ring for those that sign or verify."""
+
+    feature: Feature
+    ring: KeyRing
+
+
+def signing(kernel: Kernel) -> Signing:
+    settings, clock = kernel.settings, kernel.database_clock
+    policy = RotationPolicy(
+        algorithm=settings.signing_algorithm,
+        period=settings.signing_key_rotation_seconds,
+        token_lifetime=settings.access_token_ttl,
+        rsa_bits=settings.signing_rsa_bits,
+    )
+    secret = settings.hmac_secret
+    ring: KeyRing
+    check: Callable[[], Awaitable[object]]
+    if secret is not None:
+        ring, check = SharedSecretKeyRing(secret), clock.compare
+    else:
+        ring = rotating = RotatingKeyRing(clock)
+        store = SigningKeyStore(kernel.database, settings.encryption_keys)
+        check = KeyRotation(store, rotating, policy, ask_time=clock.compare).check
+
+    def check_ring() -> CheckResult:
+        problem = ring.problem
+        return CheckResult() if problem is None else CheckResult("missing", problem, blocks_serving=True)
+
+    feature = Feature(
+        name="signing",
+        tasks=(Task("check clock and signing keys", tasks.POLL_SECONDS, check, at_start=True),),
+        collectors=(KeyCollector(ring, policy, clock),),
+        readiness={"signing_keys": check_ring},
+    )
+    return Signing(feature, ring)
