@@ -10,6 +10,7 @@ import pytest
 from alembic.script import ScriptDirectory
 
 from authmint_service.migrations import alembic_config, revisions
+from tests.architecture.rules import outgoing_connections, reads_the_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
@@ -70,7 +71,14 @@ def test_secrets_are_compared_in_constant_time() -> None:
 def test_the_environment_is_read_in_the_settings_alone() -> None:
     for path in SOURCES:
         if "service" == path.relative_to(ROOT).parts[0]:
-            assert not re.search(r"\benviron\b|\bgetenv\b", path.read_text()), path
+            assert not reads_the_environment(ast.parse(path.read_text())), path
+
+
+def test_the_service_connects_to_nothing_but_its_database() -> None:
+    """The one module that may send requests to other computers is `outbound`, once there is one."""
+    for path in SOURCES:
+        if "service" == path.relative_to(ROOT).parts[0] and path.name != "outbound.py":
+            assert outgoing_connections(ast.parse(path.read_text())) == [], path
 
 
 def test_packages_are_pinned_with_hashes_and_no_host_is_named() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Response:
 
 
 async def ask(
-    app: FastAPI,
+    app: ASGIApp,
     method: str,
     path: str,
     *,

@@ -19,7 +19,14 @@ from typer.core import TyperGroup
 
 from authmint_service.commands.output import AsJson, ExitCode, echo, fail
 from authmint_service.embedded_postgres import EmbeddedPostgresError
-from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue, SchemaOutdated, SettingsError
+from authmint_service.errors import (
+    AlreadyExists,
+    DatabaseUnavailable,
+    DependencyError,
+    InvalidValue,
+    SchemaOutdated,
+    SettingsError,
+)
 from authmint_service.settings import load_database_settings, load_settings
 
 GROUPS = ("accounts", "clients", "sessions", "tokens", "keys")
@@ -74,6 +81,9 @@ def serve(
     settings = load_settings() if workers is None else load_settings(workers=workers)
 
     # After the settings: a wrong one stops the start before FastAPI is imported.
+    from authmint_service.uvicorn_names import check_uvicorn
+
+    check_uvicorn()
     from authmint_service import serving
     from authmint_service.logs import configure_logging
 
@@ -134,6 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         fail(str(error), ExitCode.USAGE)
     except AlreadyExists as error:
         fail(str(error), ExitCode.EXISTS)
+    except DependencyError as error:
+        fail(str(error), ExitCode.FAILED)
     except SchemaOutdated:
         fail("The database has not been migrated. Run: authmint-service migrate", ExitCode.FAILED)
     except DatabaseUnavailable as error:

@@ -18,6 +18,10 @@ class InvalidValue(ValueError):
         self.code, self.field = code, field
 
 
+class DependencyError(RuntimeError):
+    """A package that is installed lacks something that this service uses of it; the message names it and says what to do."""
+
+
 class DatabaseUnavailable(Exception):
     """The database did not answer, or not in time. The same request may succeed a little later."""
 
