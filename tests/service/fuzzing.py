@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from authmint.jose import encode_base64url
-from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec, _checksum
+from authmint_service.checksums import checksum
+from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
 MARK = "Zq7canary"
@@ -134,7 +135,7 @@ class Fuzzer:
         else:
             generation = chance.choice((0, 1, 2**16, MAX_GENERATION - 1, MAX_GENERATION, 2**32 - 1))
             return self._known.codec.encode(RefreshToken(1, chance.randbytes(20), generation)).encode()
-        return (body + _checksum(body)).encode()
+        return (body + checksum(body)).encode()
 
     def _tamper(self, content: bytes, times: int = 3) -> bytes:
         chance = self._chance

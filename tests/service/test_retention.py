@@ -75,6 +75,11 @@ INSERT = {
         SELECT n::text, gen_random_uuid(), clock_timestamp() - age * interval '1 second'
           FROM unnest($1::float8[]) WITH ORDINALITY AS given (age, n)
     """,
+    "one_time_tokens": """
+        INSERT INTO authmint.one_time_tokens (digest, kind, key_id, created_at, expires_at)
+        SELECT sha256(n::text::bytea), 'a_kind', 1, clock_timestamp(), clock_timestamp() - age * interval '1 second'
+          FROM unnest($1::float8[]) WITH ORDINALITY AS given (age, n)
+    """,
     "processes": """
         INSERT INTO authmint.processes (id, version, key_encryption_key_ids, refresh_token_key_ids, started_at, heartbeat_at)
         SELECT gen_random_uuid(), '1', '{}', '{}', clock_timestamp(), clock_timestamp() - age * interval '1 second'

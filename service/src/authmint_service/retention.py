@@ -87,6 +87,18 @@ RETENTION = (
         """,
     ),
     Retention(
+        table="one_time_tokens",
+        column="expires_at",
+        seconds=DAY,
+        delete="""
+            DELETE FROM authmint.one_time_tokens
+             WHERE digest IN (SELECT digest FROM authmint.one_time_tokens
+                               WHERE expires_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2)
+               AND expires_at < clock_timestamp() - $1 * interval '1 second'
+            RETURNING 1
+        """,
+    ),
+    Retention(
         table="processes",
         column="heartbeat_at",
         seconds=DAY,

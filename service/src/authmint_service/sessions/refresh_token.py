@@ -9,14 +9,13 @@ import hashlib
 import hmac
 import re
 import secrets
-import string
 import struct
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from authmint.errors import InvalidGrant
 from authmint.jose import decode_base64url, encode_base64url
+from authmint_service.checksums import checksum
 
 PREFIX = "amrt_"
 HANDLE_BYTES = 20
@@ -27,7 +26,6 @@ _MAC_LABEL = b"refresh-token/v1"
 _MAC_BYTES = hashlib.sha256().digest_size
 _BODY_LENGTH = -(-(_LAYOUT.size + _MAC_BYTES) * 4 // 3)
 _SHAPE = re.compile(rf"{PREFIX}([A-Za-z0-9_-]{{{_BODY_LENGTH}}})([0-9A-Za-z]{{6}})")
-_DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -58,12 +56,12 @@ class RefreshTokenCodec:
         """Return the text that the client gets."""
         body = _LAYOUT.pack(token.key_id, token.handle, token.generation)
         text = PREFIX + encode_base64url(body + self._mac(token.key_id, body))
-        return text + _checksum(text)
+        return text + checksum(text)
 
     def decode(self, text: str) -> RefreshToken:
         """Return the content of a refresh token. Raise InvalidGrant unless its MAC was made with one of the keys."""
         shape = _SHAPE.fullmatch(text)
-        if shape is None or not hmac.compare_digest(_checksum(PREFIX + shape[1]), shape[2]):
+        if shape is None or not hmac.compare_digest(checksum(PREFIX + shape[1]), shape[2]):
             raise InvalidGrant("The refresh token is malformed.")
         try:
             content = decode_base64url(shape[1])
@@ -84,11 +82,3 @@ class RefreshTokenCodec:
 def has_refresh_token_prefix(text: str) -> bool:
     """Return whether `text` begins like a refresh token. Only `RefreshTokenCodec.decode` can say whether it is one."""
     return text.startswith(PREFIX)
-
-
-def _checksum(text: str) -> str:
-    number, digits = zlib.crc32(text.encode("ascii")), ""
-    for _ in range(6):
-        number, digit = divmod(number, 62)
-        digits = _DIGITS[digit] + digits
-    return digits
