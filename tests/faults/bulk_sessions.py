@@ -7,11 +7,23 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from authmint_service.database import Database
-from authmint_service.sessions import RefreshToken, RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore
+from authmint_service.sessions import (
+    RefreshRequest,
+    RefreshToken,
+    RefreshTokenCodec,
+    SessionLifetimes,
+    Sessions,
+    SessionStore,
+)
 
 LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
 EVERY_SECONDS = 300
 """The lifetime of an access token: an active client refreshes as often."""
+
+REQUEST = RefreshRequest(
+    client_id="spa", scopes=frozenset(), audiences=(), allowed_scopes=frozenset({"orders:read"}), allowed_audiences=("orders",)
+)
+"""The request of the client whose sessions `fill` makes."""
 
 
 async def fill(dsn: str, count: int, *, over: int = 0) -> None:
@@ -80,7 +92,7 @@ async def refresh_for_a_day(
 
     async def refresh(numbers: range) -> None:
         for number in numbers:
-            current[number] = (await sessions.redeem(current[number], client_id="spa")).refresh_token
+            current[number] = (await sessions.redeem(current[number], REQUEST)).refresh_token
 
     for _ in range(86_400 // EVERY_SECONDS):
         clock.now += EVERY_SECONDS

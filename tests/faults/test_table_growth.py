@@ -11,7 +11,7 @@ from authmint_service.database import Database
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshTokenCodec, Sessions, SessionStore, prune
 from authmint_service.sessions.sessions import RefreshTokenReused
-from tests.faults.bulk_sessions import LIMITS, SettableClock, fill, first_token_of, refresh_for_a_day, size_of
+from tests.faults.bulk_sessions import LIMITS, REQUEST, SettableClock, fill, first_token_of, refresh_for_a_day, size_of
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.servers import REFRESH_KEYS
 
@@ -36,7 +36,7 @@ async def a_day(dsn: str, *, live: int, over: int) -> None:
         sessions = Sessions(store, codec, clock)
         for token in first:
             with pytest.raises(RefreshTokenReused):
-                await sessions.redeem(token, client_id="spa")
+                await sessions.redeem(token, REQUEST)
         assert not any([await sessions.find_current(token, client_id="spa") for token in current])
         # Sessions that expired a day ago are pruned, and the table is empty.
         assert live == await prune(store, clock.now + 86_401, pause=0)

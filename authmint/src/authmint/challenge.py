@@ -1,6 +1,6 @@
 """Read bearer credentials from a request, and build the errors that refuse it (RFC 6750, sections 2.1 and 3).
 
-Status and headers of these errors are chosen here and nowhere else.
+The headers of these errors are chosen here and nowhere else; the status is that of the error's class.
 """
 
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from collections.abc import Collection
 from fastapi import HTTPException
 from starlette.types import Scope
 
-from authmint.errors import InsufficientScope, InvalidRequest, InvalidToken, IssuerUnavailable, OAuthError
+from authmint.errors import InsufficientScope, InvalidRequest, IssuerUnavailable, OAuthError
 from authmint.scopes import format_scope
 
 
@@ -50,10 +50,9 @@ def missing_token(scopes: Collection[str], resource_metadata: str | None = None)
 
 def to_http_error(error: OAuthError, resource_metadata: str | None = None) -> BearerAuthError:
     """Return the HTTP error for bad credentials: 400, 401 or 403."""
-    status = {InvalidRequest: 400, InvalidToken: 401, InsufficientScope: 403}[type(error)]
     scopes = error.scopes if isinstance(error, InsufficientScope) else ()
     headers = _challenge(error, scopes, resource_metadata)
-    return BearerAuthError(status, error.description, error=error.error, headers=headers)
+    return BearerAuthError(error.status, error.description, error=error.error, headers=headers)
 
 
 def issuer_unavailable(error: IssuerUnavailable) -> BearerAuthError:

@@ -1,4 +1,4 @@
-"""The errors that OAuth names, one class for each code. Status and headers are chosen by the endpoints and by `challenge`.
+"""The errors that OAuth names, one class for each code and its status. Headers are chosen by the endpoints and by `challenge`.
 
 OAuthError
   InvalidRequest  InvalidClient  InvalidGrant  UnauthorizedClient  UnsupportedGrantType  InvalidScope     RFC 6749 5.2
@@ -9,22 +9,26 @@ IssuerUnavailable     the issuer's keys or its revocation list are not available
 ConfigurationError    settings that are wrong or contradict each other
 """
 
-from collections.abc import Collection
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
 
 
 class OAuthError(Exception):
     """An error with a code that OAuth registers.
 
     `description` is public: printable ASCII without quotes and backslashes, and never anything that the caller sent.
+    `extra` has more members of the response, which are public too.
     A private cause goes into `raise … from cause`; it may be logged and is never sent.
     """
 
     error: ClassVar[str] = "server_error"
+    status: ClassVar[int] = 400
+    """The status of a response with this error."""
     default_description: ClassVar[str] = "The request could not be served."
 
-    def __init__(self, description: str | None = None) -> None:
+    def __init__(self, description: str | None = None, *, extra: Mapping[str, Any] | None = None) -> None:
         self.description = description or self.default_description
+        self.extra: Mapping[str, Any] = extra or {}
         super().__init__(self.description)
 
 
@@ -39,6 +43,7 @@ class InvalidClient(OAuthError):
     """The client is unknown, or its authentication failed (RFC 6749, section 5.2)."""
 
     error = "invalid_client"
+    status = 401
     default_description = "Client authentication failed."
 
 
@@ -81,6 +86,7 @@ class TemporarilyUnavailable(OAuthError):
     """The server cannot respond now; the same request may succeed `retry_after` seconds later."""
 
     error = "temporarily_unavailable"
+    status = 503
     default_description = "The service is not available at the moment. Try again later."
 
     def __init__(self, description: str | None = None, *, retry_after: int = 1) -> None:
@@ -96,6 +102,7 @@ class InvalidToken(OAuthError):
     """
 
     error = "invalid_token"
+    status = 401
     default_description = "The access token is expired, revoked, malformed or not valid for this service."
 
     def __init__(self, reason: str) -> None:
@@ -107,6 +114,7 @@ class InsufficientScope(OAuthError):
     """A good token without the scopes that the operation requires, `scopes` (RFC 6750, section 3.1)."""
 
     error = "insufficient_scope"
+    status = 403
     default_description = "The access token does not allow this operation."
 
     def __init__(self, scopes: Collection[str], description: str | None = None) -> None:

@@ -18,11 +18,11 @@ from authmint_service.features.kernel import make_kernel
 from authmint_service.features.observability import observability
 from authmint_service.features.retention import retention
 from authmint_service.features.revocation_list import revocation_list
-from authmint_service.features.services import services
 from authmint_service.features.sessions import sessions
 from authmint_service.features.sign_in import sign_in
 from authmint_service.features.signing import signing
 from authmint_service.features.token_endpoint import token_endpoint
+from authmint_service.grants import GrantParts, offered_grants
 from authmint_service.logs import configure_logging
 from authmint_service.metrics import Metrics
 from authmint_service.settings import Settings, load_settings
@@ -50,18 +50,18 @@ def create_app(
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
     kernel = make_kernel(settings, clock, database_time, metrics)
+    grants = offered_grants(settings.grants)
     keys = signing(kernel)
     auth = _bearer_check(kernel, keys.ring)
     registered = clients(kernel)
     session_parts = sessions(kernel)
-    people = sign_in(kernel, session_parts.sessions)
+    people = sign_in(kernel)
     lists = revocation_list(kernel, keys.ring)
     features = [
         keys.feature,
         registered.feature,
         session_parts.feature,
         people.feature,
-        services(),
         lists.feature,
         account(people, session_parts, registered, auth),
         account_administration(session_parts, auth),
@@ -70,10 +70,13 @@ def create_app(
         *(make(kernel) for make in more_features),
     ]
     # These serve what the others bring.
-    features.append(token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, others=features))
+    parts = GrantParts(authenticator=people.authenticator, sessions=session_parts.sessions)
+    features.append(
+        token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, grants, parts, others=features)
+    )
     features.append(health(kernel, others=features))
     features.append(observability(kernel, others=features))
-    return assemble(kernel, features, dsn=dsn, cookie_origins=registered.cache.cookie_origins)
+    return assemble(kernel, features, grants, dsn=dsn, cookie_origins=registered.cache.cookie_origins)
 
 
 def _bearer_check(kernel: Kernel, ring: KeyRing) -> ResourceServer:

@@ -19,6 +19,7 @@ from authmint_service.endpoints.requests import RequestMiddleware
 from authmint_service.endpoints.responses import install_error_handlers
 from authmint_service.endpoints.route_table import RouteTable
 from authmint_service.features import Feature, Kernel
+from authmint_service.grants import GrantRegistry
 from authmint_service.leases import Leases
 from authmint_service.tasks import TaskRunner
 
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 def assemble(
     kernel: Kernel,
     features: Sequence[Feature],
+    grants: GrantRegistry,
     *,
     dsn: str | None,
     cookie_origins: Callable[[], Awaitable[frozenset[str]]],
@@ -61,7 +63,7 @@ def assemble(
     public = [*direct, *(router for feature in features for router in feature.routers)]
     operators = [router for feature in features for router in feature.internal_routers]
     routes = {*_include(app, public), *_include(internal, operators)}
-    add_schemas(app)
+    add_schemas(app, grants)
     app.add_middleware(RouteTable, routers=direct)
     app.add_middleware(CrossOriginMiddleware, allowed_origins=settings.cors_origins, cookie_origins=cookie_origins)
     if kernel.tracing is not None:
@@ -70,7 +72,7 @@ def assemble(
         each.add_middleware(RequestMiddleware, secure=urlsplit(kernel.issuer).scheme == "https", metrics=kernel.metrics)
     kernel.metrics.allocate(
         routes=["/openapi.json", *routes],
-        grants=[grant.name for feature in features for grant in feature.grants],
+        grants=grants.names,
         rows=settings.max_processes,
         gauges=[gauge for feature in features for gauge in feature.gauges],
     )

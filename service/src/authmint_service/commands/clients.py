@@ -5,6 +5,7 @@ import time
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.commands.operator import operator
@@ -18,18 +19,36 @@ app = typer.Typer(name="clients", help="Applications that may ask for tokens.", 
 MIN_SECRET_LENGTH = 32
 COLUMNS = ("client_id", "confidential", "grants", "scopes", "resources", "enabled")
 
+CONFIDENTIAL_ONLY = " (confidential clients alone)"
+GRANT_HELP = "A grant that it may use; may be repeated"
+
 ClientId = Annotated[str, typer.Argument(help="The client's id.")]
 Many = list[str] | None
 
 
-@app.command()
+class CommandWithGrants(TyperCommand):
+    """Name the grants in the help of `--grant`. They are imported when this command runs, and by no other command."""
+
+    def get_params(self, ctx: Any) -> Any:
+        from authmint_service.grants import offered_grants
+
+        grants = [
+            f"{grant.name} ({CONFIDENTIAL_ONLY})" if grant.confidential_only else grant.name for grant in offered_grants()
+        ]
+        for option in self.params:
+            if isinstance(option, TyperOption) and option.name == "grant":
+                option.help = f"{GRANT_HELP}: {', '.join(grants)}."
+        return super().get_params(ctx)
+
+
+@app.command(cls=CommandWithGrants)
 def add(
     client_id: ClientId,
     confidential: Annotated[
         bool | None, typer.Option("--confidential/--public", help="Whether it can keep a secret. An SPA cannot.")
     ] = None,
     name: Annotated[str, typer.Option(help="A name to show to people.")] = "",
-    grant: Annotated[Many, typer.Option(help="A grant type that it may use, such as password; may be repeated.")] = None,
+    grant: Annotated[Many, typer.Option(help=f"{GRANT_HELP}.")] = None,
     scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated.")] = None,
     resource: Annotated[Many, typer.Option(help="A resource that it may have tokens for; may be repeated.")] = None,
     default_resource: Annotated[
@@ -49,13 +68,16 @@ def add(
     settings = load_settings()
     if confidential is None:
         raise InvalidValue("Choose whether the client can keep a secret: --confidential or --public.")
+    from authmint_service.grants import offered_grants
+
+    registry = offered_grants(settings.grants)
     secret = _read_or_make_secret(confidential=confidential, from_stdin=secret_stdin)
     resources = tuple(resource or [settings.issuer_url])
     client = Client(
         client_id=client_id,
         name=name or client_id,
         confidential=confidential,
-        grants=frozenset(grant or (["client_credentials"] if confidential else ["password", "refresh_token"])),
+        grants=frozenset(grant or registry.defaults(confidential=confidential)),
         scopes=frozenset(scope or []),
         resources=resources,
         default_resources=tuple(default_resource or resources),
@@ -66,9 +88,7 @@ def add(
         refresh_cookie=refresh_cookie,
         origins=tuple(origin or []),
     )
-    from authmint_service.grants import check_client_grants
-
-    check_client_grants(client.grants, confidential=client.confidential)
+    registry.check_client(client.grants, confidential=client.confidential)
     _check_with_settings(settings, client)
     asyncio.run(_add(settings, client))
     printed = {"client_secret": secret} if secret and not secret_stdin else {}

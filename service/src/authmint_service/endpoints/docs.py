@@ -11,6 +11,7 @@ from starlette.responses import Response
 from authmint_service.endpoints import health, responses
 from authmint_service.endpoints.account import password, sessions
 from authmint_service.endpoints.oauth import openapi
+from authmint_service.grants import GrantRegistry
 
 _PAGE = """\
 <!doctype html>
@@ -45,14 +46,16 @@ _ASSETS = {
 }
 
 
-def add_schemas(app: FastAPI) -> None:
+def add_schemas(app: FastAPI, registry: GrantRegistry) -> None:
     """Add the schemas that routes refer to by name. FastAPI itself adds those of its `response_model`s."""
+    of_grants = openapi.grant_schemas(registry)
     generate = app.openapi
 
     def generate_with_schemas() -> dict[str, Any]:
         document = generate()
         schemas = document["components"].setdefault("schemas", {})
-        schemas.update(responses.SCHEMAS | openapi.SCHEMAS | sessions.SCHEMAS | password.SCHEMAS | health.SCHEMAS)
+        schemas.update(responses.SCHEMAS | openapi.SCHEMAS | of_grants)
+        schemas.update(sessions.SCHEMAS | password.SCHEMAS | health.SCHEMAS)
         return document
 
     app.openapi = generate_with_schemas  # type: ignore[method-assign]  # FastAPI's documented way to extend the document

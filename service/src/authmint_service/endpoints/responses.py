@@ -95,7 +95,7 @@ def problem_response(status: int, code: str, detail: str, headers: dict[str, str
 
 def unavailable_response(error: TemporarilyUnavailable) -> JSONResponse:
     """Return the 503 for work that can be tried again later."""
-    return problem_response(503, error.error, error.description, {"Retry-After": str(error.retry_after)})
+    return problem_response(error.status, error.error, error.description, {"Retry-After": str(error.retry_after)})
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:

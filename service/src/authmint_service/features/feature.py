@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from prometheus_client.registry import Collector
 
 from authmint_service.endpoints.metrics import Estimate
-from authmint_service.grants import Grant
 from authmint_service.metrics import Gauge
 from authmint_service.readiness import CheckResult
 from authmint_service.tasks import Task
@@ -25,7 +24,6 @@ class Feature:
     """Routes of the public listener that `RouteTable` calls without FastAPI's work for each request."""
     internal_routers: tuple[APIRouter, ...] = ()
     """Routes of the internal listener."""
-    grants: tuple[Grant, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Members of the server's metadata (RFC 8414)."""
     tasks: tuple[Task, ...] = ()

@@ -1,4 +1,4 @@
-"""Sessions, and the grant that refreshes them."""
+"""Sessions, and the cookies in which some clients keep their refresh token."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,6 @@ from authmint_service.endpoints.metrics import Estimate
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
-from authmint_service.grants import RefreshTokenGrant
 from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, pruning_task
 
 
@@ -34,7 +33,6 @@ def sessions(kernel: Kernel) -> SessionParts:
     )
     feature = Feature(
         name="sessions",
-        grants=(RefreshTokenGrant(parts),),
         tasks=(pruning_task(store, kernel.clock),),
         estimates=(rows,),
     )

@@ -6,22 +6,21 @@ from authmint_service.accounts import AccountStore
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
-from authmint_service.grants import PasswordGrant
 from authmint_service.metrics import Gauge
 from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
-from authmint_service.sessions import Sessions
 
 
 @dataclass(frozen=True)
 class SignIn:
-    """The feature, the accounts, and the change of a password."""
+    """The feature, the accounts, the check of a name and a password, and the change of a password."""
 
     feature: Feature
     accounts: AccountStore
+    authenticator: PasswordAuthenticator
     password_change: PasswordChange
 
 
-def sign_in(kernel: Kernel, sessions: Sessions) -> SignIn:
+def sign_in(kernel: Kernel) -> SignIn:
     settings = kernel.settings
     make_hasher = PasswordHasher if kernel.tracing is None else kernel.tracing.hasher
     hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
@@ -29,11 +28,11 @@ def sign_in(kernel: Kernel, sessions: Sessions) -> SignIn:
     rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
     feature = Feature(
         name="sign_in",
-        grants=(PasswordGrant(PasswordAuthenticator(accounts, passwords, hasher), sessions),),
         gauges=_gauges(hasher),
         close=(hasher.close,),
     )
-    return SignIn(feature, accounts, PasswordChange(passwords, hasher, rules, kernel.clock))
+    authenticator = PasswordAuthenticator(accounts, passwords, hasher)
+    return SignIn(feature, accounts, authenticator, PasswordChange(passwords, hasher, rules, kernel.clock))
 
 
 def _gauges(hasher: PasswordHasher) -> tuple[Gauge, ...]:

@@ -1,6 +1,6 @@
 """The endpoints of OAuth: tokens are issued, revoked and looked at, and the server describes itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from authmint_service.endpoints.oauth.introspection import IntrospectionEndpoint
@@ -11,7 +11,7 @@ from authmint_service.features.clients import Clients
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.features.sessions import SessionParts
-from authmint_service.grants import Grant
+from authmint_service.grants import GrantParts, GrantRegistry
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 
@@ -22,11 +22,12 @@ def token_endpoint(
     clients: Clients,
     sessions: SessionParts,
     lists: RevocationListPublisher,
+    grants: GrantRegistry,
+    parts: GrantParts,
     *,
     others: Sequence[Feature],
 ) -> Feature:
-    """`others`: the features whose grants and metadata this one serves."""
-    grants: Mapping[str, Grant] = {grant.name: grant for feature in others for grant in feature.grants}
+    """`others`: the features whose metadata this one serves."""
     members: dict[str, Any] = {name: value for feature in others for name, value in feature.metadata.items()}
     lifetime, clock = kernel.settings.access_token_ttl, kernel.clock
     issuer = TokenIssuer(ring, issuer=kernel.issuer, lifetime=lifetime, clock=clock)
@@ -34,9 +35,9 @@ def token_endpoint(
     return Feature(
         name="token_endpoint",
         direct_routers=(
-            TokenEndpoint(grants, clients.authentication, sessions.cookies, ring, issuer).routes(),
+            TokenEndpoint(grants, parts, clients.authentication, sessions.cookies, ring, issuer).routes(),
             RevocationEndpoint(clients.authentication, sessions.cookies, sessions.sessions, reader).routes(),
             IntrospectionEndpoint(clients.authentication, sessions.sessions, reader, lists).routes(),
-            MetadataEndpoints(kernel.issuer, grants.keys(), ring, members).routes(),
+            MetadataEndpoints(kernel.issuer, grants.names, ring, members).routes(),
         ),
     )

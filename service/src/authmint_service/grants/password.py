@@ -4,37 +4,34 @@ It is offered because first-party applications ask for it, and only to clients t
 """
 
 from authmint.errors import InvalidGrant
-from authmint_service.authentication import PasswordAuthenticator
-from authmint_service.clients import Client
-from authmint_service.grants.request import GrantParameter, GrantRequest
-from authmint_service.sessions import Sessions
+from authmint_service.grants.grant import ClientKind, Grant, GrantParameter, ParameterText, ScopeSource
+from authmint_service.grants.request import GrantRequest
+from authmint_service.sessions import EndCause
 from authmint_service.tokens import Authorization
 
 
-class PasswordGrant:
+class PasswordGrant(Grant):
     """Signs a person in with username and password, and starts a session."""
 
     name = "password"
     parameters = (
-        GrantParameter("username", "The username."),
-        GrantParameter("password", "The password.", secret=True),
+        GrantParameter("username", "The username.", text=ParameterText.CREDENTIAL),
+        GrantParameter("password", "The password.", secret=True, text=ParameterText.CREDENTIAL),
     )
     interactive = True
     confidential_only = False
-
-    def __init__(self, authenticator: PasswordAuthenticator, sessions: Sessions) -> None:
-        self._authenticator, self._sessions = authenticator, sessions
+    scopes_from = ScopeSource.REQUEST
+    default_for = ClientKind.PUBLIC
 
     async def authorize(self, request: GrantRequest) -> Authorization:
         username, password = request.required("username"), request.required("password")
-        account = await self._authenticator.authenticate(username, password)
+        account = await self._parts.authenticator.authenticate(username, password)
         if account is None:
             raise InvalidGrant("The username or the password is wrong.")
-        client: Client = request.client
-        started = await self._sessions.start(
+        started = await self._parts.sessions.start(
             account_id=account.id,
             credentials_version=account.credentials_version,
-            client_id=client.client_id,
+            client_id=request.client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
             ip_address=request.source.ip_address,
@@ -42,9 +39,16 @@ class PasswordGrant:
         return Authorization(
             subject=account.id,
             subject_profile="user",
-            client_id=client.client_id,
+            client_id=request.client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
             session_id=started.session.id,
-            refresh_token=started.refresh_token if "refresh_token" in client.grants else None,
+            refresh_token=started.refresh_token,
         )
+
+    async def undo(self, authorization: Authorization) -> None:
+        """Revoke the session that was started: no one has its refresh token."""
+        if authorization.session_id is not None:
+            await self._parts.sessions.revoke(
+                authorization.session_id, account_id=authorization.subject, cause=EndCause.SIGNED_OUT
+            )

@@ -1,30 +1,37 @@
 """The refresh token grant (RFC 6749, section 6)."""
 
-from authmint_service.grants.request import GrantParameter, GrantRequest
-from authmint_service.sessions import Sessions
+from authmint_service.grants.grant import ClientKind, Grant, GrantParameter, ParameterText, ScopeSource
+from authmint_service.grants.request import GrantRequest
+from authmint_service.sessions import RefreshRequest
 from authmint_service.tokens import Authorization
 
 
-class RefreshTokenGrant:
+class RefreshTokenGrant(Grant):
     """Redeems a refresh token. The request may narrow scope and audience for this one access token."""
 
     name = "refresh_token"
     parameters = (
         # A client with a refresh cookie sends it there; `authorize` refuses a request that has neither.
-        GrantParameter("refresh_token", "Not for a client that keeps it in a cookie.", secret=True, required=False),
-    )
+        GrantParameter(
+            "refresh_token", "Not for a client that keeps it in a cookie.", secret=True, required=False,
+            text=ParameterText.OPAQUE,
+        ),
+    )  # fmt: skip
     interactive = False
     confidential_only = False
-
-    def __init__(self, sessions: Sessions) -> None:
-        self._sessions = sessions
+    scopes_from = ScopeSource.STORED
+    default_for = ClientKind.PUBLIC
 
     async def authorize(self, request: GrantRequest) -> Authorization:
-        redeemed = await self._sessions.redeem(
+        redeemed = await self._parts.sessions.redeem(
             request.required("refresh_token"),
-            client_id=request.client.client_id,
-            scopes=request.requested_scopes,
-            audiences=request.requested_audiences,
+            RefreshRequest(
+                client_id=request.client.client_id,
+                scopes=request.requested_scopes,
+                audiences=request.requested_audiences,
+                allowed_scopes=request.scopes,
+                allowed_audiences=request.audiences,
+            ),
         )
         session = redeemed.session
         return Authorization(
@@ -36,3 +43,8 @@ class RefreshTokenGrant:
             session_id=session.id,
             refresh_token=redeemed.refresh_token,
         )
+
+    async def undo(self, authorization: Authorization) -> None:
+        """Let the token that was presented redeem the same child again."""
+        if authorization.refresh_token is not None:
+            await self._parts.sessions.restore_parent(authorization.refresh_token)

@@ -1,13 +1,11 @@
-"""The request that a grant receives, and the protocol of a grant."""
+"""The request that a grant receives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from authmint.errors import InvalidRequest
 from authmint_service.clients import Client
 from authmint_service.request_source import RequestSource
-from authmint_service.tokens import Authorization
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,14 +14,18 @@ class GrantRequest:
 
     client: Client
     parameters: Mapping[str, str] = field(repr=False)
+    """The parameters by name; of a repeatable one, the first value."""
+    repeated: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """All values of the repeatable parameters."""
     requested_scopes: frozenset[str]
     """The requested scopes; empty if the request has none."""
     scopes: frozenset[str]
-    """The requested scopes that the client may have; without a request, all scopes of the client."""
+    """What the token may have: the requested scopes that the client may have; without a request, all of the client's."""
     requested_audiences: tuple[str, ...]
     """The requested `resource` (RFC 8707), one of the client's audiences; empty if the request has none."""
     audiences: tuple[str, ...]
-    """The requested audiences, or else the client's default ones."""
+    """What the token may be for: the requested audiences, or else the client's default ones. All of the client's for a grant
+    with stored scopes."""
     source: RequestSource
 
     def required(self, name: str) -> str:
@@ -33,37 +35,6 @@ class GrantRequest:
             raise InvalidRequest(f"The parameter {name} is missing.")
         return value
 
-
-@dataclass(frozen=True, slots=True)
-class GrantParameter:
-    """A parameter of the token request that a grant has beyond those that all grants share."""
-
-    name: str
-    description: str
-    secret: bool = False
-    """Whether forms hide it."""
-    repeatable: bool = False
-    required: bool = True
-
-
-class Grant(Protocol):
-    """One way to get tokens. A grant describes itself; the registry lists all of them."""
-
-    @property
-    def name(self) -> str:
-        """The value of `grant_type`."""
-
-    @property
-    def parameters(self) -> tuple[GrantParameter, ...]:
-        """Its own parameters. `scope` and `resource` belong to every grant."""
-
-    @property
-    def interactive(self) -> bool:
-        """Whether it authenticates a person."""
-
-    @property
-    def confidential_only(self) -> bool:
-        """Whether it is for confidential clients alone."""
-
-    async def authorize(self, request: GrantRequest) -> Authorization:
-        """Return what the client is authorized to do. Raise an OAuthError."""
+    def values(self, name: str) -> tuple[str, ...]:
+        """Return all values of a repeatable parameter, none if it is missing."""
+        return self.repeated.get(name, ())

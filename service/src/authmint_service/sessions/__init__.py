@@ -6,12 +6,13 @@ The grants start and refresh sessions, the endpoints list and revoke them, a bac
 
 from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
-from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
 from authmint_service.sessions.sessions import Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 __all__ = [
     "EndCause",
+    "RefreshRequest",
     "RefreshToken",
     "RefreshTokenCodec",
     "Session",

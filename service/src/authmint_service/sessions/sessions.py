@@ -1,14 +1,14 @@
 """Starts, refreshes, lists and revokes sessions. Reused refresh tokens are found as RFC 9700, section 4.14, asks."""
 
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.request_log import current_record
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
-from authmint_service.sessions.session import EndCause, Session
+from authmint_service.sessions.session import EndCause, RefreshRequest, Session
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 
@@ -58,21 +58,26 @@ class Sessions:
         self._count("started", 1)
         return SessionWithToken(session, self._codec.encode(token))
 
-    async def redeem(
-        self, text: str, *, client_id: str, scopes: Collection[str] = (), audiences: Collection[str] = ()
-    ) -> SessionWithToken:
+    async def redeem(self, text: str, request: RefreshRequest) -> SessionWithToken:
         """Redeem a refresh token. Return its session and the refresh token that replaces it.
 
         Raise InvalidGrant for a token that is not valid, RefreshTokenReused if that revoked the session, and InvalidScope or
-        InvalidTarget, with nothing changed, for a scope or audience that the session does not have.
+        InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
         token, now = self._codec.decode(text), self._clock()
-        session = await self._store.rotate(token, client_id=client_id, scopes=scopes, audiences=audiences, now=now)
+        session = await self._store.rotate(token, request, now=now)
         if session is None:
             stored = await self._store.find(token.handle, now)
-            session = await self._explain_unrotated(token, stored, client_id, scopes, audiences, now)
+            session = await self._explain_unrotated(token, stored, request, now)
         self._count("refreshed", 1)
         return SessionWithToken(session, self._codec.encode(token.child()))
+
+    async def restore_parent(self, text: str) -> None:
+        """Undo a rotation of which the client has no response: `text` and the token that it replaced are both good.
+
+        Reuse is still found: once the child is redeemed, the parent revokes the session.
+        """
+        await self._store.restore_parent(self._codec.decode(text))
 
     async def revoke_by_token(self, text: str, *, client_id: str) -> Session | None:
         """Revoke the session of a refresh token of this client, of any generation (RFC 7009, section 2.1).
@@ -119,23 +124,19 @@ class Sessions:
         return await self._store.list(account_id, self._clock())
 
     async def _explain_unrotated(
-        self, token: RefreshToken, stored: StoredSession | None, client_id: str,
-        scopes: Collection[str], audiences: Collection[str], now: float,
-    ) -> Session:  # fmt: skip
+        self, token: RefreshToken, stored: StoredSession | None, request: RefreshRequest, now: float
+    ) -> Session:
         """Return the session if this repeats the last rotation; else raise the reason why it was not rotated."""
         if stored is not None:
             current_record().add(sub=stored.session.account_id, sid=stored.session.id)
-        decision = RotationDecision.REFUSE if stored is None else self._decide(token, stored, client_id, now)
+        decision = RotationDecision.REFUSE if stored is None else self._decide(token, stored, request.client_id, now)
         if stored is None or decision is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
         if decision is RotationDecision.REVOKE:
-            await self._store.revoke_by_handle(token.handle, now, client_id=client_id, cause=EndCause.REUSED)
+            await self._store.revoke_by_handle(token.handle, now, client_id=request.client_id, cause=EndCause.REUSED)
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
-        if not stored.session.scopes.issuperset(scopes):
-            raise InvalidScope("The scope is wider than the one that was granted.")
-        if not set(stored.session.audiences).issuperset(audiences):
-            raise InvalidTarget
+        _check_permitted(stored.session, request)
         if decision is RotationDecision.ROTATE:
             # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
@@ -150,3 +151,15 @@ class Sessions:
             seconds_since_rotation=now - stored.rotated_at,
             grace=stored.grace,
         )
+
+
+def _check_permitted(session: Session, request: RefreshRequest) -> None:
+    """Raise InvalidScope or InvalidTarget for what the statement `ROTATE` refuses in a live session."""
+    if not session.scopes >= request.scopes:
+        raise InvalidScope("The scope is wider than the one that was granted.")
+    if not set(session.audiences) >= set(request.audiences):
+        raise InvalidTarget
+    if session.scopes and not session.scopes & request.allowed_scopes:
+        raise InvalidScope("This client may no longer have any of these scopes.")
+    if not set(session.audiences) & set(request.allowed_audiences):
+        raise InvalidTarget("This client may no longer have tokens for any of these audiences.")

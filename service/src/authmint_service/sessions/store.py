@@ -1,11 +1,11 @@
 """Sessions in the database. Each rotation and each revocation writes the session's row, so PostgreSQL orders them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,22 +76,32 @@ class SessionStore:
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
            AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
+           AND (s.scopes && $8::text[] OR s.scopes = '{}') AND s.audiences && $9::text[]
            AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
         RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences
     """
 
-    async def rotate(
-        self, token: RefreshToken, *, client_id: str, scopes: Collection[str], audiences: Collection[str], now: float
-    ) -> Session | None:
+    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> Session | None:
         """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
 
-        Return None as well if the session is not live, or lacks one of `scopes` and `audiences`.
+        Return None as well if the session is not live, or does not permit the request.
         """
         row = await self._database.fetch_row(
-            self.ROTATE, token.handle, token.generation, client_id, to_datetime(now), self._lifetimes.idle,
-            list(scopes), list(audiences),
+            self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
+            list(request.scopes), list(request.audiences), list(request.allowed_scopes), list(request.allowed_audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
+
+    # As if it had been rotated at the last time at which it can be: the parent stays in its grace period until the child is
+    # redeemed. To count back would refuse the child, which a repeated request may have received meanwhile.
+    _RESTORE_PARENT = """
+        UPDATE authmint.sessions SET rotated_at = idle_expires_at
+         WHERE handle = $1 AND generation = $2 AND revoked_at IS NULL
+    """
+
+    async def restore_parent(self, token: RefreshToken) -> None:
+        """Accept the parent of `token` again, for as long as `token` is current."""
+        await self._database.execute(self._RESTORE_PARENT, token.handle, token.generation)
 
     _FIND = """
         SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.generation,
@@ -172,7 +182,7 @@ class SessionStore:
 
     _LIST = """
         SELECT s.id, s.client_id, c.name, extract(epoch FROM s.started_at)::float8 AS started_at,
-               extract(epoch FROM s.rotated_at)::float8 AS last_used_at,
+               extract(epoch FROM least(s.rotated_at, $2))::float8 AS last_used_at,
                extract(epoch FROM s.idle_expires_at)::float8 AS expires_at, s.ip_address
           FROM authmint.sessions AS s JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.account_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled

@@ -1,15 +1,20 @@
 """What a grant has authorized, and the response of the token endpoint."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from authmint.claims import SubjectProfile
 from authmint.scopes import format_scope
+from authmint_service.tokens.authentication import Authentication
+
+BEARER = "Bearer"
+"""RFC 6750."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """Subject, client, scopes and audiences: what the access token will contain."""
+    """Subject, client, scopes and audiences: what the access token will contain, and what the response says beside it."""
 
     subject: str
     subject_profile: SubjectProfile
@@ -18,6 +23,17 @@ class Authorization:
     audiences: tuple[str, ...]
     session_id: str | None = None
     refresh_token: str | None = None
+    authentication: Authentication | None = None
+    """How and when the subject was authenticated: `auth_time` and `amr` (RFC 9068, section 2.2.1)."""
+    confirmation: Mapping[str, Any] | None = None
+    """The key that the caller must prove to have: `cnf` (RFC 7800)."""
+    actor: Mapping[str, Any] | None = None
+    """Who acts for the subject: `act` (RFC 8693, section 4.1)."""
+    token_type: str = BEARER
+    issued_token_type: str | None = None
+    """RFC 8693, section 2.2.1."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """More members of the response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +45,21 @@ class TokenResponse:
     scopes: frozenset[str]
     refresh_token: str | None
     token_id: str
+    token_type: str = BEARER
+    issued_token_type: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the members of the response. `scope` is always there, so a client need not store what it requested."""
         members: dict[str, Any] = {
+            **self.extra,
             "access_token": self.access_token,
-            "token_type": "Bearer",
+            "token_type": self.token_type,
             "expires_in": self.expires_in,
             "scope": format_scope(self.scopes),
         }
+        if self.issued_token_type is not None:
+            members["issued_token_type"] = self.issued_token_type
         if self.refresh_token is not None:
             members["refresh_token"] = self.refresh_token
         return members

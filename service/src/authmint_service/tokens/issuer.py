@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from authmint.claims import AccessTokenClaims
 from authmint.jose import encode_base64url
@@ -39,9 +40,25 @@ class TokenIssuer:
             session_id=authorization.session_id,
         )
         return TokenResponse(
-            access_token=await self._ring.signer.sign(claims.to_claims()),
+            access_token=await self._ring.signer.sign({**claims.to_claims(), **_more_claims(authorization)}),
             expires_in=lifetime,
             scopes=authorization.scopes,
             refresh_token=authorization.refresh_token,
             token_id=claims.token_id,
+            token_type=authorization.token_type,
+            issued_token_type=authorization.issued_token_type,
+            extra=authorization.extra,
         )
+
+
+def _more_claims(authorization: Authorization) -> dict[str, Any]:
+    """Return the claims that only some tokens have."""
+    claims: dict[str, Any] = {}
+    if authorization.authentication is not None:
+        claims["auth_time"] = authorization.authentication.time
+        claims["amr"] = authorization.authentication.methods
+    if authorization.confirmation is not None:
+        claims["cnf"] = dict(authorization.confirmation)
+    if authorization.actor is not None:
+        claims["act"] = dict(authorization.actor)
+    return claims

@@ -71,7 +71,7 @@ class PasswordEndpoint:
                 actor=actor_of(principal), source=request_source(request),
             )  # fmt: skip
         except InvalidRequest as error:
-            return problem_response(400, error.error, error.description)
+            return problem_response(error.status, error.error, error.description)
         except WrongPassword:
             log.info("password.change_refused", sub=principal.sub, reason="the current password is wrong")
             return problem_response(403, "wrong_password", "The current password is wrong.")

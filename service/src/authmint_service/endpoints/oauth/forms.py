@@ -1,6 +1,10 @@
-"""Form bodies (RFC 6749, appendix B), read within limits. Stricter than a web framework: repeated parameters are refused."""
+"""Form bodies (RFC 6749, appendix B), read within limits.
+
+Stricter than a web framework: a parameter that is repeated is refused, unless the form's rules say that it may be.
+"""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
@@ -13,38 +17,68 @@ MAX_BUFFERED_BYTES = 32 * 1024
 MAX_FIELD_BYTES = 24 * 1024
 MAX_FIELDS = 64
 FORM_TYPE = b"application/x-www-form-urlencoded"
-OPAQUE = frozenset({"refresh_token", "token"})
-"""Their values may be any text: what is no token is refused by its reader."""
-CREDENTIALS = frozenset({"username", "password"})
-"""With a NUL they are wrong credentials, with the same response after the same time as all wrong credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class FormRules:
+    """Which parameters of a form are not read like the others."""
+
+    opaque: frozenset[str] = frozenset({"refresh_token", "token"})
+    """Their values may be any text: what is no token is refused by its reader."""
+    credentials: frozenset[str] = frozenset()
+    """They may have a NUL: it makes them wrong credentials."""
+    repeatable: frozenset[str] = frozenset()
+    """They may be there more than once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """The parameters that a form has; one that is empty counts as omitted (RFC 6749, section 3.2)."""
+
+    parameters: dict[str, str]
+    """The value of each; of one that is repeatable, the first."""
+    repeated: dict[str, tuple[str, ...]]
+    """All values of those that are repeatable."""
+
+
+PLAIN_FORM = FormRules()
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Return the parameters. An empty one counts as omitted (RFC 6749, section 3.2). Raises InvalidRequest."""
+    """Return the parameters of a form without repeatable ones. Raises InvalidRequest."""
+    return (await read_form_by(PLAIN_FORM, request)).parameters
+
+
+async def read_form_by(rules: FormRules, request: Request) -> Form:
+    """Return a form that is read by `rules`. Raises InvalidRequest."""
     types = [value for name, value in request.scope["headers"] if name == b"content-type"]
     if types != [FORM_TYPE] and not (len(types) == 1 and _is_form(types[0].decode("latin-1"))):
         raise InvalidRequest("The Content-Type must be application/x-www-form-urlencoded.")
-    return parse_form(await _read(request))
+    return parse_form(await _read(request), rules)
 
 
-def parse_form(fields: Iterable[bytes]) -> dict[str, str]:
-    """Return the parameters.
+def parse_form(fields: Iterable[bytes], rules: FormRules = PLAIN_FORM) -> Form:
+    """Return the form.
 
     Raises InvalidRequest for a field that is too long, is not UTF-8 or has a NUL, and for a repeated parameter.
     """
     parameters: dict[str, str] = {}
+    repeated: dict[str, tuple[str, ...]] = {}
     for field in filter(None, fields):
-        name, _, value = field.partition(b"=")
-        text = _decode(name)
-        if text in parameters:
+        quoted, _, value = field.partition(b"=")
+        name = _decode(quoted)
+        if name in parameters and name not in rules.repeatable:
             raise InvalidRequest("A parameter is repeated.")
-        if text in OPAQUE:
-            parameters[text] = _unquote(value).decode("utf-8", "surrogateescape")
+        if name in rules.opaque:
+            text = _unquote(value).decode("utf-8", "surrogateescape")
         elif len(field) > MAX_FIELD_BYTES:
             raise InvalidRequest(f"A parameter is longer than {MAX_FIELD_BYTES} bytes.")
         else:
-            parameters[text] = _decode(value, may_have_nul=text in CREDENTIALS)
-    return {name: value for name, value in parameters.items() if value}
+            text = _decode(value, may_have_nul=name in rules.credentials)
+        if name in rules.repeatable and text:
+            repeated[name] = (*repeated.get(name, ()), text)
+        parameters[name] = parameters.get(name) or text
+    return Form({name: text for name, text in parameters.items() if text}, repeated)
 
 
 def required_token(parameters: Mapping[str, str]) -> str:

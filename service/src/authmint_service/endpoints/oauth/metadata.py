@@ -96,7 +96,7 @@ def _respond(request: Request, find: Callable[[], PublishedDocument], headers: d
         document = find()
     except TemporarilyUnavailable as error:
         content = {"error": error.error, "error_description": error.description}
-        return JSONResponse(content, 503, {"Retry-After": str(error.retry_after), "Cache-Control": "no-store"})
+        return JSONResponse(content, error.status, {"Retry-After": str(error.retry_after), "Cache-Control": "no-store"})
     headers = headers | {"ETag": document.tag}
     # A cache may have weakened the tag, and may send several tags (RFC 9110, section 13.1.2).
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}

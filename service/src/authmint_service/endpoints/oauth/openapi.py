@@ -6,7 +6,7 @@
 from typing import Any
 
 from authmint_service.endpoints.responses import describe, describe_form, reference
-from authmint_service.grants import GRANT_CLASSES, GRANT_TYPES
+from authmint_service.grants import GrantParameter, GrantRegistry
 
 _TEXT = {"type": "string"}
 _TIME = {"type": "integer", "description": "Seconds since the epoch."}
@@ -28,36 +28,18 @@ _TOKEN_FORM = {
 }
 
 SCHEMAS: dict[str, dict[str, Any]] = {
-    "TokenRequest": {
-        "type": "object",
-        "required": ["grant_type"],
-        "properties": {
-            "grant_type": {"type": "string", "enum": list(GRANT_TYPES)},
-            **{
-                parameter.name: {
-                    **_TEXT,
-                    **({"format": "password"} if parameter.secret else {}),
-                    "description": f"For `{grant.name}`. {parameter.description}",
-                }
-                for grant in GRANT_CLASSES
-                for parameter in grant.parameters
-            },
-            "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
-            "resource": {**_TEXT, "description": "The audience of the token (RFC 8707). Without it, the client's default."},
-            **_CLIENT,
-        },
-        "additionalProperties": _TEXT,
-    },
     "TokenResponse": {
         "type": "object",
         "required": ["access_token", "token_type", "expires_in", "scope"],
         "properties": {
             "access_token": _TEXT,
-            "token_type": {"type": "string", "const": "Bearer"},
+            "token_type": {**_TEXT, "description": "`Bearer`, unless the grant issues another type."},
+            "issued_token_type": {**_TEXT, "description": "RFC 8693, section 2.2.1: of a token that was exchanged."},
             "expires_in": {"type": "integer", "description": "Seconds."},
             "scope": _TEXT,
             "refresh_token": {**_TEXT, "description": "Not for a client that keeps it in a cookie."},
         },
+        "additionalProperties": True,
     },
     "RevocationRequest": _TOKEN_FORM,
     "IntrospectionRequest": {**_TOKEN_FORM, "required": ["token"]},
@@ -70,6 +52,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "type": "object",
         "required": ["error"],
         "properties": {"error": _TEXT, "error_description": _TEXT},
+        "additionalProperties": True,
     },
     "ServerMetadata": {
         "type": "object",
@@ -115,6 +98,29 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         },
     },
 }
+
+
+def grant_schemas(registry: GrantRegistry) -> dict[str, dict[str, Any]]:
+    """Return the schemas that depend on the grants: the form of a token request."""
+    properties: dict[str, dict[str, Any]] = {"grant_type": {**_TEXT, "enum": list(registry.names)}}
+    for grant, parameter in registry.parameters:
+        described = _parameter_schema(parameter)
+        # Two grants may have a parameter of one name.
+        before = properties.get(parameter.name, {}).get("description")
+        text = f"For `{grant.name}`. {parameter.description}"
+        properties[parameter.name] = {**described, "description": text if before is None else f"{before} {text}"}
+    properties |= {
+        "scope": {**_TEXT, "description": "Scopes, separated by spaces. Without it, all that the client may have."},
+        "resource": {**_TEXT, "description": "The audience of the token (RFC 8707). Without it, the client's default."},
+        **_CLIENT,
+    }
+    form = {"type": "object", "required": ["grant_type"], "properties": properties, "additionalProperties": _TEXT}
+    return {"TokenRequest": form}
+
+
+def _parameter_schema(parameter: GrantParameter) -> dict[str, Any]:
+    text = {**_TEXT, **({"format": "password"} if parameter.secret else {})}
+    return {"type": "array", "items": text} if parameter.repeatable else text
 
 
 _COOKIE_RULES = """

@@ -41,17 +41,15 @@ async def respond(request: Request, work: Awaitable[Response]) -> Response:
 
 
 def _error_response(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
-    status, headers = 400, dict(NO_STORE)
-    if isinstance(error, InvalidClient):
-        status = 401
-        if challenge:
-            headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
+    headers = dict(NO_STORE)
+    if isinstance(error, InvalidClient) and challenge:
+        headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
     if isinstance(error, TemporarilyUnavailable):
-        status = 503
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):
         log.warning("refresh_token.reused", sub=error.session.account_id, sid=error.session.id)
         current_record().add(error=error.error)
     else:
         current_record().set_outcome(Outcome.REQUEST_REFUSED, error=error.error, reason=error.description)
-    return FastJSONResponse({"error": error.error, "error_description": error.description}, status, headers)
+    members = {**error.extra, "error": error.error, "error_description": error.description}
+    return FastJSONResponse(members, error.status, headers)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import structlog
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,16 +12,27 @@ from authmint.errors import InvalidRequest, InvalidScope, InvalidTarget, Unautho
 from authmint.scopes import parse_scope
 from authmint_service.clients import Client
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication, read_credentials
-from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.endpoints.oauth.forms import Form, FormRules, read_form_by
 from authmint_service.endpoints.oauth.openapi import TOKEN_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
 from authmint_service.endpoints.requests import request_source
-from authmint_service.grants import Grant, GrantRequest
+from authmint_service.grants import (
+    Grant,
+    GrantParts,
+    GrantRegistry,
+    GrantRequest,
+    ParameterText,
+    RefreshTokenGrant,
+    ScopeSource,
+)
+from authmint_service.logs import error_locations
 from authmint_service.request_log import Outcome, current_record
 from authmint_service.request_source import RequestSource
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens import Authorization, TokenIssuer, TokenResponse
+
+log = structlog.get_logger(__name__)
 
 
 class TokenEndpoint:
@@ -28,13 +40,15 @@ class TokenEndpoint:
 
     def __init__(
         self,
-        grants: Mapping[str, Grant],
+        registry: GrantRegistry,
+        parts: GrantParts,
         clients: ClientAuthentication,
         cookies: RefreshCookies,
         ring: KeyRing,
         issuer: TokenIssuer,
     ) -> None:
-        self._grants, self._clients, self._cookies, self._ring, self._issuer = grants, clients, cookies, ring, issuer
+        self._grants, self._rules = registry.make(parts), _form_rules(registry)
+        self._clients, self._cookies, self._ring, self._issuer = clients, cookies, ring, issuer
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -48,13 +62,13 @@ class TokenEndpoint:
         # 0. Without a key no token can be issued. Checked first, so that no refresh token is used up for nothing.
         _ = self._ring.signer
         # 1. Parse.
-        parameters: Mapping[str, str] = await read_form(request)
+        form = await read_form_by(self._rules, request)
         record = current_record()
-        record.add(grant_type=_known_grant_type(parameters, self._grants))
+        record.add(grant_type=self._known_grant_type(form.parameters))
         # 2. Authenticate the client. The refresh token of some clients comes in a cookie, from their own pages alone.
-        client = await self._clients.authenticate(read_credentials(request, parameters))
+        client = await self._clients.authenticate(read_credentials(request, form.parameters))
         record.add(client_id=client.client_id)
-        parameters = self._cookies.add_refresh_token(parameters, request, client)
+        parameters = self._cookies.add_refresh_token(form.parameters, request, client)
         # 3. Find the grant.
         grant_type = parameters.get("grant_type")
         if grant_type is None:
@@ -65,16 +79,42 @@ class TokenEndpoint:
         # 4. Check that the client may use it.
         if grant_type not in client.grants or (grant.confidential_only and not client.confidential):
             raise UnauthorizedClient
-        # 5. Scope and audience policy.
-        grant_request = _apply_client_policy(client, parameters, request_source(request))
-        # 6. Authorize, then restrict once more to what the client may have now: a stored session may hold more.
-        authorization = _restrict_to_client(await grant.authorize(grant_request), client)
-        # 7. Issue.
+        # 5. Parameters of the grant, scope and audience policy.
+        _check_parameters(grant, parameters, form)
+        grant_request = _apply_client_policy(grant, client, parameters, form, request_source(request))
+        # 6. Authorize. From here on a refresh token may be used up.
+        authorization = await grant.authorize(grant_request)
+        try:
+            return await self._deliver(authorization, grant_request)
+        except Exception:
+            await _undo(grant, authorization)
+            raise
+
+    async def _deliver(self, authorization: Authorization, request: GrantRequest) -> Response:
+        # 7. Restrict what was stored to what the client may have now. Nothing here refuses what `authorize` has settled.
+        authorization = self._restrict(authorization, request)
+        # 8. Issue.
         tokens = await self._issuer.issue(authorization)
+        # 9. Respond.
+        response = self._respond(tokens, request.client)
         sub, sid = authorization.subject, authorization.session_id
-        record.set_outcome(Outcome.TOKEN_ISSUED, sub=sub, sid=sid, jti=tokens.token_id)
-        # 8. Respond.
-        return self._respond(tokens, client)
+        current_record().set_outcome(Outcome.TOKEN_ISSUED, sub=sub, sid=sid, jti=tokens.token_id)
+        return response
+
+    def _restrict(self, authorization: Authorization, request: GrantRequest) -> Authorization:
+        scopes = authorization.scopes & request.scopes
+        audiences = tuple(audience for audience in authorization.audiences if audience in request.audiences)
+        if authorization.scopes and not scopes:
+            raise InvalidScope("This client may no longer have any of these scopes.")
+        if not audiences:
+            raise InvalidTarget("This client may no longer have tokens for any of these audiences.")
+        can_refresh = RefreshTokenGrant.name in request.client.grants and RefreshTokenGrant.name in self._grants
+        refresh_token = authorization.refresh_token if can_refresh else None
+        if (scopes, audiences, refresh_token) == (
+            authorization.scopes, authorization.audiences, authorization.refresh_token,
+        ):  # fmt: skip
+            return authorization
+        return replace(authorization, scopes=scopes, audiences=audiences, refresh_token=refresh_token)
 
     def _respond(self, tokens: TokenResponse, client: Client) -> Response:
         if not client.refresh_cookie or tokens.refresh_token is None:
@@ -83,8 +123,34 @@ class TokenEndpoint:
         self._cookies.set(response, client, tokens.refresh_token)
         return response
 
+    def _known_grant_type(self, parameters: Mapping[str, str]) -> str | None:
+        grant_type = parameters.get("grant_type")
+        return grant_type if grant_type in self._grants else None
 
-def _apply_client_policy(client: Client, parameters: Mapping[str, str], source: RequestSource) -> GrantRequest:
+
+def _form_rules(registry: GrantRegistry) -> FormRules:
+    parameters = [parameter for _, parameter in registry.parameters]
+    return FormRules(
+        opaque=frozenset(one.name for one in parameters if one.text is ParameterText.OPAQUE),
+        credentials=frozenset(one.name for one in parameters if one.text is ParameterText.CREDENTIAL),
+        repeatable=frozenset(one.name for one in parameters if one.repeatable),
+    )
+
+
+def _check_parameters(grant: Grant, parameters: Mapping[str, str], form: Form) -> None:
+    """Raise InvalidRequest for a parameter that is missing, or that another grant alone may repeat."""
+    for parameter in grant.parameters:
+        if parameter.required and parameter.name not in parameters:
+            raise InvalidRequest(f"The parameter {parameter.name} is missing.")
+    if form.repeated:
+        repeatable = {parameter.name for parameter in grant.parameters if parameter.repeatable}
+        if any(len(values) > 1 and name not in repeatable for name, values in form.repeated.items()):
+            raise InvalidRequest("A parameter is repeated.")
+
+
+def _apply_client_policy(
+    grant: Grant, client: Client, parameters: Mapping[str, str], form: Form, source: RequestSource
+) -> GrantRequest:
     requested = parse_scope(parameters.get("scope", ""))
     scopes = requested & client.scopes if requested else client.scopes
     if requested and not scopes:
@@ -93,29 +159,22 @@ def _apply_client_policy(client: Client, parameters: Mapping[str, str], source: 
     if resource is not None and resource not in client.resources:
         raise InvalidTarget
     audiences = () if resource is None else (resource,)
+    is_stored = grant.scopes_from is ScopeSource.STORED
     return GrantRequest(
         client=client,
         parameters=parameters,
+        repeated=form.repeated,
         requested_scopes=requested,
         scopes=scopes,
         requested_audiences=audiences,
-        audiences=audiences or client.default_resources,
+        audiences=audiences or (client.resources if is_stored else client.default_resources),
         source=source,
     )
 
 
-def _restrict_to_client(authorization: Authorization, client: Client) -> Authorization:
-    scopes = authorization.scopes & client.scopes
-    audiences = tuple(audience for audience in authorization.audiences if audience in client.resources)
-    if authorization.scopes and not scopes:
-        raise InvalidScope("This client may no longer have any of these scopes.")
-    if not audiences:
-        raise InvalidTarget("This client may no longer have tokens for any of these audiences.")
-    if scopes == authorization.scopes and audiences == authorization.audiences:
-        return authorization
-    return replace(authorization, scopes=scopes, audiences=audiences)
-
-
-def _known_grant_type(parameters: Mapping[str, str], grants: Mapping[str, Grant]) -> str | None:
-    grant_type = parameters.get("grant_type")
-    return grant_type if grant_type in grants else None
+async def _undo(grant: Grant, authorization: Authorization) -> None:
+    try:
+        await grant.undo(authorization)
+    except Exception as error:
+        # The grace period remains: within it the same request gets the same refresh token.
+        log.warning("grant.not_undone", sid=authorization.session_id, error_locations=error_locations(error))
