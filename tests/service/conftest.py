@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.app import create_app
+from authmint_service.change_feed import ChangeKind, change_transaction
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
 from authmint_service.embedded_postgres import embedded_postgres
@@ -208,6 +209,19 @@ class Service:
         await ClientStore(self.database).add(client, self.clock(), actor=OPERATOR)
         return client
 
+    async def change(self, kind: ChangeKind, name: str, statement: str, *values: object) -> None:
+        """Run a statement as a change of `name`, and wait until the service knows of it."""
+        async with change_transaction(self.database) as change:
+            await change.connection.execute(statement, *values)
+            await change.record(kind, name, takes=True)
+        await self.read_changes()
+
+    async def read_changes(self) -> None:
+        """Wait until the service knows of all changes that were made before."""
+        # The first reading may have begun before them.
+        for _ in range(2):
+            await self.app.state.change_feed.read()
+
     async def token(self, **form: str) -> httpx2.Response:
         return await self.http.post("/token", data=form)
 
@@ -292,6 +306,6 @@ def secret() -> str:
 
 @pytest.fixture
 def polls_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Services look at the keys at once, and not within three seconds."""
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    """Services read changes and look at the keys at once, and not within half a second."""
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     monkeypatch.setattr("authmint_service.tasks.RETRY_SECONDS", 0.02)

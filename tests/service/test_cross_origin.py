@@ -3,6 +3,7 @@
 import httpx2
 import pytest
 
+from authmint_service.change_feed import ChangeKind
 from authmint_service.web_origins import are_of_different_sites
 from tests.service.browser import PAGE, REFUSED, add_client, error_of, signed_in
 from tests.service.conftest import Service, StartService
@@ -95,15 +96,13 @@ async def test_a_preflight_lists_methods_and_headers(service: Service) -> None:
 
 
 @pytest.mark.own_service
-async def test_a_new_client_takes_effect_within_seconds_and_so_does_a_disabled_one(service: Service) -> None:
+async def test_a_new_client_takes_effect_with_its_change_and_so_does_a_disabled_one(service: Service) -> None:
     page = {"Origin": "https://new.auth.example"}
     assert "access-control-allow-origin" not in (await service.http.get("/livez", headers=page)).headers
     client = await add_client(service, origins=(page["Origin"],))
     for is_enabled in (True, False):
-        await service.database.execute(
-            "UPDATE authmint.clients SET enabled = $2 WHERE client_id = $1", client.client_id, is_enabled
-        )
-        service.clock.now += 6
+        statement = "UPDATE authmint.clients SET enabled = $2 WHERE client_id = $1"
+        await service.change(ChangeKind.ORIGINS, client.client_id, statement, client.client_id, is_enabled)
         answer = await service.http.get("/livez", headers=page)
         assert is_enabled == ("access-control-allow-origin" in answer.headers)
 

@@ -85,7 +85,7 @@ async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a
     before: str,
     after: str,
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     # Third parties have a clock of their own, so this one begins at the time it is.
     clock = Clock(time.time() - ANNOUNCE_SECONDS - 5)
     async with at_one_address() as services, empty_store(server_dsn) as (dsn, _, _):

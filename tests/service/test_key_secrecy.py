@@ -71,7 +71,7 @@ async def test_no_private_member_is_in_any_answer_log_line_or_dump_of_the_databa
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     async with empty_store(server_dsn) as (dsn, database, store):
         settings = make_settings(dsn)
         service = await start_service(at=dsn)

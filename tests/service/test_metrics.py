@@ -136,14 +136,21 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
     assert 200 == ready.status_code
     assert "ready" == ready.json()["status"]
     checks = ready.json()["checks"]
-    ok = {"process": "ok", "database": "ok", "schema": "ok", "signing_keys": "ok", "clock": "ok"}
+    ok = {"process": "ok", "database": "ok", "schema": "ok", "signing_keys": "ok", "changes": "ok", "clock": "ok"}
     assert ok == {name: check["status"] for name, check in checks.items()}
     assert checks["schema"]["version"].isdecimal()
     cut_off = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none")
     response = await cut_off.http.get("/readyz")
     assert (503, "not_ready") == (response.status_code, response.json()["status"])
     checks = response.json()["checks"]
-    not_ok = {"process": "ok", "database": "unreachable", "schema": "unknown", "signing_keys": "missing", "clock": "ok"}
+    not_ok = {
+        "process": "ok",
+        "database": "unreachable",
+        "schema": "unknown",
+        "signing_keys": "missing",
+        "changes": "ok",
+        "clock": "ok",
+    }
     assert not_ok == {name: check["status"] for name, check in checks.items()}
     assert "AUTHMINT_DATABASE_URL" in checks["database"]["message"]
     assert "canary" not in response.text

@@ -185,7 +185,7 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
 async def test_two_processes_follow_each_other_and_print_how_soon(
     server_dsn: str, start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 3.0)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 3.0)
     async with empty_store(server_dsn) as (dsn, _, store):
         one, other = await start_service(at=dsn), await start_service(at=dsn)
         assert await kids_of(one) == await kids_of(other)

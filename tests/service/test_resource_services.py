@@ -132,8 +132,8 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, count: int, pause: float
 ) -> None:
     """Twenty in `make test-long`; else four, of both kinds, with a `pause` between the requests."""
-    # Every step of the simulated clock is a minute; a real service looks three seconds after each change.
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    # Every step of the simulated clock is a minute; a real service looks every half second.
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     clock = Clock()
     answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
@@ -195,7 +195,7 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
 async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     clock = Clock()
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url, access_token_ttl=3600)
@@ -231,7 +231,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
 async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fetch(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     clock = Clock()
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
@@ -260,7 +260,7 @@ async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fe
 async def test_explain_names_the_times_when_a_key_was_retired_and_withdrawn(
     start_service: StartService, server_dsn: str, secret: str, monkeypatch: pytest.MonkeyPatch, *, is_withdrawn: bool
 ) -> None:
-    monkeypatch.setattr("authmint_service.tasks.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
     # The command has this machine's clock, so the service's reaches the present at the end.
     clock = Clock(time.time() - ANNOUNCE_SECONDS - 100 - (policy().retention_seconds if is_withdrawn else 0))
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:

@@ -27,7 +27,7 @@ async def test_a_client_has_two_live_secrets_at_most(service: Service, secret: s
     with pytest.raises(asyncpg.CheckViolationError):
         await database.execute(ADD_SECRET, client.client_id, third, 3600.0)
     await database.execute(ADD_SECRET, client.client_id, third, -1.0)
-    found = await ClientStore(database).find(client.client_id)
+    found = (await ClientStore(database).load(client.client_id)).client
     assert found is not None
     assert {secret_hash(secret), second} == set(found.secret_hashes)
     with pytest.raises(asyncpg.CheckViolationError):
@@ -35,7 +35,7 @@ async def test_a_client_has_two_live_secrets_at_most(service: Service, secret: s
     # Once one has expired, another may be added.
     await database.execute("UPDATE authmint.client_secrets SET expires_at = now() WHERE hash = $1", second)
     await database.execute("UPDATE authmint.client_secrets SET expires_at = NULL WHERE hash = $1", third)
-    found = await ClientStore(database).find(client.client_id)
+    found = (await ClientStore(database).load(client.client_id)).client
     assert found is not None
     assert found.accepts(secret)
     assert {secret_hash(secret), third} == set(found.secret_hashes)
@@ -45,7 +45,7 @@ async def test_a_public_client_has_no_secret(service: Service) -> None:
     client = await service.add_client()
     with pytest.raises(asyncpg.CheckViolationError):
         await service.database.execute(ADD_SECRET, client.client_id, secret_hash(new_client_secret()), 3600.0)
-    found = await ClientStore(service.database).find(client.client_id)
+    found = (await ClientStore(service.database).load(client.client_id)).client
     assert found is not None
     assert () == found.secret_hashes
 

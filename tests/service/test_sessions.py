@@ -10,6 +10,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from authmint_service.change_feed import ChangeKind
 from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.secret_keys import SecretKeys
@@ -158,10 +159,8 @@ async def test_a_narrowed_refresh_leaves_the_session_as_wide_as_it_was(service: 
 @pytest.mark.own_service
 async def test_a_scope_taken_from_the_client_is_gone_at_the_next_refresh(service: Service) -> None:
     client, token = await signed_in(service)
-    await service.database.execute(
-        "UPDATE authmint.clients SET scopes = '{orders:read}' WHERE client_id = $1", client.client_id
-    )
-    service.clock.now += 5
+    statement = "UPDATE authmint.clients SET scopes = '{orders:read}' WHERE client_id = $1"
+    await service.change(ChangeKind.CLIENT, client.client_id, statement, client.client_id)
     assert "orders:read" == (await service.refresh(client, token)).json()["scope"]
 
 

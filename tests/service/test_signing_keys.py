@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from authmint import ResourceServer
+from authmint_service.change_feed import ChangeKind
 from authmint_service.errors import InvalidValue
 from authmint_service.signing_keys import State, rotate_emergency
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS, BACKDATE_SECONDS
@@ -156,6 +157,7 @@ async def test_the_check_of_keys_survives_an_unexpected_error(
         service = await start_service(at=dsn)
         (first,) = await kids_of(service)
         await database.execute("ALTER TABLE authmint.signing_keys ALTER COLUMN algorithm TYPE integer USING 7")
+        await service.change(ChangeKind.SIGNING_KEY, first, "SELECT 1")
         async with asyncio.timeout(10):
             while "error.unexpected" not in capfd.readouterr().err:
                 await asyncio.sleep(0.02)
@@ -200,7 +202,8 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
         (active,) = await kids_of(service)
         announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
         await seen(service, {active, announced})
-        await database.execute(f"UPDATE authmint.signing_keys SET {damage} WHERE kid = $1", announced)
+        statement = f"UPDATE authmint.signing_keys SET {damage} WHERE kid = $1"
+        await service.change(ChangeKind.SIGNING_KEY, announced, statement, announced)
         await seen(service, {active})
         assert active == await signs(service, secret)
         # When it becomes active, no other key replaces it.
@@ -226,7 +229,7 @@ async def do_nothing(_: float) -> None:
 async def test_a_row_that_pretends_to_be_another_key_is_not_used(server_dsn: str, start_service: StartService) -> None:
     async with empty_store(server_dsn) as (dsn, database, _):
         service = await start_service(at=dsn)
-        await database.execute("UPDATE authmint.signing_keys SET kid = 'mine'")
+        await service.change(ChangeKind.SIGNING_KEY, "mine", "UPDATE authmint.signing_keys SET kid = 'mine'")
         async with asyncio.timeout(10):
             while 503 != (await service.http.get("/.well-known/jwks.json")).status_code:
                 await asyncio.sleep(0.02)

@@ -11,6 +11,7 @@ from authmint_service.endpoints.requests import record_verification_event
 from authmint_service.features import Feature, Kernel
 from authmint_service.features.account import account
 from authmint_service.features.account_administration import account_administration
+from authmint_service.features.changes import changes
 from authmint_service.features.clients import clients
 from authmint_service.features.docs import docs
 from authmint_service.features.health import health
@@ -45,7 +46,7 @@ def create_app(
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
     `database_time`: instead of the database's own, for tests in which time passes quickly; `metrics`: of an application before
     this one, to count on in; `more_features`: of an application that is built on this one. `app.state` has `metrics`,
-    `draining`, and `internal`: the application of the internal listener.
+    `draining`, `change_feed`, and `internal`: the application of the internal listener.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
@@ -58,6 +59,7 @@ def create_app(
     people = sign_in(kernel)
     lists = revocation_list(kernel, keys.ring)
     features = [
+        changes(kernel),
         keys.feature,
         registered.feature,
         session_parts.feature,

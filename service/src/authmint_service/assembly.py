@@ -77,6 +77,7 @@ def assemble(
         gauges=[gauge for feature in features for gauge in feature.gauges],
     )
     app.state.metrics, app.state.draining, app.state.internal = kernel.metrics, kernel.draining, internal
+    app.state.change_feed = kernel.changes
     return app
 
 

@@ -42,6 +42,9 @@ UNAVAILABLE = (
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
+    # A transaction that has a limit took longer: it is undone.
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TransactionTimeoutError,
     # A migration changed a type during a transaction. Outside of transactions asyncpg repeats the statement itself.
     asyncpg.InvalidCachedStatementError,
 )

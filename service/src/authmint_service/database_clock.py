@@ -11,38 +11,41 @@ MAX_OFFSET_SECONDS = 10.0
 log = structlog.get_logger(__name__)
 
 
-class DatabaseClock:
-    """The database's clock, read from time to time and extrapolated by this process's clock in between."""
+async def ask_time(database: Database) -> float:
+    """Return the database's time, seconds since the epoch. Raise DatabaseUnavailable."""
+    return float(await database.fetch_value("SELECT extract(epoch FROM clock_timestamp())"))
 
-    def __init__(self, clock: Callable[[], float], ask: Callable[[], Awaitable[float]]) -> None:
-        """`clock`: this process's, in seconds since the epoch; `ask`: returns the database's, in the same unit."""
-        self._clock, self._ask = clock, ask
+
+class DatabaseClock:
+    """The database's clock, as the change feed reads it, extrapolated by this process's clock in between."""
+
+    def __init__(self, clock: Callable[[], float], ask: Callable[[], Awaitable[float]] | None = None) -> None:
+        """`clock`: this process's, in seconds since the epoch; `ask`: returns the database's, in tests."""
+        self.local, self._ask = clock, ask
         self.offset = 0.0
         """Seconds by which this process's clock is ahead of the database's; negative when it is behind."""
-        self._was_skewed = False
-
-    @classmethod
-    def of(cls, database: Database, clock: Callable[[], float]) -> "DatabaseClock":
-        async def ask() -> float:
-            return float(await database.fetch_value("SELECT extract(epoch FROM clock_timestamp())"))
-
-        return cls(clock, ask)
+        self._is_new, self._was_skewed = True, False
 
     def __call__(self) -> float:
-        return self._clock() - self.offset
+        return self.local() - self.offset
 
-    async def compare(self) -> float:
-        """Read the database's clock and return its time. Log when the offset becomes too large. Raises DatabaseUnavailable."""
-        before = self._clock()
-        theirs = await self._ask()
+    async def observe(self, before: float, theirs: float) -> None:
+        """Take note of the database's time in a response that was read just now. Log when the offset becomes too large.
+
+        `before`: `local()` before the request.
+        """
+        if self._ask is not None:
+            theirs = await self._ask()
         # The database read its clock at some time between the request and the response.
-        self.offset = (before + self._clock()) / 2 - theirs
+        smallest, largest = before - theirs, self.local() - theirs
+        # A response that was long on its way says less than one before it that was not.
+        self.offset = (smallest + largest) / 2 if self._is_new else min(max(self.offset, smallest), largest)
+        self._is_new = False
         if self.is_skewed and not self._was_skewed:
             log.warning("clock.skewed", offset_seconds=round(self.offset, 1))
         elif self._was_skewed and not self.is_skewed:
             log.info("clock.corrected", offset_seconds=round(self.offset, 1))
         self._was_skewed = self.is_skewed
-        return self()
 
     @property
     def is_skewed(self) -> bool:

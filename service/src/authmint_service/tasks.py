@@ -19,8 +19,6 @@ from authmint_service.logs import error_locations
 RETRY_SECONDS = 1.0
 RETRIES = 60
 """A task that has an hour between its runs is not tried again each second: at least a sixtieth of it is waited for."""
-POLL_SECONDS = 3.0
-"""How soon a process sees what another process, or a command, has changed in the database."""
 
 log = structlog.get_logger(__name__)
 

@@ -1,12 +1,34 @@
 """Clients and their secrets in the database."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from authmint_service.change_feed import ChangeKind, change_transaction
 from authmint_service.clients.client import Client
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedClient:
+    """A client, or None if there is none, as one statement saw it."""
+
+    client: Client | None
+    n: int
+    """The authorization version that the statement saw."""
+    secret_expires_at: float | None
+    """When the first of its live secrets expires, in seconds since the epoch; None if none does."""
+
+
+@dataclass(frozen=True, slots=True)
+class CookieOrigins:
+    """The web origins of the pages of clients with a refresh cookie, as one statement saw them."""
+
+    origins: frozenset[str]
+    n: int
+    """The authorization version that the statement saw."""
 
 
 class ClientStore:
@@ -15,20 +37,24 @@ class ClientStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    _FIND = """
-        SELECT c.client_id, c.subject, c.name, c.confidential, c.grants, c.scopes, c.resources, c.default_resources, c.enabled,
-               c.refresh_grace_seconds, c.session_idle_ttl, c.session_ttl, c.refresh_cookie, c.origins, secrets.hashes
-          FROM authmint.clients AS c
-         CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes
+    _LOAD = """
+        SELECT seen.n, c.client_id, c.subject, c.name, c.confidential, c.grants, c.scopes, c.resources, c.default_resources,
+               c.enabled, c.refresh_grace_seconds, c.session_idle_ttl, c.session_ttl, c.refresh_cookie, c.origins,
+               secrets.hashes, secrets.expires_at
+          FROM (SELECT coalesce(max(n), 0) AS n FROM authmint.changes) AS seen
+          LEFT JOIN authmint.clients AS c ON c.client_id = $1
+         CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes,
+                                    extract(epoch FROM min(s.expires_at))::float8 AS expires_at
                                FROM authmint.client_secrets AS s
                               WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets
-         WHERE c.client_id = $1
     """
 
-    async def find(self, client_id: str) -> Client | None:
-        """Return the client with its live secrets."""
-        row = await self._database.fetch_row(self._FIND, client_id)
-        return None if row is None else _client(row)
+    async def load(self, client_id: str) -> LoadedClient:
+        """Return the client with its live secrets, and what a cache must know of it."""
+        row = await self._database.fetch_row(self._LOAD, client_id)
+        assert row is not None, "an aggregate has one row"
+        client = None if row["client_id"] is None else _client(row)
+        return LoadedClient(client, row["n"], row["expires_at"])
 
     _INSERT = """
         WITH client AS (INSERT INTO authmint.clients (client_id, subject, name, confidential, grants, scopes, resources,
@@ -52,14 +78,18 @@ class ClientStore:
             "resources": list(client.resources),
         }  # fmt: skip
         event = Event(kind=EventKind.CLIENT_CREATED, actor=actor, source=source, client_id=client.client_id, details=details)
-        added = await self._database.fetch_value(
-            self._INSERT, client.client_id, client.subject, client.name, client.confidential, sorted(client.grants),
-            sorted(client.scopes), list(client.resources), list(client.default_resources), client.enabled, to_datetime(now),
+        values = (
+            client.client_id, client.subject, client.name, client.confidential, sorted(client.grants), sorted(client.scopes),
+            list(client.resources), list(client.default_resources), client.enabled, to_datetime(now),
             client.refresh_grace_seconds, client.session_idle_ttl, client.session_ttl, client.refresh_cookie,
             list(client.origins), list(client.secret_hashes), *event.values(now),
         )  # fmt: skip
-        if added is None:
-            raise AlreadyExists(f"A client {client.client_id} exists already.")
+        async with change_transaction(self._database) as change:
+            if await change.connection.fetchval(self._INSERT, *values) is None:
+                raise AlreadyExists(f"A client {client.client_id} exists already.")
+            await change.record(ChangeKind.CLIENT, client.client_id, takes=False)
+            if client.refresh_cookie:
+                await change.record(ChangeKind.ORIGINS, client.client_id, takes=False)
 
     _LIST = """
         SELECT c.client_id, c.subject, c.name, c.confidential, c.grants, c.scopes, c.resources, c.default_resources, c.enabled,
@@ -75,54 +105,75 @@ class ClientStore:
         """Return all clients in the order of their ids."""
         return [_client(row) for row in await self._database.fetch_all(self._LIST)]
 
+    # What a `disable` that failed half-way has left: it must not come back to life.
+    _REVOKE_SESSIONS_OF_DISABLED = """
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
+         WHERE client_id = $1 AND revoked_at IS NULL
+           AND EXISTS (SELECT FROM authmint.clients WHERE client_id = $1 AND NOT enabled)
+    """
     _ENABLE = """
-        WITH enabled AS (UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id),
+        WITH enabled AS (UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id, refresh_cookie),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12 FROM enabled)
-        SELECT client_id FROM enabled
+        SELECT refresh_cookie FROM enabled
     """
 
     async def enable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
-        """Allow a client to get tokens again. Revoked sessions stay revoked. Return whether there is such a client."""
+        """Allow a client to get tokens again. Revoked sessions stay revoked. `now`: seconds since the epoch.
+
+        Return whether there is such a client.
+        """
         event = Event(kind=EventKind.CLIENT_ENABLED, actor=actor, source=source, client_id=client_id)
-        return await self._database.fetch_value(self._ENABLE, client_id, *event.values(now)) is not None
+        await self._database.execute(self._REVOKE_SESSIONS_OF_DISABLED, client_id, to_datetime(now))
+        async with change_transaction(self._database) as change:
+            row = await change.connection.fetchrow(self._ENABLE, client_id, *event.values(now))
+            if row is None:
+                return False
+            await change.record(ChangeKind.CLIENT, client_id, takes=False)
+            if row["refresh_cookie"]:
+                await change.record(ChangeKind.ORIGINS, client_id, takes=False)
+            return True
 
     _DISABLE = """
         WITH disabled AS (UPDATE authmint.clients SET enabled = false, tokens_not_before = $2 WHERE client_id = $1
-                          RETURNING client_id),
+                          RETURNING client_id, refresh_cookie),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $3, $4, $5, $6, coalesce(client_id, $7), $8, $9, $10, $11, $12, $13 FROM disabled)
-        SELECT client_id FROM disabled
-    """
-    _REVOKE_SESSIONS = """
-        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
-         WHERE client_id = $1 AND revoked_at IS NULL
+        SELECT refresh_cookie FROM disabled
     """
 
     async def disable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
         """Disable a client. It gets no token, and has no live session once this returns. `now`: seconds since the epoch.
 
-        Return whether there is such a client.
+        Return whether there is such a client. If this fails, repeat it.
         """
         event = Event(kind=EventKind.CLIENT_DISABLED, actor=actor, source=source, client_id=client_id)
-        async with self._database.transaction() as connection:
-            # The client first: a sign-in locks this row until its session exists. The next statement then revokes it.
-            if await connection.fetchval(self._DISABLE, client_id, to_datetime(now), *event.values(now)) is None:
+        async with change_transaction(self._database) as change:
+            # A sign-in locks this row until its session exists; a refresh reads it.
+            row = await change.connection.fetchrow(self._DISABLE, client_id, to_datetime(now), *event.values(now))
+            if row is None:
                 return False
-            await connection.execute(self._REVOKE_SESSIONS, client_id, to_datetime(now))
-            return True
+            await change.record(ChangeKind.CLIENT, client_id, takes=True)
+            if row["refresh_cookie"]:
+                await change.record(ChangeKind.ORIGINS, client_id, takes=True)
+        # After the turn: a client may have more sessions than can be written while others wait.
+        await self._database.execute(self._REVOKE_SESSIONS_OF_DISABLED, client_id, to_datetime(now))
+        return True
 
     _COOKIE_ORIGINS = """
-        SELECT DISTINCT unnest(origins) AS origin
-          FROM authmint.clients
-         WHERE refresh_cookie AND enabled
+        SELECT coalesce(array_agg(DISTINCT listed.origin), '{}') AS origins,
+               (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
+          FROM authmint.clients AS c CROSS JOIN LATERAL unnest(c.origins) AS listed (origin)
+         WHERE c.refresh_cookie AND c.enabled
     """
 
-    async def cookie_origins(self) -> frozenset[str]:
+    async def cookie_origins(self) -> CookieOrigins:
         """Return the web origins of the pages of clients with a refresh cookie."""
-        return frozenset(row["origin"] for row in await self._database.fetch_all(self._COOKIE_ORIGINS))
+        row = await self._database.fetch_row(self._COOKIE_ORIGINS)
+        assert row is not None, "an aggregate has one row"
+        return CookieOrigins(frozenset(row["origins"]), row["n"])
 
 
 def _client(row: Record) -> Client:

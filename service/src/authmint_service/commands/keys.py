@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,7 +13,7 @@ import typer
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.database import to_datetime
-from authmint_service.database_clock import DatabaseClock
+from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings, load_settings
@@ -41,7 +40,7 @@ COLUMNS = (
     "revoked_at",
     "encryption_key_id",
 )
-FOLLOWING = "Running services load the change within seconds."
+FOLLOWING = "Running services load the change within two seconds."
 
 
 @app.command("list")
@@ -156,7 +155,7 @@ class _Keys:
 @asynccontextmanager
 async def _keys(settings: Settings) -> AsyncIterator[_Keys]:
     async with open_database(settings) as database:
-        now = await DatabaseClock.of(database, time.time).compare()
+        now = await ask_time(database)
         store = SigningKeyStore(database, settings.encryption_keys)
         yield _Keys(store, RevocationStore(database), _policy(settings), now)
 

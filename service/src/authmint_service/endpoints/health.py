@@ -13,7 +13,7 @@ MAX_SECONDS = 1.5
 NO_STORE = {"Cache-Control": "no-store"}
 
 _TEXT = {"type": "string"}
-_STATUSES = ["ok", "unreachable", "exhausted", "unknown", "stopping", "missing", "outdated", "ahead", "skewed"]
+_STATUSES = ["ok", "unreachable", "exhausted", "unknown", "stopping", "missing", "outdated", "ahead", "behind", "skewed"]
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Liveness": {
@@ -28,7 +28,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "status": {**_TEXT, "enum": ["ready", "not_ready"]},
             "checks": {
                 "type": "object",
-                "description": "By name: `process`, `database`, `schema`, `signing_keys` and `clock`.",
+                "description": "By name: `process`, `database`, `schema`, `signing_keys`, `changes` and `clock`.",
                 "additionalProperties": reference("ReadinessCheck"),
             },
         },

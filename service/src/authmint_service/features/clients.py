@@ -18,5 +18,5 @@ class Clients:
 
 
 def clients(kernel: Kernel) -> Clients:
-    cache = ClientCache(ClientStore(kernel.database), kernel.clock)
+    cache = ClientCache(ClientStore(kernel.database), kernel.changes, kernel.database_clock)
     return Clients(Feature(name="clients"), cache, ClientAuthentication(cache))

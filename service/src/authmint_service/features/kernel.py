@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from authmint_service.change_feed import ChangeFeed, seconds_since_boot
 from authmint_service.database import Database
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.draining import Draining
@@ -25,6 +26,8 @@ class Kernel:
     database: Database
     database_clock: DatabaseClock
     """The clock that all processes share."""
+    changes: ChangeFeed
+    """What other processes have changed."""
     metrics: Metrics
     draining: Draining
     tracing: "Tracing | None"
@@ -44,8 +47,9 @@ def make_kernel(
     tracing = _tracing(settings)
     make_database = Database if tracing is None else tracing.database
     database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
-    shared_clock = DatabaseClock(clock, database_time) if database_time else DatabaseClock.of(database, clock)
-    return Kernel(settings, clock, database, shared_clock, metrics or Metrics(), Draining(), tracing)
+    shared_clock = DatabaseClock(clock, database_time)
+    changes = ChangeFeed(database, shared_clock, seconds_since_boot)
+    return Kernel(settings, clock, database, shared_clock, changes, metrics or Metrics(), Draining(), tracing)
 
 
 def _tracing(settings: Settings) -> "Tracing | None":

@@ -1,9 +1,8 @@
 """The keys that sign: the ring of this process, what keeps it up to date, and what is published of it."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from authmint_service import tasks
+from authmint_service import change_feed
 from authmint_service.endpoints.metrics import KeyCollector
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
@@ -37,13 +36,14 @@ def signing(kernel: Kernel) -> Signing:
     )
     secret = settings.hmac_secret
     ring: KeyRing
-    check: Callable[[], Awaitable[object]]
+    checks: tuple[Task, ...] = ()
     if secret is not None:
-        ring, check = SharedSecretKeyRing(secret), clock.compare
+        ring = SharedSecretKeyRing(secret)
     else:
         ring = rotating = RotatingKeyRing(clock)
         store = SigningKeyStore(kernel.database, settings.encryption_keys)
-        check = KeyRotation(store, rotating, policy, ask_time=clock.compare).check
+        rotation = KeyRotation(store, rotating, policy, kernel.changes, clock)
+        checks = (Task("check signing keys", change_feed.POLL_SECONDS, rotation.check, at_start=True),)
 
     def check_ring() -> CheckResult:
         problem = ring.problem
@@ -51,7 +51,7 @@ def signing(kernel: Kernel) -> Signing:
 
     feature = Feature(
         name="signing",
-        tasks=(Task("check clock and signing keys", tasks.POLL_SECONDS, check, at_start=True),),
+        tasks=checks,
         collectors=(KeyCollector(ring, policy, clock),),
         readiness={"signing_keys": check_ring},
     )

@@ -1,8 +1,8 @@
 """The keys that sign tokens. They rotate by time.
 
 Private keys are encrypted in the database, and decrypted only in the memory of processes that sign. The commands `keys …`
-change keys. Each process loads them every few seconds into its `KeyRing`, which signs tokens and is the key set that verifies
-them.
+change keys. Each process loads them into its `KeyRing` when one was changed; the ring signs tokens and is the key set that
+verifies them.
 """
 
 from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoch, rotate_emergency

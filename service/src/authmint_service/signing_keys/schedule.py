@@ -15,7 +15,7 @@ MAX_AGE = 300
 JWKS_STALE_SECONDS = 60
 """Seconds for which a cache may serve stale keys while it fetches new ones (RFC 5861)."""
 ANNOUNCE_SECONDS = 2 * MAX_AGE + 60
-"""Seconds between a key's publication and its first signature. Other processes publish it a few seconds after the first."""
+"""Seconds between a key's publication and its first signature. Other processes publish it a second or two after the first."""
 BACKDATE_SECONDS = 1.0
 """Seconds by which a key that signs at once is backdated: processes know the database's time to some milliseconds only."""
 MAX_LEEWAY = 300

@@ -1,4 +1,4 @@
-"""Signing keys in the database. Each change locks the one row of `signing_key_lock`, so changes happen one after another."""
+"""Signing keys in the database. Their changes, like all that processes cache, happen one after another (`change_feed`)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authmint.jose import SigningKey
-from authmint_service.database import Connection, Database, Record, to_datetime
+from authmint_service.change_feed import ChangeKind, ChangeTransaction, change_transaction
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor
@@ -39,6 +40,15 @@ class StoredKey:
     """Why the key cannot be used, for the log."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedKeys:
+    """All keys, the newest first, as one statement saw them."""
+
+    keys: tuple[StoredKey, ...]
+    n: int
+    """The authorization version that the statement saw; 0 without keys."""
+
+
 class SigningKeyStore:
     """Loads, adds, revokes and encrypts signing keys."""
 
@@ -48,7 +58,8 @@ class SigningKeyStore:
 
     _LOAD = """
         SELECT kid, algorithm, encrypted_key, encryption_key_id,
-               published_at, active_from, retired_at, withdrawn_at, revoked_at
+               published_at, active_from, retired_at, withdrawn_at, revoked_at,
+               (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
           FROM authmint.signing_keys
          ORDER BY published_at DESC, active_from DESC, kid
          LIMIT 500
@@ -56,7 +67,12 @@ class SigningKeyStore:
 
     async def load(self) -> tuple[StoredKey, ...]:
         """Return the keys, the newest first; one that cannot be decrypted has a `problem`. Raise DatabaseUnavailable."""
-        return self._read(await self._database.fetch_all(self._LOAD))
+        return (await self.load_with_version()).keys
+
+    async def load_with_version(self) -> "LoadedKeys":
+        """Return the keys and the authorization version that the statement saw. Raise DatabaseUnavailable."""
+        rows = await self._database.fetch_all(self._LOAD)
+        return LoadedKeys(self._read(rows), rows[0]["n"] if rows else 0)
 
     async def rotate_if_due(self, policy: RotationPolicy, now: float, *, actor: Actor) -> str | None:
         """Make the next key if it is due. Return its `kid`, or None. Many processes may call this at once: one makes the key.
@@ -65,12 +81,12 @@ class SigningKeyStore:
         """
         # Made before the transaction and in a thread: an RSA key can take a second.
         key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
-        async with self._locked() as (connection, keys):
+        async with self._locked() as (change, keys):
             active_from = next_active_from(keys, policy, now)
             if active_from is None:
                 return None
             event = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor)
-            await self._append(connection, key, Schedule(published_at=now, active_from=active_from), policy, event)
+            await self._append(change, key, Schedule(published_at=now, active_from=active_from), policy, event)
         return key.kid
 
     async def announce(
@@ -81,14 +97,14 @@ class SigningKeyStore:
 
         `kind`: of the event, as the key comes from outside or was made here.
         """
-        async with self._locked() as (connection, keys):
+        async with self._locked() as (change, keys):
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists(f"The key {key.kid} is known already.")
             _check_none_is_next(keys, now)
             schedule = Schedule(
                 published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS
             )
-            await self._append(connection, key, schedule, policy, Event(kind=kind, actor=actor))
+            await self._append(change, key, schedule, policy, Event(kind=kind, actor=actor))
         return schedule
 
     async def announce_new(self, policy: RotationPolicy, now: float, *, actor: Actor) -> tuple[str, Schedule]:
@@ -111,11 +127,13 @@ class SigningKeyStore:
         """Add `key` as the active key and revoke all other published keys. Return the `kid`s of those."""
         event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor, details={"emergency": True})
         created = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor, details={"emergency": True})
-        async with self._locked() as (connection, _):
-            rows = await connection.fetch(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+        async with self._locked() as (change, _):
+            rows = await change.connection.fetch(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+            revoked = [str(row["kid"]) for row in rows]
+            await change.record(ChangeKind.SIGNING_KEY, *revoked, takes=True)
             schedule = Schedule(published_at=now, active_from=now - BACKDATE_SECONDS)
-            await self._append(connection, key, schedule, policy, created)
-        return [str(row["kid"]) for row in rows]
+            await self._append(change, key, schedule, policy, created)
+        return revoked
 
     _REVOKE = """
         WITH revoked AS (UPDATE authmint.signing_keys SET revoked_at = $2, encrypted_key = NULL WHERE kid = $1 RETURNING kid),
@@ -132,7 +150,7 @@ class SigningKeyStore:
 
     async def revoke(self, kid: str, now: float, *, actor: Actor) -> None:
         """Revoke a next or a retired key at once, and delete its private half. Raise InvalidValue."""
-        async with self._locked() as (connection, keys):
+        async with self._locked() as (change, keys):
             found = next((key for key in keys if key.kid == kid), None)
             if found is None:
                 raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
@@ -142,18 +160,21 @@ class SigningKeyStore:
             if state not in PUBLISHED:
                 raise InvalidValue(f"The key {kid} is {state} already.")
             event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor)
-            await connection.execute(self._REVOKE, kid, to_datetime(now), *event.values(now))
+            await change.connection.execute(self._REVOKE, kid, to_datetime(now), *event.values(now))
+            await change.record(ChangeKind.SIGNING_KEY, kid, takes=True)
             if state is State.NEXT:
                 # The active key was planned to retire when this one becomes active.
-                await connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
+                await change.connection.execute(self._CLOSE_GAP, to_datetime(found.schedule.active_from))
 
     _REENCRYPT = "UPDATE authmint.signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
 
     async def reencrypt(self) -> tuple[int, Sequence[str]]:
         """Encrypt every key with the current encryption key. Return how many were encrypted, and the problems of the others."""
-        current, count, problems = self._secrets.current_id, 0, []
-        async with self._locked() as (connection, _):
-            for row in await connection.fetch(self._LOAD):
+        current = self._secrets.current_id
+        encrypted_again: list[str] = []
+        problems = []
+        async with self._locked() as (change, _):
+            for row in await change.connection.fetch(self._LOAD):
                 if row["encrypted_key"] is None or row["encryption_key_id"] == current:
                     continue
                 try:
@@ -162,27 +183,28 @@ class SigningKeyStore:
                     problems.append(str(error))
                     continue
                 encrypted = encrypt(self._secrets[current], pem, kid=row["kid"], algorithm=row["algorithm"])
-                await connection.execute(self._REENCRYPT, row["kid"], encrypted, current)
-                count += 1
-        return count, problems
+                await change.connection.execute(self._REENCRYPT, row["kid"], encrypted, current)
+                encrypted_again.append(row["kid"])
+            await change.record(ChangeKind.SIGNING_KEY, *encrypted_again, takes=False)
+        return len(encrypted_again), problems
 
     _ERASE = """
         UPDATE authmint.signing_keys SET encrypted_key = NULL
          WHERE withdrawn_at <= $1 AND encrypted_key IS NOT NULL
+        RETURNING kid
     """
 
     async def erase(self, now: float) -> None:
         """Delete the private halves of withdrawn keys: no token that they could sign would be accepted."""
-        await self._database.execute(self._ERASE, to_datetime(now))
-
-    _LOCK = "SELECT only_row FROM authmint.signing_key_lock FOR UPDATE"
+        async with change_transaction(self._database) as change:
+            erased = [row["kid"] for row in await change.connection.fetch(self._ERASE, to_datetime(now))]
+            await change.record(ChangeKind.SIGNING_KEY, *erased, takes=True)
 
     @asynccontextmanager
-    async def _locked(self) -> AsyncIterator[tuple[Connection, tuple[StoredKey, ...]]]:
-        """Begin a transaction that holds the lock for changes of keys. Yield its connection and the keys."""
-        async with self._database.transaction() as connection:
-            await connection.fetchval(self._LOCK)
-            yield connection, self._read(await connection.fetch(self._LOAD))
+    async def _locked(self) -> AsyncIterator[tuple[ChangeTransaction, tuple[StoredKey, ...]]]:
+        """Begin a transaction that changes keys. Yield it and the keys."""
+        async with change_transaction(self._database) as change:
+            yield change, self._read(await change.connection.fetch(self._LOAD))
 
     _RETIRE = """
         UPDATE authmint.signing_keys SET retired_at = $1, withdrawn_at = $2
@@ -203,16 +225,17 @@ class SigningKeyStore:
     """
 
     async def _append(
-        self, connection: Connection, key: SigningKey, schedule: Schedule, policy: RotationPolicy, event: Event
+        self, change: ChangeTransaction, key: SigningKey, schedule: Schedule, policy: RotationPolicy, event: Event
     ) -> None:
         active_from = schedule.active_from
         withdrawn_at = active_from + policy.retention_seconds
-        await connection.execute(self._RETIRE, to_datetime(active_from), to_datetime(withdrawn_at))
+        await change.connection.execute(self._RETIRE, to_datetime(active_from), to_datetime(withdrawn_at))
         secret_id = self._secrets.current_id
         encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
         times = to_datetime(schedule.published_at), to_datetime(active_from)
         values = event.values(schedule.published_at)
-        await connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times, *values)
+        await change.connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times, *values)
+        await change.record(ChangeKind.SIGNING_KEY, key.kid, takes=False)
 
     def _read(self, rows: Sequence[Record]) -> tuple[StoredKey, ...]:
         keys = tuple(map(self._read_row, rows))
@@ -234,7 +257,7 @@ class SigningKeyStore:
 
     def _signer(self, row: Record) -> Signer:
         name = row["kid"], row["algorithm"], row["encryption_key_id"], bytes(row["encrypted_key"])
-        # Loaded every few seconds, decrypted once: reading an RSA key takes milliseconds.
+        # Loaded after each change, decrypted once: reading an RSA key takes milliseconds.
         if name not in self._signers:
             pem = self._decrypt(row)
             try:

@@ -1,0 +1,98 @@
+"""What one process knows of the changes, and which cached records it may use. Decisions alone: no database, no clock."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_NAMES = 10_000
+
+
+class ChangeKind(StrEnum):
+    """What was changed."""
+
+    CLIENT = "client"
+    """A client or its secrets; the name is the client's id."""
+    ORIGINS = "origins"
+    """Which web origins may use a refresh cookie; the name is the id of the client that has them."""
+    SIGNING_KEY = "signing_key"
+    """The name is the `kid`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of `changes`."""
+
+    n: int
+    """Later than each change with a smaller one: transactions commit in the order of n."""
+    kind: str
+    name: str
+    takes: bool
+    """Whether it took something away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The database's answer to one question for changes. All of it is from one snapshot."""
+
+    n: int
+    """The greatest n in the table, 0 if it is empty: the authorization version."""
+    has_expected: bool
+    """Whether the row with the n that the question named is still there."""
+    changes: Sequence[Change]
+    """The changes after the last reading, in the order of n."""
+
+
+class KnownChanges:
+    """The last change of each name. Bounded: what is forgotten makes records as old as it unusable."""
+
+    def __init__(self, *, max_names: int = MAX_NAMES) -> None:
+        self._max_names = max_names
+        self.n: int | None = None
+        """Of the last reading; None before the first."""
+        self.expected = 0
+        """The greatest n that a statement of this process has seen. The database must not know less."""
+        self.is_behind = False
+        """Whether the database knew less at the last reading: it was restored, or it is a copy that lags."""
+        self._oldest_usable = 0
+        self._by_name: dict[tuple[str, str], int] = {}
+        self._by_kind: dict[str, int] = {}
+
+    def observe(self, n: int) -> None:
+        """Take note of the n that a statement has seen."""
+        self.expected = max(self.expected, n)
+
+    def apply(self, reading: Reading, expected: int) -> None:
+        """Add what a reading says. `expected`: as it was before the question was sent, and named in it."""
+        was_behind, self.is_behind = self.is_behind, reading.n < expected
+        if self.is_behind:
+            return
+        if self.n is None or was_behind or not reading.has_expected:
+            # Changes may be missing: rows were deleted since, or the database is another one.
+            self._forget_all(reading.n)
+        else:
+            for change in reading.changes:
+                self._add(change)
+        self.n = reading.n
+        self.observe(reading.n)
+
+    def is_current(self, kind: ChangeKind, name: str, n: int) -> bool:
+        """Return whether a record of this name may be used that was loaded by a statement which saw `n`."""
+        return not self.is_behind and n >= self._oldest_usable and n >= self._by_name.get((kind, name), 0)
+
+    def is_kind_current(self, kind: ChangeKind, n: int) -> bool:
+        """Return whether a record of all things of a kind may be used."""
+        return not self.is_behind and n >= self._oldest_usable and n >= self._by_kind.get(kind, 0)
+
+    def _forget_all(self, n: int) -> None:
+        self._oldest_usable = n
+        self._by_name.clear()
+        self._by_kind.clear()
+
+    def _add(self, change: Change) -> None:
+        key = change.kind, change.name
+        # To the end, so that the first one is the oldest.
+        self._by_name.pop(key, None)
+        self._by_name[key] = change.n
+        self._by_kind[change.kind] = change.n
+        if len(self._by_name) > self._max_names:
+            self._oldest_usable = max(self._oldest_usable, self._by_name.pop(next(iter(self._by_name))))

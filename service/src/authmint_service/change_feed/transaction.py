@@ -1,0 +1,61 @@
+"""The transaction in which something is changed that processes cache. Such transactions happen one after another.
+
+Each locks the one row of `turn` first, in a statement of its own, so that everything which it reads afterwards is what the last
+change has left, and so that no two changes of whatever kinds can wait for each other. It ends soon or is undone: others wait.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from authmint_service.change_feed.known import ChangeKind
+from authmint_service.database import Connection, Database
+
+MAX_TRANSACTION_SECONDS = 0.5
+"""From the turn to the end."""
+
+
+class ChangeTransaction:
+    """A transaction that has the turn."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    # The first row gets the greater of the last n + 1 and the clock, the next ones follow.
+    _RECORD = """
+        INSERT INTO authmint.changes (n, kind, name, takes, recorded_at)
+        SELECT greatest((SELECT coalesce(max(n), 0) + 1 FROM authmint.changes),
+                        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) + changed.position - 1,
+               $1, changed.name, $3, clock_timestamp()
+          FROM unnest($2::text[]) WITH ORDINALITY AS changed (name, position)
+    """
+
+    async def record(self, kind: ChangeKind, *names: str, takes: bool) -> None:
+        """Insert a change for each name, in the same transaction as what changes. `takes`: whether something is taken away."""
+        if names:
+            await self.connection.execute(self._RECORD, kind.value, list(names), takes)
+
+
+# A process that stops between two statements must not keep the turn. PostgreSQL has `transaction_timeout` from version 17 on;
+# before, the time-out of each statement and this process's own clock are close to it.
+_LIMIT_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
+_TAKE_TURN = "SELECT only_row FROM authmint.turn FOR UPDATE"
+_LIMIT_DURATION = """
+    SELECT set_config(name, $1, true) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')
+"""
+
+
+@asynccontextmanager
+async def change_transaction(database: Database) -> AsyncIterator[ChangeTransaction]:
+    """Begin a transaction, and wait for the turn. Read, check, change and record inside the block.
+
+    Raise DatabaseUnavailable if the block takes more than MAX_TRANSACTION_SECONDS: then nothing was changed. All settings are
+    those of the transaction alone, as transaction pooling requires.
+    """
+    limit = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}"
+    async with database.transaction() as connection:
+        await connection.fetchval(_LIMIT_PAUSES, limit)
+        await connection.fetchval(_TAKE_TURN)
+        async with asyncio.timeout(MAX_TRANSACTION_SECONDS):
+            await connection.fetchval(_LIMIT_DURATION, limit)
+            yield ChangeTransaction(connection)
