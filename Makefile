@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock dist clean venv test-tools
+.PHONY: help run docs docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock dist clean venv test-tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-24s%s\n' "$$target" "$$what"; done
@@ -48,6 +48,9 @@ bench-library: venv ## What the library costs, as ratios in one run
 bench-sessions: venv ## What a table of a million sessions costs a refresh, as ratios in one run
 	@$(VENV)/bin/python -m benchmarks.sessions
 
+docs: venv ## Build the documentation site into docs/_build; a warning is an error
+	@$(VENV)/bin/python -m sphinx -q -W --keep-going -n -b html docs docs/_build/html
+
 docs-settings: venv ## Write .env.example and docs/settings.md from the settings
 	@$(VENV)/bin/python -m tools.settings_docs
 
@@ -62,7 +65,7 @@ dist: venv ## Build both distributions into dist/, each with a bill of materials
 	@$(VENV)/bin/python tools/sbom.py authmint-service >dist/authmint_service.cdx.json
 
 clean: ## Remove the virtual environment and caches; the data in .authmint stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache tests/browser/node_modules tests/clients/node_modules
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache docs/_build tests/browser/node_modules tests/clients/node_modules
 
 venv: ## Make the virtual environment
 	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }

