@@ -13,9 +13,11 @@ from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.authentication import PasswordAuthenticator
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists, DatabaseUnavailable, InvalidValue
+from authmint_service.events import FailureRecorder
 from authmint_service.passwords import PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.passwords.preparation import prepare_password
-from tests.actors import OPERATOR
+from authmint_service.secret_keys import SecretKeys
+from tests.actors import NO_REQUEST, OPERATOR
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -180,14 +182,16 @@ async def test_a_slot_is_taken_until_the_hash_has_ended_even_if_its_caller_has_d
 
 async def test_a_sign_in_that_finds_the_queue_full_is_refused_before_the_database_is_asked() -> None:
     hasher = PasswordHasher(workers=1, queue=0)
-    people = PasswordAuthenticator(AccountStore(Database(size=1)), PasswordStore(Database(size=1)), hasher)
+    database = Database(size=1)
+    failures = FailureRecorder(database, SecretKeys({1: bytes(32)}), lambda: 0.0)
+    people = PasswordAuthenticator(AccountStore(database), PasswordStore(database), hasher, failures)
     running = asyncio.create_task(hasher.hash("the only place"))
     await asyncio.sleep(0)
     with pytest.raises(TemporarilyUnavailable, match="Too many sign-ins"):
-        await people.authenticate("anna", "seven green parrots")
+        await people.authenticate("anna", "seven green parrots", actor=OPERATOR, source=NO_REQUEST)
     await running
     with pytest.raises(DatabaseUnavailable):
-        await people.authenticate("anna", "seven green parrots")
+        await people.authenticate("anna", "seven green parrots", actor=OPERATOR, source=NO_REQUEST)
     hasher.close()
 
 

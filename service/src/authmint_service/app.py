@@ -14,6 +14,7 @@ from authmint_service.features.account_administration import account_administrat
 from authmint_service.features.changes import changes
 from authmint_service.features.clients import clients
 from authmint_service.features.docs import docs
+from authmint_service.features.events import events
 from authmint_service.features.health import health
 from authmint_service.features.kernel import make_kernel
 from authmint_service.features.observability import observability
@@ -54,13 +55,15 @@ def create_app(
     grants = offered_grants(settings.grants)
     keys = signing(kernel)
     auth = _bearer_check(kernel, keys.ring)
-    registered = clients(kernel)
+    recorded = events(kernel)
+    registered = clients(kernel, recorded.failures)
     session_parts = sessions(kernel)
-    people = sign_in(kernel)
+    people = sign_in(kernel, recorded.failures)
     lists = revocation_list(kernel, keys.ring)
     features = [
         changes(kernel),
         keys.feature,
+        recorded.feature,
         registered.feature,
         session_parts.feature,
         people.feature,

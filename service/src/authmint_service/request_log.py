@@ -5,7 +5,7 @@ and reaches no other request.
 """
 
 from collections.abc import Mapping
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from enum import Enum
 from typing import TypedDict, Unpack
 
@@ -47,9 +47,14 @@ class RequestRecord:
         self.outcome = Outcome.SERVED
         self.fields = fields
 
-    def bind(self) -> None:
-        """Make this the record of the current context: every log line of the request has its fields from now on."""
-        _current.set(self)
+    def bind(self) -> "Token[RequestRecord | None]":
+        """Make this the record of the current context: every log line of the request has its fields until `unbind`."""
+        return _current.set(self)
+
+    @staticmethod
+    def unbind(token: "Token[RequestRecord | None]") -> None:
+        """End what `bind` began: what the context does after the request belongs to none."""
+        _current.reset(token)
 
     def add(self, **fields: Unpack[RequestFields]) -> None:
         """Add fields; a later value replaces an earlier one."""

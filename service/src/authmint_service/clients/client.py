@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from authmint.scopes import is_scope_token
 from authmint_service.errors import InvalidValue
+from authmint_service.request_source import Actor
 from authmint_service.web_origins import is_origin
 
 SECRET_PREFIX = "amcs_"  # noqa: S105 - for secret scanners
@@ -52,6 +53,11 @@ class Client:
     """The web origins of its pages; the cookie is accepted from no other."""
     subject: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The `sub` of the tokens that it gets for itself. A UUID, so that no client can take the `sub` of an account."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return the client as the one who acts, for what it does in its own name."""
+        return Actor(kind="client", id=self.subject, client_id=self.client_id)
 
     def __post_init__(self) -> None:
         for rules in (self._identity_rules(), self._access_rules(), self._session_rules()):

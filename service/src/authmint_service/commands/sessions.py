@@ -11,6 +11,7 @@ import typer
 
 from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.commands.accounts import Username, find_account
+from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.errors import InvalidValue
 from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
@@ -72,7 +73,7 @@ async def _revoke(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
         return await SessionStore(database, _limits(settings)).revoke(
-            session_id, account.id, time.time(), cause=EndCause.OPERATOR
+            session_id, account.id, time.time(), cause=EndCause.OPERATOR, actor=operator(), source=None
         )
 
 

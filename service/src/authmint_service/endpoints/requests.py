@@ -82,7 +82,7 @@ class RequestMiddleware:
         name = secrets.token_hex(8)
         scope[SOURCE_KEY] = source = _read_source(scope, name)
         record = RequestRecord(request_id=name, ip_address=source.ip_address or "")
-        record.bind()
+        bound = record.bind()
         started, status = time.perf_counter(), 0
 
         async def send_with_headers(message: Message) -> None:
@@ -105,6 +105,7 @@ class RequestMiddleware:
             self._count(record, scope, status, took)
             event = record.outcome.value
             log.info(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
+            record.unbind(bound)
 
     def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:
         self._metrics.observe_request(scope, status, seconds)

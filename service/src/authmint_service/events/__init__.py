@@ -15,5 +15,6 @@ So nothing changes without its event, and there is no event of what did not happ
 """
 
 from authmint_service.events.event import Event, EventKind, personal_digest
+from authmint_service.events.failures import FailureRecorder
 
-__all__ = ["Event", "EventKind", "personal_digest"]
+__all__ = ["Event", "EventKind", "FailureRecorder", "personal_digest"]

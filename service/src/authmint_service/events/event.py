@@ -24,11 +24,14 @@ class EventKind(StrEnum):
     CLIENT_CREATED = "client.created"
     CLIENT_DISABLED = "client.disabled"
     CLIENT_ENABLED = "client.enabled"
+    CLIENT_REFUSED = "client.refused"
+    """It did not prove who it is. Recorded once for each address prefix and minute, as is `sign_in.failed`."""
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event, no secret
     REFRESH_TOKEN_REUSED = "refresh_token.reused"  # noqa: S105 - an event, no secret
     SESSION_REVOKED = "session.revoked"
     SESSION_STARTED = "session.started"
     SESSIONS_REVOKED = "sessions.revoked"
+    SIGN_IN_FAILED = "sign_in.failed"
     SIGNING_KEY_CREATED = "signing_key.created"
     SIGNING_KEY_IMPORTED = "signing_key.imported"
     SIGNING_KEY_REVOKED = "signing_key.revoked"

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from authmint_service.clients import ClientCache, ClientStore
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.events import FailureRecorder
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 
@@ -17,6 +18,6 @@ class Clients:
     authentication: ClientAuthentication
 
 
-def clients(kernel: Kernel) -> Clients:
+def clients(kernel: Kernel, failures: FailureRecorder) -> Clients:
     cache = ClientCache(ClientStore(kernel.database), kernel.changes, kernel.database_clock)
-    return Clients(Feature(name="clients"), cache, ClientAuthentication(cache))
+    return Clients(Feature(name="clients"), cache, ClientAuthentication(cache, failures))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from authmint_service.accounts import AccountStore
 from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.events import FailureRecorder
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.metrics import Gauge
@@ -20,7 +21,7 @@ class SignIn:
     password_change: PasswordChange
 
 
-def sign_in(kernel: Kernel) -> SignIn:
+def sign_in(kernel: Kernel, failures: FailureRecorder) -> SignIn:
     settings = kernel.settings
     make_hasher = PasswordHasher if kernel.tracing is None else kernel.tracing.hasher
     hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
@@ -31,7 +32,7 @@ def sign_in(kernel: Kernel) -> SignIn:
         gauges=_gauges(hasher),
         close=(hasher.close,),
     )
-    authenticator = PasswordAuthenticator(accounts, passwords, hasher)
+    authenticator = PasswordAuthenticator(accounts, passwords, hasher, failures)
     return SignIn(feature, accounts, authenticator, PasswordChange(passwords, hasher, rules, kernel.clock))
 
 

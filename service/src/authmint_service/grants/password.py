@@ -6,8 +6,11 @@ It is offered because first-party applications ask for it, and only to clients t
 from authmint.errors import InvalidGrant
 from authmint_service.grants.grant import ClientKind, Grant, GrantParameter, ParameterText, ScopeSource
 from authmint_service.grants.request import GrantRequest
+from authmint_service.request_source import Actor
 from authmint_service.sessions import EndCause
 from authmint_service.tokens import Authorization
+
+UNDOING = Actor(kind="system", id="sign-in that failed afterwards")
 
 
 class PasswordGrant(Grant):
@@ -25,7 +28,9 @@ class PasswordGrant(Grant):
 
     async def authorize(self, request: GrantRequest) -> Authorization:
         username, password = request.required("username"), request.required("password")
-        account = await self._parts.authenticator.authenticate(username, password)
+        account = await self._parts.authenticator.authenticate(
+            username, password, actor=request.client.actor, source=request.source
+        )
         if account is None:
             raise InvalidGrant("The username or the password is wrong.")
         started = await self._parts.sessions.start(
@@ -34,7 +39,7 @@ class PasswordGrant(Grant):
             client_id=request.client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
-            ip_address=request.source.ip_address,
+            source=request.source,
         )
         return Authorization(
             subject=account.id,
@@ -50,5 +55,9 @@ class PasswordGrant(Grant):
         """Revoke the session that was started: no one has its refresh token."""
         if authorization.session_id is not None:
             await self._parts.sessions.revoke(
-                authorization.session_id, account_id=authorization.subject, cause=EndCause.SIGNED_OUT
+                authorization.session_id,
+                account_id=authorization.subject,
+                cause=EndCause.SIGNED_OUT,
+                actor=UNDOING,
+                source=None,
             )

@@ -31,6 +31,8 @@ class RefreshTokenGrant(Grant):
                 audiences=request.requested_audiences,
                 allowed_scopes=request.scopes,
                 allowed_audiences=request.audiences,
+                actor=request.client.actor,
+                source=request.source,
             ),
         )
         session = redeemed.session

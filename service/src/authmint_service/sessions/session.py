@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from authmint_service.request_source import Actor, RequestSource
+
 
 class EndCause(StrEnum):
     """Why a session was revoked, as its row says."""
@@ -40,6 +42,9 @@ class RefreshRequest:
     """The scopes that the client may have. The session must have one of them, unless it has no scopes at all."""
     allowed_audiences: tuple[str, ...]
     """The audiences that the client may have. The session must have one of them."""
+    actor: Actor
+    """Who asks, for the event of a reuse. A refresh records none."""
+    source: RequestSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

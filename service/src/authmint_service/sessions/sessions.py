@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.request_log import current_record
+from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session
@@ -45,14 +46,12 @@ class Sessions:
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
-        ip_address: str | None = None,
+        source: RequestSource,
     ) -> SessionWithToken:  # fmt: skip
         """Start a session. Raise InvalidGrant if account or client was disabled meanwhile, or the password changed."""
         token = self._codec.create()
         session = Session(id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences)
-        started = await self._store.start(
-            token, session, self._clock(), credentials_version=credentials_version, ip_address=ip_address
-        )
+        started = await self._store.start(token, session, self._clock(), credentials_version=credentials_version, source=source)
         if not started:
             raise InvalidGrant
         self._count("started", 1)
@@ -79,7 +78,7 @@ class Sessions:
         """
         await self._store.restore_parent(self._codec.decode(text))
 
-    async def revoke_by_token(self, text: str, *, client_id: str) -> Session | None:
+    async def revoke_by_token(self, text: str, *, client_id: str, actor: Actor, source: RequestSource) -> Session | None:
         """Revoke the session of a refresh token of this client, of any generation (RFC 7009, section 2.1).
 
         Return the session; None if nothing was revoked. A token whose MAC is wrong never reaches the database.
@@ -89,7 +88,7 @@ class Sessions:
         except InvalidGrant:
             return None
         session = await self._store.revoke_by_handle(
-            token.handle, self._clock(), client_id=client_id, cause=EndCause.SIGNED_OUT
+            token.handle, self._clock(), client_id=client_id, cause=EndCause.SIGNED_OUT, actor=actor, source=source
         )
         self._count("revoked", session is not None)
         return session
@@ -105,15 +104,20 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
-    async def revoke(self, session_id: str, *, account_id: str, cause: EndCause) -> bool:
+    async def revoke(
+        self, session_id: str, *, account_id: str, cause: EndCause, actor: Actor, source: RequestSource | None
+    ) -> bool:
         """Revoke one session of an account. Return whether there was one to revoke."""
-        revoked = await self._store.revoke(session_id, account_id, self._clock(), cause=cause)
+        revoked = await self._store.revoke(session_id, account_id, self._clock(), cause=cause, actor=actor, source=source)
         self._count("revoked", revoked)
         return revoked
 
-    async def revoke_others(self, account_id: str, *, except_id: str | None, cause: EndCause) -> None:
+    async def revoke_others(
+        self, account_id: str, *, except_id: str | None, cause: EndCause, actor: Actor, source: RequestSource
+    ) -> None:
         """Revoke all sessions of an account except one; with None, all of them."""
-        self._count("revoked", await self._store.revoke_others(account_id, except_id, self._clock(), cause=cause))
+        revoked = await self._store.revoke_others(account_id, except_id, self._clock(), cause=cause, actor=actor, source=source)
+        self._count("revoked", revoked)
 
     async def is_live(self, session_id: str) -> bool:
         """Return whether the session is neither revoked nor expired, and its account and client are enabled."""
@@ -133,7 +137,10 @@ class Sessions:
         if stored is None or decision is RotationDecision.REFUSE:
             raise InvalidGrant("The refresh token is not valid.")
         if decision is RotationDecision.REVOKE:
-            await self._store.revoke_by_handle(token.handle, now, client_id=request.client_id, cause=EndCause.REUSED)
+            await self._store.revoke_by_handle(
+                token.handle, now, client_id=request.client_id, cause=EndCause.REUSED, actor=request.actor,
+                source=request.source,
+            )  # fmt: skip
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
         _check_permitted(stored.session, request)

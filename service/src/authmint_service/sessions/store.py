@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authmint_service.database import Database, Record, to_datetime
+from authmint_service.events import Event, EventKind
+from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
 
@@ -47,23 +49,30 @@ class SessionStore:
                           WHERE id = $3 AND state = 'active' AND credentials_version = $10 FOR SHARE),
              client AS (SELECT client_id, coalesce(session_idle_ttl, $8) * interval '1 second' AS idle,
                                coalesce(session_ttl, $9) * interval '1 second' AS absolute
-                          FROM authmint.clients WHERE client_id = $4 AND enabled FOR SHARE)
-        INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences,
-                                       started_at, rotated_at, idle_expires_at, expires_at, ip_address)
-        SELECT $1, $2, account.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
-               $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11
-          FROM account, client
-        RETURNING id
+                          FROM authmint.clients WHERE client_id = $4 AND enabled FOR SHARE),
+             started AS (INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences,
+                                                        started_at, rotated_at, idle_expires_at, expires_at, ip_address)
+                         SELECT $1, $2, account.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
+                                $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11
+                           FROM account, client
+                         RETURNING id, account_id, client_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $12, $13, $14, coalesce(account_id, $15), coalesce(client_id, $16), $17, $18, $19, $20, $21, $22
+                         FROM started)
+        SELECT id FROM started
     """
 
     async def start(
-        self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, ip_address: str | None
+        self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, source: RequestSource
     ) -> bool:
         """Insert the session. Return False if account or client was disabled meanwhile, or the password changed."""
+        actor = Actor(kind="account", id=session.account_id, client_id=session.client_id)
+        event = Event(kind=EventKind.SESSION_STARTED, actor=actor, source=source, details={"sid": session.id})
         started = await self._database.fetch_value(
             self._START, token.handle, session.id, session.account_id, session.client_id, sorted(session.scopes),
             list(session.audiences), to_datetime(now), self._lifetimes.idle, self._lifetimes.absolute,
-            credentials_version, ip_address,
+            credentials_version, source.ip_address, *event.values(now),
         )  # fmt: skip
         return started is not None
 
@@ -125,41 +134,71 @@ class SessionStore:
         )  # fmt: skip
 
     _REVOKE = """
-        UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
-         WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
-        RETURNING id, account_id, client_id, scopes, audiences
+        WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
+                          WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
+                         RETURNING id, account_id, client_id, scopes, audiences),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
+                              $11::jsonb || jsonb_build_object('sid', id), $12, $13, $14, $15
+                         FROM revoked)
+        SELECT id, account_id, client_id, scopes, audiences FROM revoked
     """
 
-    async def revoke_by_handle(self, handle: bytes, now: float, *, client_id: str, cause: EndCause) -> Session | None:
+    async def revoke_by_handle(
+        self, handle: bytes, now: float, *, client_id: str, cause: EndCause, actor: Actor, source: RequestSource
+    ) -> Session | None:
         """Revoke the session if it is this client's. Once this returns, none of its refresh tokens is valid.
 
         Return the session; None if nothing was revoked.
         """
-        row = await self._database.fetch_row(self._REVOKE, handle, to_datetime(now), client_id, cause.value)
+        kind = EventKind.REFRESH_TOKEN_REUSED if cause is EndCause.REUSED else EventKind.SESSION_REVOKED
+        event = Event(kind=kind, actor=actor, source=source, details={"cause": cause.value})
+        values = handle, to_datetime(now), client_id, cause.value
+        row = await self._database.fetch_row(self._REVOKE, *values, *event.values(now))
         return None if row is None else _session(row)
 
     _REVOKE_BY_ID = """
-        UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
-         WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL
-        RETURNING id
+        WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
+                          WHERE id = $1 AND account_id = $2 AND revoked_at IS NULL
+                         RETURNING id, account_id, client_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
+                              $11::jsonb || jsonb_build_object('sid', id), $12, $13, $14, $15
+                         FROM revoked)
+        SELECT id FROM revoked
     """
 
-    async def revoke(self, session_id: str, account_id: str, now: float, *, cause: EndCause) -> bool:
+    async def revoke(
+        self, session_id: str, account_id: str, now: float, *, cause: EndCause, actor: Actor, source: RequestSource | None
+    ) -> bool:
         """Revoke one session of an account. Return whether there was one to revoke."""
+        event = Event(kind=EventKind.SESSION_REVOKED, actor=actor, source=source, details={"cause": cause.value})
         values = session_id, account_id, to_datetime(now), cause.value
-        return await self._database.fetch_value(self._REVOKE_BY_ID, *values) is not None
+        return await self._database.fetch_value(self._REVOKE_BY_ID, *values, *event.values(now)) is not None
 
     _REVOKE_OTHERS = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
-                        WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
-                       RETURNING id)
+                          WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
+                         RETURNING id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, $8, $9, $10, $11::jsonb || jsonb_build_object('count', count(*)), $12, $13, $14, $15
+                         FROM revoked
+                       HAVING count(*) > 0)
         SELECT count(*) FROM revoked
     """
 
-    async def revoke_others(self, account_id: str, except_id: str | None, now: float, *, cause: EndCause) -> int:
+    async def revoke_others(
+        self, account_id: str, except_id: str | None, now: float, *, cause: EndCause, actor: Actor, source: RequestSource
+    ) -> int:
         """Revoke all sessions of an account except one; with None, all. Return how many."""
+        details = {"cause": cause.value, "extent": "all" if except_id is None else "others"}
+        kind = EventKind.SESSIONS_REVOKED
+        event = Event(kind=kind, actor=actor, source=source, subject=account_id, client_id=actor.client_id, details=details)
         values = account_id, except_id, to_datetime(now), cause.value
-        return int(await self._database.fetch_value(self._REVOKE_OTHERS, *values))
+        return int(await self._database.fetch_value(self._REVOKE_OTHERS, *values, *event.values(now)))
 
     _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('authmint.sessions') AND reltuples >= 0"
 

@@ -14,6 +14,7 @@ from authmint_service.endpoints.account.current_session import require_live_sess
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
+from authmint_service.endpoints.requests import actor_of, request_source
 from authmint_service.endpoints.responses import BEARER_RESPONSES, describe_form, problem_response, problem_responses
 from authmint_service.endpoints.session_schemas import MySession
 from authmint_service.sessions import EndCause, Sessions
@@ -51,13 +52,13 @@ class MySessionsEndpoints:
         async def list_my_sessions(principal: user) -> list[MySession]:
             return await self._list(principal)
 
-        async def revoke_my_current_session(principal: user) -> Response:
-            await self._revoke(session_id_of(principal), principal, EndCause.SIGNED_OUT)
+        async def revoke_my_current_session(request: Request, principal: user) -> Response:
+            await self._revoke(request, session_id_of(principal), principal, EndCause.SIGNED_OUT)
             return Response(status_code=204)
 
-        async def revoke_my_session(session_id: UUID, principal: user) -> Response:
+        async def revoke_my_session(request: Request, session_id: UUID, principal: user) -> Response:
             await require_live_session(self._sessions, principal)
-            if await self._revoke(str(session_id), principal, EndCause.SIGNED_OUT_ELSEWHERE):
+            if await self._revoke(request, str(session_id), principal, EndCause.SIGNED_OUT_ELSEWHERE):
                 return Response(status_code=204)
             return problem_response(404, "not_found", "You have no session with this id, or it is revoked already.")
 
@@ -89,8 +90,9 @@ class MySessionsEndpoints:
         sessions = await self._sessions.list_for_account(principal.sub)
         return [MySession.from_summary(session, current=session.id == current) for session in sessions]
 
-    async def _revoke(self, session_id: str, principal: Principal, cause: EndCause) -> bool:
-        revoked = await self._sessions.revoke(session_id, account_id=principal.sub, cause=cause)
+    async def _revoke(self, request: Request, session_id: str, principal: Principal, cause: EndCause) -> bool:
+        actor, source = actor_of(principal), request_source(request)
+        revoked = await self._sessions.revoke(session_id, account_id=principal.sub, cause=cause, actor=actor, source=source)
         if revoked:
             log.info("session.revoked", sub=principal.sub, sid=session_id, actor="account")
         return revoked
@@ -106,7 +108,10 @@ class MySessionsEndpoints:
         stored = await self._sessions.find_current(refresh_token, client_id=principal.client_id)
         if stored is None or stored.session.id != session_id:
             return problem_response(400, "refresh_token_invalid", "The refresh token is not the current one of this session.")
-        await self._sessions.revoke_others(principal.sub, except_id=session_id, cause=EndCause.SIGNED_OUT_ELSEWHERE)
+        await self._sessions.revoke_others(
+            principal.sub, except_id=session_id, cause=EndCause.SIGNED_OUT_ELSEWHERE, actor=actor_of(principal),
+            source=request_source(request),
+        )  # fmt: skip
         log.info("sessions.revoked", sub=principal.sub, extent="others", actor="account")
         return Response(status_code=204)
 

@@ -5,10 +5,11 @@ from uuid import UUID
 
 import structlog
 from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
-from authmint_service.endpoints.requests import record_principal
+from authmint_service.endpoints.requests import actor_of, record_principal, request_source
 from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
 from authmint_service.endpoints.session_schemas import Session
 from authmint_service.sessions import EndCause, Sessions
@@ -34,16 +35,23 @@ class AccountSessionsEndpoints:
             record_principal(principal)
             return [Session.from_summary(session) for session in await self._sessions.list_for_account(str(account_id))]
 
-        async def revoke_account_session(account_id: UUID, session_id: UUID, principal: writer) -> Response:
+        async def revoke_account_session(request: Request, account_id: UUID, session_id: UUID, principal: writer) -> Response:
             record_principal(principal)
-            if await self._sessions.revoke(str(session_id), account_id=str(account_id), cause=EndCause.OPERATOR):
+            revoked = await self._sessions.revoke(
+                str(session_id), account_id=str(account_id), cause=EndCause.OPERATOR, actor=actor_of(principal),
+                source=request_source(request),
+            )  # fmt: skip
+            if revoked:
                 log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=_actor(principal))
                 return Response(status_code=204)
             return problem_response(404, "not_found", "The account has no session with this id, or it is revoked already.")
 
-        async def revoke_account_sessions(account_id: UUID, principal: writer) -> Response:
+        async def revoke_account_sessions(request: Request, account_id: UUID, principal: writer) -> Response:
             record_principal(principal)
-            await self._sessions.revoke_others(str(account_id), except_id=None, cause=EndCause.OPERATOR)
+            await self._sessions.revoke_others(
+                str(account_id), except_id=None, cause=EndCause.OPERATOR, actor=actor_of(principal),
+                source=request_source(request),
+            )  # fmt: skip
             log.info("sessions.revoked", sub=str(account_id), extent="all", actor=_actor(principal))
             return Response(status_code=204)
 

@@ -11,9 +11,13 @@ from starlette.requests import Request
 from authmint.errors import InvalidClient, InvalidRequest
 from authmint_service.clients import Client, ClientCache
 from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.endpoints.requests import request_source
+from authmint_service.events import Event, EventKind, FailureRecorder
 from authmint_service.request_log import current_record
+from authmint_service.request_source import Actor, RequestSource
 
 MAX_CLIENT_ID_LENGTH = 100
+UNKNOWN_CLIENT = Actor(kind="client", id="unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +31,26 @@ class Credentials:
 class ClientAuthentication:
     """Authenticates clients."""
 
-    def __init__(self, clients: ClientCache) -> None:
-        self._clients = clients
+    def __init__(self, clients: ClientCache, failures: FailureRecorder) -> None:
+        self._clients, self._failures = clients, failures
 
-    async def authenticate(self, credentials: Credentials) -> Client:
+    async def authenticate(self, credentials: Credentials, source: RequestSource) -> Client:
         """Return the client. Raises InvalidClient, the same for an unknown client, a disabled one and a wrong secret."""
         client = await self._clients.find(credentials.client_id)
-        if client is None or not client.enabled:
-            raise InvalidClient
-        if client.confidential:
-            if credentials.secret is None or not client.accepts(credentials.secret):
-                raise InvalidClient
-        elif credentials.secret is not None:
-            raise InvalidClient("This client is public and has no secret.")
-        return client
+        try:
+            return _authenticated(client, credentials)
+        except InvalidClient:
+            # The id of an unknown client is a text that anyone may choose, so it is not recorded.
+            actor = UNKNOWN_CLIENT if client is None else client.actor
+            await self._failures.record(
+                Event(kind=EventKind.CLIENT_REFUSED, actor=actor, source=source, client_id=actor.client_id)
+            )
+            raise
 
     async def authenticate_form(self, request: Request) -> tuple[Client, Mapping[str, str]]:
         """Return the client and the parameters of a form, and add the client to the log line. Raises an OAuthError."""
         parameters = await read_form(request)
-        client = await self.authenticate(read_credentials(request, parameters))
+        client = await self.authenticate(read_credentials(request, parameters), request_source(request))
         current_record().add(client_id=client.client_id)
         return client, parameters
 
@@ -57,6 +62,18 @@ class ClientAuthentication:
     async def is_enabled(self, client_id: str) -> bool:
         """Return whether there is such a client, and it is enabled."""
         return await self.find(client_id) is not None
+
+
+def _authenticated(client: Client | None, credentials: Credentials) -> Client:
+    """Return the client if these are its credentials. Raises InvalidClient."""
+    if client is None or not client.enabled:
+        raise InvalidClient
+    if client.confidential:
+        if credentials.secret is None or not client.accepts(credentials.secret):
+            raise InvalidClient
+    elif credentials.secret is not None:
+        raise InvalidClient("This client is public and has no secret.")
+    return client
 
 
 def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credentials:

@@ -15,6 +15,8 @@ from authmint_service.endpoints.oauth.forms import required_token
 from authmint_service.endpoints.oauth.openapi import REVOKE_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, respond
+from authmint_service.endpoints.requests import request_source
+from authmint_service.request_source import RequestSource
 from authmint_service.sessions import EndCause, Sessions, has_refresh_token_prefix
 from authmint_service.tokens import AccessTokenReader
 
@@ -43,8 +45,8 @@ class RevocationEndpoint:
         response = Response(status_code=200, headers=NO_STORE)
         if client.refresh_cookie:
             await self._revoke_for_cookie_client(request, parameters, client, response)
-        elif not await self._revoke_refresh_token(required_token(parameters), client):
-            await self._revoke_access_token(required_token(parameters), client)
+        elif not await self._revoke_refresh_token(required_token(parameters), client, request_source(request)):
+            await self._revoke_access_token(required_token(parameters), client, request_source(request))
         return response
 
     async def _revoke_for_cookie_client(
@@ -55,25 +57,28 @@ class RevocationEndpoint:
         token = parameters.get("token")
         if token is None:
             in_cookie = self._cookies.read(request, client)
-            if in_cookie is not None and await self._revoke_refresh_token(in_cookie, client):
+            if in_cookie is not None and await self._revoke_refresh_token(in_cookie, client, request_source(request)):
                 self._cookies.clear(response, client)
         elif has_refresh_token_prefix(token):
             raise InvalidRequest("The refresh token of this client belongs in its cookie alone.")
         else:
-            await self._revoke_access_token(token, client)
+            await self._revoke_access_token(token, client, request_source(request))
 
-    async def _revoke_refresh_token(self, token: str, client: Client) -> bool:
-        session = await self._sessions.revoke_by_token(token, client_id=client.client_id)
+    async def _revoke_refresh_token(self, token: str, client: Client, source: RequestSource) -> bool:
+        session = await self._sessions.revoke_by_token(token, client_id=client.client_id, actor=client.actor, source=source)
         if session is not None:
             log.info("session.revoked", sub=session.account_id, sid=session.id, actor="client")
         return session is not None
 
-    async def _revoke_access_token(self, token: str, client: Client) -> None:
+    async def _revoke_access_token(self, token: str, client: Client, source: RequestSource) -> None:
         # The access token itself stays valid until it expires. Its session issues no more of them.
         principal = self._read_own(token, client)
         if principal is None or principal.session_id is None:
             return
-        if await self._sessions.revoke(principal.session_id, account_id=principal.sub, cause=EndCause.SIGNED_OUT):
+        revoked = await self._sessions.revoke(
+            principal.session_id, account_id=principal.sub, cause=EndCause.SIGNED_OUT, actor=client.actor, source=source
+        )
+        if revoked:
             log.info("session.revoked", sub=principal.sub, sid=principal.session_id, actor="client")
 
     def _read_own(self, token: str, client: Client) -> Principal | None:

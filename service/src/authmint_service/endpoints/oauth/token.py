@@ -66,7 +66,8 @@ class TokenEndpoint:
         record = current_record()
         record.add(grant_type=self._known_grant_type(form.parameters))
         # 2. Authenticate the client. The refresh token of some clients comes in a cookie, from their own pages alone.
-        client = await self._clients.authenticate(read_credentials(request, form.parameters))
+        source = request_source(request)
+        client = await self._clients.authenticate(read_credentials(request, form.parameters), source)
         record.add(client_id=client.client_id)
         parameters = self._cookies.add_refresh_token(form.parameters, request, client)
         # 3. Find the grant.
@@ -81,7 +82,7 @@ class TokenEndpoint:
             raise UnauthorizedClient
         # 5. Parameters of the grant, scope and audience policy.
         _check_parameters(grant, parameters, form)
-        grant_request = _apply_client_policy(grant, client, parameters, form, request_source(request))
+        grant_request = _apply_client_policy(grant, client, parameters, form, source)
         # 6. Authorize. From here on a refresh token may be used up.
         authorization = await grant.authorize(grant_request)
         try:
