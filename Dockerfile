@@ -12,6 +12,7 @@ COPY tools/requirements.py tools/package_readme.py ./tools/
 COPY authmint ./authmint
 COPY service ./service
 COPY alembic ./alembic
+COPY examples/spa ./examples/spa
 RUN python -m venv /build && /build/bin/pip install --require-hashes -r constraints.txt
 RUN /build/bin/python -m hatchling build -t wheel -d /wheels && cd authmint && /build/bin/python -m hatchling build -t wheel -d /wheels
 RUN /build/bin/pip install --no-deps /wheels/*.whl

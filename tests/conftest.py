@@ -18,8 +18,11 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_settings_from_outside() -> Iterator[None]:
+def no_settings_from_outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
+        # A service of a test is not listed among the developer's own, and finds none of them.
+        for name in ("XDG_STATE_HOME", "XDG_DATA_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         for name in os.environ:
             if name.startswith(("AUTHMINT_", "ORDERS_", "DEMO_")) and not name.startswith("AUTHMINT_TEST_"):
                 patch.delenv(name)

@@ -5,7 +5,7 @@ import { Orders, OrderError } from "./orders.js";
 import { OAuthError, Session, SignedOutError, UnavailableError } from "./session.js";
 
 const session = new Session(config);
-const orders = new Orders(config.orders, (url, options) => session.fetch(url, options));
+const orders = config.orders ? new Orders(config.orders, (url, options) => session.fetch(url, options)) : null;
 const find = (id) => document.getElementById(id);
 const refreshes = { own: 0, other: 0 };
 
@@ -29,6 +29,8 @@ onSubmit("place", "order-problem", async (form) => {
 onClick("sign-out", () => session.signOut());
 onClick("sign-out-everywhere", () => session.signOut({ everywhere: true }));
 
+find("with-orders").hidden = !orders;
+find("without-orders").hidden = Boolean(orders);
 show();
 setInterval(showToken, 1000);
 await session.start();
@@ -78,6 +80,7 @@ async function showName() {
 }
 
 async function showOrders() {
+  if (!orders) return;
   const placed = await orders.list();
   find("order-problem").textContent = "";
   find("orders").tBodies[0].replaceChildren(...placed.map(row));

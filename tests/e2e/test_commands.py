@@ -80,6 +80,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     found = Commands(tmp_path_factory.mktemp("commands"))
     holder = hold(found.folder / "data")
     dsn_of(holder)
+    assert 0 == found.run("migrate").returncode
     yield found
     release(holder)
 
@@ -92,9 +93,24 @@ def test_an_account_is_added_listed_and_not_added_twice(commands: Commands) -> N
     assert "alice" == account["username"]
     assert account["password"] not in commands.run("accounts", "list").stdout
     (listed,) = (one for one in json.loads(commands.run("accounts", "list", "--json").stdout) if one["username"] == "alice")
-    assert {"username": "alice", "id": account["id"], "state": "active"} == listed
+    assert {"username": "alice", "id": account["id"], "state": "active", "disabled_reason": None} == listed
     again = commands.run("accounts", "add", "ALICE")
     assert (3, "An account alice exists already.\n") == (again.returncode, again.stderr)
+
+
+def test_the_reason_of_a_disabled_account_is_listed_and_stays_until_there_is_another(commands: Commands) -> None:
+    def state(*arguments: str) -> tuple[str, str | None]:
+        assert 0 == commands.run("accounts", *arguments).returncode
+        (one,) = (one for one in json.loads(commands.run("accounts", "list", "--json").stdout) if one["username"] == "rita")
+        return one["state"], one["disabled_reason"]
+
+    assert ("active", None) == state("add", "rita")
+    assert ("disabled", None) == state("disable", "rita")
+    assert ("disabled", "left the firm") == state("disable", "rita", "--reason", "left the firm")
+    assert ("disabled", "left the firm") == state("disable", "rita")
+    assert "left the firm" in commands.run("accounts", "list").stdout
+    assert ("disabled", "is back, on leave") == state("disable", "rita", "--reason", "is back, on leave")
+    assert ("active", None) == state("enable", "rita")
 
 
 @pytest.mark.slow
@@ -128,7 +144,6 @@ def test_a_command_imports_only_what_it_needs(commands: Commands) -> None:
         "accounts list --json", "clients list --json", "tokens revoke --all", "accounts add xenia",
         "accounts set-password xenia", "sessions list xenia", "sessions prune", "keys list --json", "keys rotate",
     ]  # fmt: skip
-    assert 0 == commands.run("accounts", "list").returncode  # the database is migrated before
     command = [sys.executable, "-c", IMPORTS, *lines]
     done = subprocess.run(command, cwd=commands.folder, env=commands.env, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
@@ -316,5 +331,5 @@ def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: P
 
 def test_help_lists_the_commands(commands: Commands) -> None:
     printed = commands.run("--help").stdout
-    for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys"):
+    for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys", "dev"):
         assert name in printed

@@ -120,8 +120,9 @@ def test_the_main_flow_runs_from_a_fresh_clone_and_again_after_a_stop(clone: Clo
     assert 200 == fetch(f"{clone.service}/readyz")[0]
     values = clone.credentials
     assert clone.page in demo.said
-    assert values["DEMO_PAGE_CLIENT_ID"] in fetch(f"{clone.page}/config.js")[1]
-    assert 0o600 == stat.S_IMODE((clone.folder / ".authmint/demo.env").stat().st_mode)
+    assert f"demo-page-{clone.spa_port}" in fetch(f"{clone.page}/config.js")[1]
+    for name in ("demo.env", "orders.env"):
+        assert 0o600 == stat.S_IMODE((clone.folder / ".authmint" / name).stat().st_mode)
     status, first = clone.sign_in()
     assert 200 == status
     as_user = {"Authorization": f"Bearer {first['access_token']}"}
@@ -198,7 +199,7 @@ def test_orders_calls_billing_in_its_own_name_which_a_person_cannot(clone: Clone
 
 def is_server(cmdline: Path, clone: Clone) -> bool:
     try:
-        return str(clone.folder).encode() in (text := cmdline.read_bytes()) and b"authmint-service\0serve" in text
+        return str(clone.folder).encode() in (text := cmdline.read_bytes()) and b"authmint-service\0dev" in text
     except OSError:
         return False
 

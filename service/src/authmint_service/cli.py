@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -48,7 +49,11 @@ class LazyGroups(TyperGroup):
 
 app = typer.Typer(
     name="authmint-service",
-    help="The Authmint token service. Settings come from AUTHMINT_… variables and from .env; see .env.example.",
+    help=(
+        "The Authmint token service. Settings come from AUTHMINT_… variables and from .env; see .env.example.\n\n"
+        "Commands that need the database use the one of AUTHMINT_DATABASE_URL; without it, the one in the folder of "
+        "--data-dir or AUTHMINT_DATA_DIR; without these, the one of the development service that runs."
+    ),
     cls=LazyGroups,
     no_args_is_help=True,
     add_completion=False,
@@ -96,6 +101,40 @@ def serve(
             stack.enter_context(internal)
         if not serving.serve(settings, listeners, internal):
             raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def dev(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of its data. Left out: AUTHMINT_DATA_DIR, or a folder of this user's.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the token service; 0: any. Left out: AUTHMINT_PORT, or 8000."),
+    ] = None,
+    page_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the example page; 0: any. Left out: 8003, or 0 with --port 0.")
+    ] = None,
+    orders_url: Annotated[str, typer.Option(help="URL of the orders example, for the page.")] = "",
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="Use a temporary folder, and remove it at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the addresses and credentials as one JSON document, when it is ready.")
+    ] = False,
+) -> None:
+    """Start everything for development: PostgreSQL, the token service, a page, one account and three clients.
+
+    Settings come from AUTHMINT_… variables, and not from .env. It is no deployment: for that see serve.
+    """
+    if ephemeral and data_dir is not None:
+        raise InvalidValue("--ephemeral uses a temporary folder: leave out --data-dir.")
+
+    from authmint_service import development
+
+    development.run(
+        development.Options(
+            data_dir=data_dir, port=port, page_port=page_port, orders_url=orders_url, ephemeral=ephemeral, as_json=as_json
+        )
+    )
 
 
 @app.command()

@@ -41,10 +41,12 @@ class RequestFields(TypedDict, total=False):
 class RequestRecord:
     """Collects the outcome and the fields of one request. Cheap: one is made for each request."""
 
-    __slots__ = ("fields", "outcome")
+    __slots__ = ("fields", "is_routine", "outcome")
 
     def __init__(self, **fields: Unpack[RequestFields]) -> None:
         self.outcome = Outcome.SERVED
+        self.is_routine = False
+        """Whether it is one of those that a client repeats all day, as long polls are: its line is of the level debug."""
         self.fields = fields
 
     def bind(self) -> "Token[RequestRecord | None]":

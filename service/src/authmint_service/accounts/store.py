@@ -99,7 +99,8 @@ class AccountStore:
         await self._database.execute(self._ENABLE, account_id, *event.values(now))
 
     _DISABLE = """
-        WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = $3, tokens_not_before = $2
+        WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = coalesce($3, disabled_reason),
+                                                    tokens_not_before = $2
                            WHERE id = $1 AND state <> 'deleted'
                           RETURNING id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
@@ -115,7 +116,10 @@ class AccountStore:
     async def disable(
         self, account_id: str, now: float, *, actor: Actor, source: RequestSource | None = None, reason: str | None = None
     ) -> None:
-        """Disable an account. It cannot sign in, and has no live session once this returns. `now`: seconds since the epoch."""
+        """Disable an account. It cannot sign in, and has no live session once this returns. `now`: seconds since the epoch.
+
+        `reason`: None keeps the one that was given before.
+        """
         personal = {"reason": reason}
         event = Event(kind=EventKind.ACCOUNT_DISABLED, actor=actor, source=source, subject=account_id, personal=personal)
         async with self._database.transaction() as connection:

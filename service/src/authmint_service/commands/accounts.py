@@ -11,21 +11,22 @@ import typer
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.errors import InvalidValue
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings
 
 app = typer.Typer(name="accounts", help="People who sign in with a username and a password.", no_args_is_help=True)
 
-COLUMNS = ("username", "id", "state")
+COLUMNS = ("username", "id", "state", "disabled_reason")
 
 Username = Annotated[str, typer.Argument(help="The account's username.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
 
 @app.command()
-def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson = False) -> None:
+def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Add an account. Without --password-stdin a random password is made, and printed this once."""
-    settings = load_settings()
+    settings = load_service_settings(data_dir)
     name = prepare_username(username)
     password = _read_or_make_password(from_stdin=password_stdin)
     account = asyncio.run(_add(settings, name, _check_password(settings, name, password)))
@@ -39,11 +40,16 @@ def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson =
 
 
 @app.command("list")
-def list_accounts(as_json: AsJson = False) -> None:
+def list_accounts(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List the accounts."""
     rows = [
-        {"username": account.username, "id": account.id, "state": account.state.value}
-        for account in asyncio.run(_list(load_settings()))
+        {
+            "username": account.username,
+            "id": account.id,
+            "state": account.state.value,
+            "disabled_reason": account.disabled_reason,
+        }
+        for account in asyncio.run(_list(load_service_settings(data_dir)))
     ]
     if as_json:
         echo_json(rows)
@@ -52,9 +58,9 @@ def list_accounts(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def set_password(username: Username, password_stdin: FromStdin = False) -> None:
+def set_password(username: Username, password_stdin: FromStdin = False, data_dir: DataDir = None) -> None:
     """Set a new password, and revoke all sessions. Without --password-stdin a random one is made, and printed this once."""
-    settings = load_settings()
+    settings = load_service_settings(data_dir)
     name = prepare_username(username)
     password = _read_or_make_password(from_stdin=password_stdin)
     asyncio.run(_set_password(settings, name, _check_password(settings, name, password)))
@@ -66,19 +72,25 @@ def set_password(username: Username, password_stdin: FromStdin = False) -> None:
 @app.command()
 def disable(
     username: Username,
-    reason: Annotated[str | None, typer.Option(help="Why, for other operators; the person does not see it.")] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option(
+            help="Why, for other operators; the person does not see it. Left out: a reason that was given before stays."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Disable an account: it cannot sign in, and all its sessions are revoked."""
     name = prepare_username(username)
-    asyncio.run(_disable(load_settings(), name, reason))
+    asyncio.run(_disable(load_service_settings(data_dir), name, reason))
     echo(f"{name} is disabled, and signed out everywhere.")
 
 
 @app.command()
-def enable(username: Username) -> None:
+def enable(username: Username, data_dir: DataDir = None) -> None:
     """Enable an account again. Revoked sessions stay revoked."""
     name = prepare_username(username)
-    asyncio.run(_enable(load_settings(), name))
+    asyncio.run(_enable(load_service_settings(data_dir), name))
     echo(f"{name} may sign in again.")
 
 

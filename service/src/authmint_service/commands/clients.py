@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +11,9 @@ from typer.core import TyperCommand, TyperOption
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.errors import InvalidValue
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings
 from authmint_service.web_origins import are_of_different_sites
 
 app = typer.Typer(name="clients", help="Applications that may ask for tokens.", no_args_is_help=True)
@@ -63,9 +65,10 @@ def add(
     origin: Annotated[Many, typer.Option(help="A web origin of its pages; may be repeated.")] = None,
     secret_stdin: Annotated[bool, typer.Option("--secret-stdin", help="Read the secret from standard input.")] = False,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Add a client. The secret of a confidential client is made, and printed this once."""
-    settings = load_settings()
+    settings = load_service_settings(data_dir)
     if confidential is None:
         raise InvalidValue("Choose whether the client can keep a secret: --confidential or --public.")
     from authmint_service.grants import offered_grants
@@ -101,9 +104,9 @@ def add(
 
 
 @app.command("list")
-def list_clients(as_json: AsJson = False) -> None:
+def list_clients(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List the clients. Secrets are not listed: only their hashes are stored."""
-    rows = [_row(client) for client in asyncio.run(_list(load_settings()))]
+    rows = [_row(client) for client in asyncio.run(_list(load_service_settings(data_dir)))]
     if as_json:
         echo_json(rows)
     else:
@@ -111,16 +114,16 @@ def list_clients(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def disable(client_id: ClientId) -> None:
+def disable(client_id: ClientId, data_dir: DataDir = None) -> None:
     """Disable a client: it gets no tokens, all its sessions are revoked, and so are its tokens at services that follow."""
-    _set_enabled(client_id, enabled=False)
+    _set_enabled(client_id, data_dir, enabled=False)
     echo(f"{client_id} is disabled, and all its sessions are revoked.")
 
 
 @app.command()
-def enable(client_id: ClientId) -> None:
+def enable(client_id: ClientId, data_dir: DataDir = None) -> None:
     """Enable a client again. Revoked sessions stay revoked."""
-    _set_enabled(client_id, enabled=True)
+    _set_enabled(client_id, data_dir, enabled=True)
     echo(f"{client_id} may get tokens again.")
 
 
@@ -173,14 +176,14 @@ async def _add(settings: Settings, client: Client) -> None:
         await ClientStore(database).add(client, time.time(), actor=operator())
 
 
-def _set_enabled(client_id: str, *, enabled: bool) -> None:
+def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> None:
     async def run(settings: Settings) -> bool:
         async with open_database(settings) as database:
             store = ClientStore(database)
             change = store.enable if enabled else store.disable
             return await change(client_id, time.time(), actor=operator())
 
-    if not asyncio.run(run(load_settings())):
+    if not asyncio.run(run(load_service_settings(data_dir))):
         raise InvalidValue(f"There is no client {client_id}. See: authmint-service clients list")
 
 

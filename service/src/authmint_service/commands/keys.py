@@ -12,11 +12,12 @@ import typer
 
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
+from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import to_datetime
 from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings
 from authmint_service.signing_keys import (
     RotationPolicy,
     Schedule,
@@ -44,14 +45,14 @@ FOLLOWING = "Running services load the change within two seconds."
 
 
 @app.command("list")
-def list_keys(as_json: AsJson = False) -> None:
+def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List the signing keys and their times, the newest first. Times in the future are planned."""
 
     async def run(settings: Settings) -> list[dict[str, Any]]:
         async with _keys(settings) as keys:
             return [_row(key, keys.now) for key in await keys.store.load()]
 
-    rows = asyncio.run(run(_settings()))
+    rows = asyncio.run(run(_settings(data_dir)))
     if as_json:
         echo_json(rows)
     else:
@@ -63,6 +64,7 @@ def rotate(
     emergency: Annotated[
         bool, typer.Option("--emergency", help="A key has leaked: a new one signs at once, and all others are revoked.")
     ] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Announce the next key now. It signs once all services have had time to fetch it."""
 
@@ -79,21 +81,21 @@ def rotate(
             echo(f"Revoked {kid}.")
 
     if emergency:
-        asyncio.run(rotate_now(_settings()))
+        asyncio.run(rotate_now(_settings(data_dir)))
         return
-    kid, schedule = asyncio.run(announce(_settings()))
+    kid, schedule = asyncio.run(announce(_settings(data_dir)))
     echo(f"Announced the key {kid}. It signs from {_format(schedule.active_from)} on.")
 
 
 @app.command()
-def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.")]) -> None:
+def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.")], data_dir: DataDir = None) -> None:
     """Revoke a key that does not sign. For the one that signs, use rotate --emergency."""
 
     async def run(settings: Settings) -> None:
         async with _keys(settings) as keys:
             await keys.store.revoke(kid, keys.now, actor=operator())
 
-    asyncio.run(run(_settings()))
+    asyncio.run(run(_settings(data_dir)))
     echo(f"Revoked {kid}. {FOLLOWING}")
 
 
@@ -101,6 +103,7 @@ def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.
 def import_key(
     file: Annotated[str, typer.Argument(help="PEM or a private JWK, unencrypted; - is standard input.")],
     algorithm: Annotated[str | None, typer.Option(help="For RSA: RS256 (the default), RS384 or RS512.")] = None,
+    data_dir: DataDir = None,
 ) -> None:
     """Announce a key of your own as the next one. A weak key is refused."""
     key = read_imported_key(_read(file), algorithm)
@@ -114,23 +117,23 @@ def import_key(
         async with _keys(settings) as keys:
             return await keys.store.announce(key, keys.policy, keys.now, actor=operator())
 
-    schedule = asyncio.run(run(_settings()))
+    schedule = asyncio.run(run(_settings(data_dir)))
     echo(f"Announced the key {key.kid}. It signs from {_format(schedule.active_from)} on. Destroy the file.")
 
 
 @app.command("export-public")
-def export_public() -> None:
+def export_public(data_dir: DataDir = None) -> None:
     """Print the published keys as a JWK set, for services that cannot fetch them (jwks_file)."""
 
     async def run(settings: Settings) -> list[dict[str, str]]:
         async with _keys(settings) as keys:
             return public_jwks(await keys.store.load(), keys.now)
 
-    echo_json({"keys": asyncio.run(run(_settings()))})
+    echo_json({"keys": asyncio.run(run(_settings(data_dir)))})
 
 
 @app.command()
-def reencrypt() -> None:
+def reencrypt(data_dir: DataDir = None) -> None:
     """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS, so that the others can be removed."""
 
     async def run(settings: Settings) -> int:
@@ -140,7 +143,7 @@ def reencrypt() -> None:
             raise InvalidValue(" ".join(problems))
         return count
 
-    settings = _settings()
+    settings = _settings(data_dir)
     count = asyncio.run(run(settings))
     echo(f"Encrypted {count} key{'' if count == 1 else 's'} with the encryption key {settings.encryption_keys.current_id}.")
 
@@ -169,8 +172,8 @@ def _policy(settings: Settings) -> RotationPolicy:
     )
 
 
-def _settings() -> Settings:
-    settings = load_settings()
+def _settings(data_dir: Path | None) -> Settings:
+    settings = load_service_settings(data_dir)
     if settings.hmac_secret is not None:
         raise InvalidValue("AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.")
     return settings

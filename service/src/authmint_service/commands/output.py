@@ -104,14 +104,17 @@ def read_secret_line(name: str) -> str:
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator["Database"]:
-    """Open the database. In development it is migrated first, so that the first commands may run in any order."""
+    """Open the database, which must exist: no command creates one. In development an older schema is migrated first.
+
+    Raise SchemaOutdated if there is no schema.
+    """
     from authmint_service import migrations
     from authmint_service.database import Database, database_url
 
     database = Database(size=1, statement_cache=settings.database_statement_cache)
-    async with database_url(settings) as dsn, database.open(dsn):
-        if settings.uses_embedded_database or settings.is_development:
-            await migrations.migrate_if_behind(database, dsn)
+    async with database_url(settings, create=False) as dsn, database.open(dsn):
+        if settings.is_development and migrations.compare(await migrations.current(database)) is migrations.Schema.BEHIND:
+            await migrations.migrate(dsn)
         yield database
 
 

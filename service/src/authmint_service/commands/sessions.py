@@ -13,10 +13,11 @@ from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.commands.accounts import Username, find_account
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
+from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.errors import InvalidValue
 from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings
 
 app = typer.Typer(name="sessions", help="Where people are signed in.", no_args_is_help=True)
 
@@ -24,10 +25,10 @@ COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_ad
 
 
 @app.command("list")
-def list_sessions(username: Username, as_json: AsJson = False) -> None:
+def list_sessions(username: Username, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List the live sessions of an account. The last used comes first."""
     name = prepare_username(username)
-    found = asyncio.run(_list(load_settings(), name))
+    found = asyncio.run(_list(load_service_settings(data_dir), name))
     rows = [{column: _format(getattr(session, column)) for column in COLUMNS} for session in found]
     if as_json:
         echo_json(rows)
@@ -39,18 +40,19 @@ def list_sessions(username: Username, as_json: AsJson = False) -> None:
 def revoke(
     username: Username,
     session_id: Annotated[UUID, typer.Argument(help="The session's id; see sessions list.")],
+    data_dir: DataDir = None,
 ) -> None:
     """Revoke one session of an account. Its access tokens are accepted until they expire."""
     name = prepare_username(username)
-    if not asyncio.run(_revoke(load_settings(), name, str(session_id))):
+    if not asyncio.run(_revoke(load_service_settings(data_dir), name, str(session_id))):
         raise InvalidValue(f"{name} has no session {session_id}, or it was revoked already.")
     echo(f"Revoked the session {session_id} of {name}.")
 
 
 @app.command()
-def prune() -> None:
+def prune(data_dir: DataDir = None) -> None:
     """Delete sessions that expired or were revoked a day ago. The service does it by itself every hour."""
-    deleted = asyncio.run(_prune(load_settings()))
+    deleted = asyncio.run(_prune(load_service_settings(data_dir)))
     echo(f"Deleted {deleted} session{'' if deleted == 1 else 's'}.")
 
 

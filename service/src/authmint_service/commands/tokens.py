@@ -8,9 +8,10 @@ import typer
 
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, open_database
+from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings
 
 app = typer.Typer(name="tokens", help="Access tokens that were issued already.", no_args_is_help=True)
 
@@ -18,6 +19,7 @@ app = typer.Typer(name="tokens", help="Access tokens that were issued already.",
 @app.command()
 def revoke(
     all_tokens: Annotated[bool, typer.Option("--all", help="All access tokens that were issued until now.")] = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Revoke access tokens, at every service that follows the revocation list.
 
@@ -25,7 +27,7 @@ def revoke(
     """
     if not all_tokens:
         raise InvalidValue("Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.")
-    asyncio.run(_revoke_all(load_settings()))
+    asyncio.run(_revoke_all(load_service_settings(data_dir)))
     echo("Every access token issued until now is revoked, at the services that follow the revocation list.")
 
 

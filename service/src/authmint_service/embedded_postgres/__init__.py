@@ -18,17 +18,24 @@ from typing import TypeVar
 from authmint_service.embedded_postgres.programs import START_SECONDS, EmbeddedPostgresError
 from authmint_service.embedded_postgres.server import Server, open_for_owner
 
-__all__ = ["EmbeddedPostgresError", "embedded_postgres", "holding_embedded_postgres"]
+__all__ = ["EmbeddedPostgresError", "embedded_postgres", "has_database", "holding_embedded_postgres"]
 
 T = TypeVar("T")
 
 
+def has_database(data_dir: Path) -> bool:
+    """Return whether the files of a PostgreSQL are in `data_dir`."""
+    return (data_dir / "postgres").exists()
+
+
 @asynccontextmanager
-async def embedded_postgres(data_dir: Path) -> AsyncIterator[str]:
+async def embedded_postgres(data_dir: Path, *, create: bool = True) -> AsyncIterator[str]:
     """Yield a DSN of a running PostgreSQL whose files are in `data_dir`. Start it if needed, and stop it after the last use.
 
-    Raise EmbeddedPostgresError.
+    `create`: make the files if there are none. Raise EmbeddedPostgresError.
     """
+    if not create and not has_database(data_dir):
+        raise EmbeddedPostgresError(f"There is no database in {data_dir}.")
     server = _SharedServer(data_dir)
     try:
         yield await _uninterrupted(server.acquire)

@@ -162,6 +162,7 @@ class Server:
             folder = Path(tempfile.mkdtemp(prefix="authmint-postgres-")) / "s"
             folder.mkdir(mode=0o700)
             if len(os.fsencode(folder)) > MAX_SOCKET_FOLDER_BYTES:
+                shutil.rmtree(folder.parent)
                 raise EmbeddedPostgresError(
                     f"No folder for PostgreSQL's socket: {folder} is too long; set TMPDIR to a shorter one."
                 )

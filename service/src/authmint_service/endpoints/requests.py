@@ -104,7 +104,8 @@ class RequestMiddleware:
             took = time.perf_counter() - started
             self._count(record, scope, status, took)
             event = record.outcome.value
-            log.info(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
+            write = log.debug if record.is_routine else log.info
+            write(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
             record.unbind(bound)
 
     def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:

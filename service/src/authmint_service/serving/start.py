@@ -1,6 +1,7 @@
 """What comes before the first request: the database, a check of the keys, and the processes."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from authmint_service.app import create_app
 from authmint_service.database import Database, database_url
 from authmint_service.embedded_postgres import holding_embedded_postgres
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
+from authmint_service.running_services import RunningService, listed
 from authmint_service.serving.server import run_until_stopped, serve_requests
 from authmint_service.serving.workers import Workers
-from authmint_service.settings import Settings, load_settings
+from authmint_service.settings import Settings, load_settings, settings_without_secrets
 from authmint_service.signing_keys import SigningKeyStore
 
 
@@ -22,10 +24,30 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], internal: sock
 
     `internal`: the socket of the internal listener, which all processes share. Return False when the service failed instead.
     """
-    if len(listeners) == 1:
-        run_until_stopped(_serve_alone(settings, listeners[0], internal))
-        return True
-    return _serve_with_workers(settings, listeners, internal)
+    with listed_for_commands(settings):
+        if len(listeners) == 1:
+            run_until_stopped(_serve_alone(settings, listeners[0], internal))
+            return True
+        return _serve_with_workers(settings, listeners, internal)
+
+
+@contextmanager
+def listed_for_commands(settings: Settings, *, ephemeral: bool = False) -> Iterator[None]:
+    """List a development service inside the block, so that commands find it. Others are reached by AUTHMINT_DATABASE_URL."""
+    if not (settings.is_development and settings.uses_embedded_database):
+        yield
+        return
+    values, secrets = settings_without_secrets(settings)
+    service = RunningService(
+        url=settings.issuer_url,
+        data_dir=str(settings.data_dir.absolute()),
+        pid=os.getpid(),
+        settings=values,
+        secrets=secrets,
+        ephemeral=ephemeral,
+    )
+    with listed(service):
+        yield
 
 
 async def _serve_alone(settings: Settings, listener: socket.socket, internal: socket.socket | None) -> None:

@@ -4,15 +4,18 @@ No other package reads the environment. Each module has one group; `Settings` ha
 the variable `AUTHMINT_X`. Durations are seconds. An error names the variable, and never repeats a value.
 """
 
-from collections.abc import Mapping
-from typing import Self, TypeVar
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from authmint.loopback import is_loopback
 from authmint_service.cpus import usable_cores
 from authmint_service.errors import SettingsError
+from authmint_service.running_services import data_folder
 from authmint_service.settings.browsers import BrowserSettings
 from authmint_service.settings.database import DatabaseSettings
 from authmint_service.settings.group import SettingsGroup, is_secret, variable
@@ -26,7 +29,17 @@ from authmint_service.settings.signing import SigningSettings
 from authmint_service.settings.tokens import TokenSettings
 from authmint_service.settings.variables import Variables
 
-__all__ = ["DatabaseSettings", "Environment", "Settings", "load_database_settings", "load_settings"]
+__all__ = [
+    "DatabaseSettings",
+    "Environment",
+    "Settings",
+    "load_database_settings",
+    "load_development_settings",
+    "load_settings",
+    "load_settings_of_another",
+    "load_settings_without_secrets",
+    "settings_without_secrets",
+]
 
 DRAIN_SECONDS = 6
 """Longer than uvicorn keeps an idle connection (5 s), so that none is left when the process stops."""
@@ -80,9 +93,59 @@ class Settings(
         return derived.get(field, getattr(self, field))
 
 
+class _DevelopmentSettings(Settings):
+    """The settings of `authmint-service dev`, with defaults for a person at a terminal."""
+
+    environment: Environment = Environment.DEVELOPMENT
+    data_dir: Path = Field(default_factory=data_folder)
+    log_format: Literal["json", "console"] = "console"
+    docs_client_id: str = "demo-spa"
+
+
+class _GivenSettings(Settings):
+    """Settings that come from their values alone, not from the environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def load_settings(**overrides: object) -> Settings:
     """Return all settings of this process. Raise SettingsError, which names the first that is wrong."""
-    settings = load_settings_without_secrets(**overrides)
+    return _check_keys(load_settings_without_secrets(**overrides))
+
+
+def load_development_settings(**overrides: object) -> Settings:
+    """Return the settings of `authmint-service dev`: from the environment, and not from `.env`, which is a deployment's."""
+    return _check_keys(_load(_DevelopmentSettings, {"_env_file": None, **overrides}))
+
+
+def load_settings_of_another(values: Mapping[str, object], secrets: Collection[str]) -> Settings:
+    """Return the settings of another process of this computer. Raise SettingsError.
+
+    `values`: as `settings_without_secrets` returns them; `secrets`: the fields of the secrets that the environment has to set.
+    """
+    variables = Variables.read()
+    given = {field: variables.read_secret(variable(field)) for field in secrets}
+    for field, value in given.items():
+        if value is None:
+            raise SettingsError(f"The service was started with {variable(field)}. Set it to the same value for this command.")
+    return _check_keys(_load(_GivenSettings, {**values, **given}))
+
+
+def settings_without_secrets(settings: Settings) -> tuple[dict[str, Any], list[str]]:
+    """Return the values that are no secrets, as JSON has them, and the fields of the secrets that are set."""
+    fields = type(settings).model_fields
+    secrets = {field for field in fields if is_secret(fields[field])}
+    # The other process may run in another folder.
+    paths = {field: str(value.absolute()) for field in fields if isinstance(value := getattr(settings, field), Path)}
+    values = settings.model_dump(mode="json", exclude=secrets) | paths
+    return values, sorted(field for field in secrets if getattr(settings, field) is not None)
+
+
+def _check_keys(settings: Settings) -> Settings:
     # Keys are read now, and those of a development start made, so that a wrong one stops the start.
     _ = settings.encryption_keys, settings.refresh_keys, settings.hmac_secret
     return settings

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.draining import Draining
 from authmint_service.endpoints.responses import problem_response, problem_responses, unavailable_response
+from authmint_service.request_log import current_record
 from authmint_service.tokens import RevocationListPublisher
 
 MAX_WAIT_SECONDS = 10
@@ -54,6 +55,8 @@ class RevocationListEndpoint:
                     break
         except TemporarilyUnavailable as error:
             return unavailable_response(error)
+        # A follower asks again at once, all day.
+        current_record().is_routine = wait > 0
         headers = {"ETag": current.tag, "Cache-Control": "no-store" if wait else "public, max-age=1"}
         if current.tag == known:
             return Response(status_code=304, headers=headers)
