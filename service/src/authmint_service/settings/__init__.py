@@ -6,11 +6,10 @@ the variable `AUTHMINT_X`. Durations are seconds. An error names the variable, a
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from authmint.loopback import is_loopback
 from authmint_service.cpus import usable_cores
@@ -105,11 +104,7 @@ class _DevelopmentSettings(Settings):
 class _GivenSettings(Settings):
     """Settings that come from their values alone, not from the environment."""
 
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (init_settings,)
+    reads_variables: ClassVar[bool] = False
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -30,6 +30,8 @@ class SettingsGroup(BaseSettings):
 
     title: ClassVar[str] = ""
     """The heading in the documentation."""
+    reads_variables: ClassVar[bool] = True
+    """Whether values come from the variables of this process, and not from the constructor alone."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -43,6 +45,8 @@ class SettingsGroup(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read what is given to the constructor, then our own variables. pydantic calls this."""
+        if not cls.reads_variables:
+            return (init_settings,)
         assert isinstance(dotenv_settings, DotEnvSettingsSource)
         return init_settings, _FromVariables(settings_cls, dotenv_settings.env_file)
 
