@@ -1,20 +1,23 @@
 """What `authmint-service dev` does, from the sockets to the last line that it prints."""
 
 import asyncio
+import itertools
 import os
 import shutil
 import signal
 import socket
 import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
+
+from fastapi import FastAPI
 
 from authmint_service import migrations
 from authmint_service.app import create_app
@@ -101,7 +104,7 @@ class Development:
             app = create_app(self._settings, dsn=dsn)
             page = nullcontext() if self._page is None else serving(self._page)
             with page, listed_for_commands(self._settings, ephemeral=self._ephemeral):
-                announcing = asyncio.create_task(self._announce(listener.getsockname()[1], credentials))
+                announcing = asyncio.create_task(self._announce(app, credentials))
                 try:
                     await serve_requests(app, listener, shutdown_seconds=self._settings.shutdown_seconds)
                 finally:
@@ -119,10 +122,9 @@ class Development:
             await migrations.migrate_if_behind(database, dsn)
             return await self._first_run.add_missing(database, echo)
 
-    async def _announce(self, port: int, credentials: Credentials) -> None:
+    async def _announce(self, app: FastAPI, credentials: Credentials) -> None:
         """Print the result once the service is ready. If it does not get ready, stop it."""
-        url = f"http://{_reachable(self._settings.host)}:{port}/readyz"
-        if not await asyncio.to_thread(_wait_until_ready, url):
+        if not await _is_ready_in_time(app):
             self.failure = f"The token service was not ready within {READY_SECONDS} seconds; its log is above."
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -186,18 +188,33 @@ def _temporary_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _reachable(host: str) -> str:
-    """Return an address that reaches a listener on `host`."""
-    found = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared with, not listened on
-    return f"[{found}]" if ":" in found else found
-
-
-def _wait_until_ready(url: str) -> bool:
-    """Return whether the service responds within READY_SECONDS that it is ready."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        with suppress(OSError), opener.open(url, timeout=2) as response:
-            return bool(response.status == 200)
-        time.sleep(0.05)
+async def _is_ready_in_time(app: FastAPI) -> bool:
+    """Return whether `/readyz` responds with 200 within READY_SECONDS. The application is called itself, without a network."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + READY_SECONDS
+    for pause in itertools.repeat(0.25):
+        if await _status(app, "/readyz") == HTTPStatus.OK:
+            return True
+        if loop.time() > deadline:
+            break
+        await asyncio.sleep(pause)
     return False
+
+
+async def _status(app: FastAPI, path: str) -> int:
+    """Return the status of the response to a GET."""
+    scope: dict[str, Any] = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
+        "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [], "client": None, "server": None,
+    }  # fmt: skip
+    statuses: list[int] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    await app(scope, receive, send)
+    return statuses[0]
