@@ -34,9 +34,7 @@ class CommandWithGrants(TyperCommand):
     def get_params(self, ctx: Any) -> Any:
         from authmint_service.grants import offered_grants
 
-        grants = [
-            f"{grant.name} ({CONFIDENTIAL_ONLY})" if grant.confidential_only else grant.name for grant in offered_grants()
-        ]
+        grants = [grant.name + CONFIDENTIAL_ONLY * grant.confidential_only for grant in offered_grants()]
         for option in self.params:
             if isinstance(option, TyperOption) and option.name == "grant":
                 option.help = f"{GRANT_HELP}: {', '.join(grants)}."
