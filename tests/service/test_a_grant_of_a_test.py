@@ -92,7 +92,8 @@ async def test_metadata_openapi_and_the_help_of_the_command_name_it(service: Ser
     assert {"type": "array", "items": {"type": "string"}, "description": f"For `{NAME}`. A term of it."} == form["term"]
     shown = CliRunner().invoke(cli.app, ["clients", "add", "--help"], env={"COLUMNS": "200"})
     assert 0 == shown.exit_code
-    assert f"refresh_token, client_credentials (confidential clients alone), {NAME}." in shown.output
+    text = " ".join(shown.output.replace("│", " ").split())
+    assert f"refresh_token, client_credentials (confidential clients alone), {NAME}." in text
 
 
 def test_the_command_that_adds_clients_accepts_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from authmint.errors import TemporarilyUnavailable
+from authmint_service.change_feed import ChangeKind
 from authmint_service.clients import Client
 from authmint_service.endpoints.oauth import token
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
@@ -197,14 +198,13 @@ async def test_a_client_that_may_no_longer_have_what_its_session_holds_is_refuse
     ((_, rotated_at),) = await rotations(service, client)
     await service.database.execute(change, client.client_id)
     if not is_cached:
-        service.clock.now += 6
+        await service.change(ChangeKind.CLIENT, client.client_id, "SELECT 1")
         refused = await service.refresh(client, first)
         assert (status, error) == (refused.status_code, refused.json()["error"])
         assert [(0, rotated_at)] == await rotations(service, client)
     elif change is DISABLE:
         assert 400 == (await service.refresh(client, first)).status_code
-    await service.database.execute(back, client.client_id)
-    service.clock.now += 6
+    await service.change(ChangeKind.CLIENT, client.client_id, back, client.client_id)
     await still_works(service, client, first)
 
 
