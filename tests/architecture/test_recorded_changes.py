@@ -13,10 +13,13 @@ CHANGE = re.compile(rf"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+authmint\.(?:{
 EVENT = re.compile(r"\bevent\s+AS\s+\(INSERT\s+INTO\s+authmint\.events\b")
 
 REASONS = {
+    "account_data/deletion.py _KEEP_ID": "account.deleted, in the same transaction",
+    "account_data/deletion.py _KEEP_NAME": "account.deleted, in the same transaction",
     "accounts/store.py _REVOKE_SESSIONS": "account.disabled, in the same transaction",
     "clients/store.py _REVOKE_SESSIONS_OF_DISABLED": "client.disabled, by the same method",
     "passwords/store.py _REVOKE_OTHER_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",
+    "retention.py _DELETE_FREED_NAMES": "a name that an account gave up a month ago, which is recorded",
     "sessions/store.py ROTATE": "a refresh is counted, not recorded",
     "sessions/store.py _RESTORE_PARENT": "undoes a refresh of which no client has the response",
     "sessions/store.py _PRUNE": "deletes what ended by time or was revoked, which is recorded",

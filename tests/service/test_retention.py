@@ -17,7 +17,7 @@ TIMES = """
        AND atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)
      ORDER BY relname, attname
 """
-ENDS = re.compile(r"(?:^|_)(?:expires|ends|until|due|heartbeat|recorded|occurred|dead|seen|delivered)(?:_at)?$")
+ENDS = re.compile(r"(?:^|_)(?:expires|ends|until|due|heartbeat|recorded|occurred|dead|freed|seen|delivered)(?:_at)?$")
 """The names of times after which a row is of no use."""
 
 
@@ -54,6 +54,13 @@ async def test_a_new_table_whose_rows_expire_is_found(empty_database: Database, 
 
 
 INSERT = {
+    "account_names": """
+        WITH account AS (INSERT INTO authmint.accounts (id, created_at)
+                         VALUES (gen_random_uuid(), clock_timestamp()) RETURNING id)
+        INSERT INTO authmint.account_names (prepared, account_id, kind, text, freed_at)
+        SELECT 'name-' || n, account.id, 'username', '', clock_timestamp() - age * interval '1 second'
+          FROM account, unnest($1::float8[]) WITH ORDINALITY AS given (age, n)
+    """,
     "changes": """
         INSERT INTO authmint.changes (n, kind, name, takes, recorded_at)
         SELECT n, 'client', 'orders', false, clock_timestamp() - age * interval '1 second'

@@ -34,7 +34,22 @@ class Retention:
     """A statement that deletes at most $2 rows that are older than $1 seconds, and returns one row for each."""
 
 
+_DELETE_FREED_NAMES = """
+    DELETE FROM authmint.account_names
+     WHERE (account_id, prepared) IN (SELECT account_id, prepared FROM authmint.account_names
+                                       WHERE freed_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2)
+       AND freed_at < clock_timestamp() - $1 * interval '1 second'
+    RETURNING 1
+"""
+
 RETENTION = (
+    # A name that an account has given up: then others can have it.
+    Retention(
+        table="account_names",
+        column="freed_at",
+        seconds=30 * DAY,
+        delete=_DELETE_FREED_NAMES,
+    ),
     # The newest row stays for ever, so that the greatest number, the authorization version, never falls.
     Retention(
         table="changes",

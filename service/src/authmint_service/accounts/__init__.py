@@ -4,7 +4,8 @@ Passwords and other credentials are not here; a sign-in reads the account and it
 """
 
 from authmint_service.accounts.account import Account, AccountState
+from authmint_service.accounts.exporters import EXPORTERS
 from authmint_service.accounts.store import AccountStore
 from authmint_service.accounts.usernames import prepare_username
 
-__all__ = ["Account", "AccountState", "AccountStore", "prepare_username"]
+__all__ = ["EXPORTERS", "Account", "AccountState", "AccountStore", "prepare_username"]

@@ -15,7 +15,7 @@ class AccountStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    # The one look-up by name. It has the condition of the unique index: an address that is not verified finds no account.
+    # The one look-up by name. An address that is not verified finds no account, nor does a name that the account has given up.
     _FIND_BY_NAME = """
         SELECT a.id, username.prepared AS username, p.hash AS password_hash, a.state, a.disabled_reason, a.credentials_version
           FROM authmint.accounts AS a
@@ -23,7 +23,7 @@ class AccountStore:
           JOIN authmint.account_names AS username
             ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
           LEFT JOIN authmint.passwords AS p ON p.account_id = a.id
-         WHERE name.prepared = $1 AND (name.kind = 'username' OR name.verified_at IS NOT NULL)
+         WHERE name.prepared = $1 AND (name.kind = 'username' OR name.verified_at IS NOT NULL) AND name.freed_at IS NULL
     """
 
     async def find_by_name(self, prepared: str) -> Account | None:

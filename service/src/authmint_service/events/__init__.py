@@ -15,6 +15,7 @@ So nothing changes without its event, and there is no event of what did not happ
 """
 
 from authmint_service.events.event import Event, EventKind, personal_digest
+from authmint_service.events.exporters import EXPORTERS
 from authmint_service.events.failures import FailureRecorder
 
-__all__ = ["Event", "EventKind", "FailureRecorder", "personal_digest"]
+__all__ = ["EXPORTERS", "Event", "EventKind", "FailureRecorder", "personal_digest"]

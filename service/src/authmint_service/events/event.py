@@ -19,6 +19,7 @@ class EventKind(StrEnum):
     """What can happen: `noun.past_participle`, one vocabulary with the events of the logs."""
 
     ACCOUNT_CREATED = "account.created"
+    ACCOUNT_DELETED = "account.deleted"
     ACCOUNT_DISABLED = "account.disabled"
     ACCOUNT_ENABLED = "account.enabled"
     CLIENT_CREATED = "client.created"

@@ -16,7 +16,8 @@ No row means: refused. Nothing says whether the value was malformed, forged, exp
 each of these takes the same statements. `tests/architecture/test_one_time_statements.py` finds a statement that differs.
 """
 
+from authmint_service.one_time_tokens.exporters import EXPORTERS
 from authmint_service.one_time_tokens.kinds import Code, Kind, Link, Owner
 from authmint_service.one_time_tokens.tokens import OneTimeTokens, PresentedToken
 
-__all__ = ["Code", "Kind", "Link", "OneTimeTokens", "Owner", "PresentedToken"]
+__all__ = ["EXPORTERS", "Code", "Kind", "Link", "OneTimeTokens", "Owner", "PresentedToken"]

@@ -4,6 +4,7 @@ The account that a password belongs to is known by its id alone: `accounts` is a
 """
 
 from authmint_service.passwords.change import PasswordChange, WrongPassword
+from authmint_service.passwords.exporters import EXPORTERS
 from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
 from authmint_service.passwords.policy import CONTEXT_WORDS, PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
@@ -11,6 +12,7 @@ from authmint_service.passwords.store import PasswordStore, StoredPassword
 
 __all__ = [
     "CONTEXT_WORDS",
+    "EXPORTERS",
     "PasswordChange",
     "PasswordCheck",
     "PasswordHasher",

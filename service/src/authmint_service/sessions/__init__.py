@@ -4,6 +4,7 @@ A session is one row of the database. Its refresh token is an authenticated coun
 The grants start and refresh sessions, the endpoints list and revoke them, a background task deletes the old ones.
 """
 
+from authmint_service.sessions.exporters import EXPORTERS
 from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
@@ -11,6 +12,7 @@ from authmint_service.sessions.sessions import Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
 
 __all__ = [
+    "EXPORTERS",
     "EndCause",
     "RefreshRequest",
     "RefreshToken",
