@@ -11,8 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import asyncpg
 import pytest
 
+from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.change_feed.transaction import LIMIT_PAUSES, TAKE_TURN
+from authmint_service.database import Database
+from authmint_service.errors import DatabaseUnavailable
 from tests.e2e.conftest import environment, free_ports, running
 from tests.faults.chaos_load import ChaosLoad, check_all
 from tests.faults.cluster import DatabaseForTests
@@ -71,6 +76,41 @@ async def sign_in(found: Site) -> None:
         connection.close()
 
 
+async def change_a_client(found: Site, folder: Path) -> None:
+    """Disable and enable a client by commands; each server sees it within two seconds."""
+    connections = [Connection(port) for port in found.ports]
+    for name, expected in (("disable", "invalid_client"), ("enable", "invalid_grant")):
+        await asyncio.to_thread(command, found, folder, "clients", name, "hasty")
+        async with asyncio.timeout(2):
+            for connection in connections:
+                form = {"grant_type": "refresh_token", "client_id": "hasty", "refresh_token": "amrt_nothing"}
+                while (await connection.ask("POST", "/token", form)).members["error"] != expected:
+                    await asyncio.sleep(0.02)
+    for connection in connections:
+        connection.close()
+
+
+async def stop_with_the_turn(dsn: str) -> None:
+    """Take the turn and go away without a word: PostgreSQL ends the transaction, and the next change is made."""
+    silent = await asyncpg.connect(dsn, statement_cache_size=0)
+    await silent.execute("BEGIN")
+    await silent.fetchval(LIMIT_PAUSES, "500")
+    await silent.fetchval(TAKE_TURN)
+    async with (database := Database(size=2, statement_cache=0)).open(dsn), asyncio.timeout(5):
+        async with change_transaction(database) as change:
+            await change.record(ChangeKind.CLIENT, "nothing", takes=False)
+        with pytest.raises(DatabaseUnavailable):
+            async with change_transaction(database) as change:
+                await change.connection.execute("SELECT pg_sleep(2)")
+        async with change_transaction(database) as change:
+            await change.record(ChangeKind.CLIENT, "nothing", takes=False)
+        # Nothing of the limits is left on a connection that others get.
+        for _ in range(8):
+            assert "0" == await database.fetch_value("SELECT current_setting('statement_timeout')")
+            assert "0" == await database.fetch_value("SELECT current_setting('idle_in_transaction_session_timeout')")
+    silent.terminate()
+
+
 def command(found: Site, folder: Path, *arguments: str, stdin: str = "") -> None:
     code, written = run_forked(Program("authmint_service.cli", arguments), cwd=folder, env=found.env, stdin=stdin)
     assert 0 == code, written
@@ -97,4 +137,6 @@ def test_behind_pgbouncer_in_transaction_mode_the_service_does_its_main_job(data
             command(found, tmp_path, "accounts", "add", "anna", "--password-stdin", stdin=f"{PASSWORD}\n")
             asyncio.run(sign_in(found))
             command(found, tmp_path, "keys", "rotate")
+            asyncio.run(change_a_client(found, tmp_path))
             asyncio.run(refresh_at_once(found, database))
+            asyncio.run(stop_with_the_turn(database.dsn(port=port)))

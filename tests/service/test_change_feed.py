@@ -16,7 +16,7 @@ from authmint_service.change_feed import (
     ChangeKind,
     change_transaction,
 )
-from authmint_service.change_feed.transaction import _LIMIT_PAUSES, _TAKE_TURN
+from authmint_service.change_feed.transaction import LIMIT_PAUSES, TAKE_TURN
 from authmint_service.clients import Client, ClientCache, ClientStore, secret_hash
 from authmint_service.database import Database
 from authmint_service.database_clock import DatabaseClock
@@ -186,8 +186,8 @@ async def test_a_process_that_stops_when_it_has_the_turn_loses_it(database: Data
     """What another process sees of one that is stopped: a connection that has the turn and says nothing."""
     stopped = await asyncpg.connect(own_dsn)
     await stopped.execute("BEGIN")
-    await stopped.fetchval(_LIMIT_PAUSES, "500")
-    await stopped.fetchval(_TAKE_TURN)
+    await stopped.fetchval(LIMIT_PAUSES, "500")
+    await stopped.fetchval(TAKE_TURN)
     async with asyncio.timeout(20 * MAX_TRANSACTION_SECONDS):
         await ClientStore(database).add(a_client("robot"), NOW, actor=OPERATOR)
     assert stopped.is_closed()

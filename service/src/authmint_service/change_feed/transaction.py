@@ -38,9 +38,9 @@ class ChangeTransaction:
 
 # A process that stops between two statements must not keep the turn. PostgreSQL has `transaction_timeout` from version 17 on;
 # before, the time-out of each statement and this process's own clock are close to it.
-_LIMIT_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
-_TAKE_TURN = "SELECT only_row FROM authmint.turn FOR UPDATE"
-_LIMIT_DURATION = """
+LIMIT_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
+TAKE_TURN = "SELECT only_row FROM authmint.turn FOR UPDATE"
+LIMIT_DURATION = """
     SELECT set_config(name, $1, true) FROM pg_catalog.pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')
 """
 
@@ -54,8 +54,8 @@ async def change_transaction(database: Database) -> AsyncIterator[ChangeTransact
     """
     limit = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}"
     async with database.transaction() as connection:
-        await connection.fetchval(_LIMIT_PAUSES, limit)
-        await connection.fetchval(_TAKE_TURN)
+        await connection.fetchval(LIMIT_PAUSES, limit)
+        await connection.fetchval(TAKE_TURN)
         async with asyncio.timeout(MAX_TRANSACTION_SECONDS):
-            await connection.fetchval(_LIMIT_DURATION, limit)
+            await connection.fetchval(LIMIT_DURATION, limit)
             yield ChangeTransaction(connection)
