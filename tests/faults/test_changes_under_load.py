@@ -6,12 +6,15 @@ import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
+from authmint_service.errors import DatabaseUnavailable
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
 from tests.actors import OPERATOR
@@ -21,6 +24,7 @@ from tests.faults.servers import AUDIENCES, ENCRYPTION_KEYS, Site, site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.process, pytest.mark.xdist_group("faults-timed")]
 
+T = TypeVar("T")
 MAX_SECONDS = 2.0
 AT_ONCE = 10
 POLICY = RotationPolicy(algorithm="ES256", period=30 * 86_400, token_lifetime=300, rsa_bits=2048)
@@ -34,7 +38,7 @@ class Changes:
         self._clients = ClientStore(database)
         self._keys = SigningKeyStore(database, SecretKeys.parse(ENCRYPTION_KEYS, "key"))
         self.seconds: list[float] = []
-        self.issued = 0
+        self.issued = self.undone = 0
 
     async def add(self, client_id: str) -> None:
         client = Client(
@@ -42,22 +46,31 @@ class Changes:
             scopes=frozenset(), resources=tuple(AUDIENCES), default_resources=("orders",),
             secret_hashes=(secret_hash(self._secret),),
         )  # fmt: skip
-        await self._clients.add(client, time.time(), actor=OPERATOR)
+        await self._make(lambda: self._clients.add(client, time.time(), actor=OPERATOR))
 
     async def switch_client(self, client_id: str, times: int) -> None:
         await self.add(client_id)
         await self._wait(lambda connection: self._token_status(connection, client_id), 200)
         for number in range(times):
             change = self._clients.enable if number % 2 else self._clients.disable
-            assert await change(client_id, time.time(), actor=OPERATOR)
+            await self._make(partial(change, client_id, time.time(), actor=OPERATOR))
             await self._wait(lambda connection: self._token_status(connection, client_id), 200 if number % 2 else 401)
 
     async def announce_and_revoke_keys(self, times: int) -> None:
         for _ in range(times // 2):
-            kid, _ = await self._keys.announce_new(POLICY, time.time(), actor=OPERATOR)
-            await self._wait(lambda connection, kid=kid: self._publishes(connection, kid), True)  # type: ignore[misc]
-            await self._keys.revoke(kid, time.time(), actor=OPERATOR)
-            await self._wait(lambda connection, kid=kid: self._publishes(connection, kid), False)  # type: ignore[misc]
+            kid, _ = await self._make(lambda: self._keys.announce_new(POLICY, time.time(), actor=OPERATOR))
+            await self._wait(partial(self._publishes, kid=kid), expected=True)
+            await self._make(partial(self._keys.revoke, kid, time.time(), actor=OPERATOR))
+            await self._wait(partial(self._publishes, kid=kid), expected=False)
+
+    async def _make(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Make a change, and make it again if this process was too slow for its turn."""
+        while True:
+            try:
+                return await change()
+            except DatabaseUnavailable:
+                self.undone += 1
+                assert self.undone < 100
 
     async def load(self, port: int) -> None:
         """Ask for tokens until cancelled."""
@@ -96,7 +109,7 @@ async def test_changes_under_load_are_seen_by_every_process_within_two_seconds(
     database: DatabaseForTests, tmp_path: Path, changes: int, load: int
 ) -> None:
     with site(tmp_path, database.dsn(), count=3 if load > 1 else 2) as found:
-        async with (own := Database(size=AT_ONCE)).open(database.dsn()):
+        async with (own := Database(size=2 * AT_ONCE)).open(database.dsn()):
             made = Changes(found, own)
             await made.add("steady")
             loads = [asyncio.create_task(made.load(port)) for port in found.ports for _ in range(load)]
@@ -110,7 +123,8 @@ async def test_changes_under_load_are_seen_by_every_process_within_two_seconds(
                 one.cancel()
             await asyncio.gather(*loads, return_exceptions=True)
     seen = sorted(made.seconds)
-    summary = {"changes": len(seen), "median": statistics.median(seen), "longest": seen[-1], "tokens beside": made.issued}
+    summary = {"changes": len(seen), "median": statistics.median(seen), "longest": seen[-1], "tokens beside": made.issued,
+               "undone": made.undone}  # fmt: skip
     sys.stdout.write(json.dumps(summary) + "\n")
     assert changes <= len(seen)
     assert MAX_SECONDS > seen[-1]

@@ -68,7 +68,7 @@ async def watched(start_service: StartService, monkeypatch: pytest.MonkeyPatch) 
     for name, (part, method) in METHODS.items():
         monkeypatch.setattr(part, method, reporting(name, vars(part)[method]))
     monkeypatch.setattr("authmint_service.tokens.revocation_list.FRESH_SECONDS", 0.0)
-    for method in ("is_current", "is_kind_current"):
+    for method in ("allows", "is_current", "is_kind_current"):
         monkeypatch.setattr(f"authmint_service.change_feed.ChangeFeed.{method}", lambda *_: False)
     monkeypatch.setattr("authmint_service.features.sign_in.PasswordHasher", functools.partial(PasswordHasher, **COST))
     return await start_service()

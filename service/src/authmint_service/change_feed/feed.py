@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -25,12 +26,8 @@ BEHIND = (
 
 log = structlog.get_logger(__name__)
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def seconds_since_boot() -> float:
-    """Return the time of a clock that nobody sets, and that goes on while the computer sleeps."""
-    return time.clock_gettime(_CLOCK)
+seconds_since_boot: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""The time of a clock that nobody sets, and that goes on while the computer sleeps."""
 
 
 class ChangeFeed:
@@ -67,8 +64,12 @@ class ChangeFeed:
         """Take note of the n that a statement which loaded a record has seen."""
         self._known.observe(n)
 
+    def allows(self, kind: ChangeKind, name: str, n: int) -> bool:
+        """Return whether a cached record may be used: it is current, and what is known is fresh."""
+        return 0 <= self._elapsed() - self._asked_at < MAX_AGE_SECONDS and self._known.is_current(kind, name, n)
+
     def is_current(self, kind: ChangeKind, name: str, n: int) -> bool:
-        """Return whether a record may be used that was loaded by a statement which saw `n`, as far as is known."""
+        """Return whether no later change is known of a record that was loaded by a statement which saw `n`."""
         return self._known.is_current(kind, name, n)
 
     def is_kind_current(self, kind: ChangeKind, n: int) -> bool:

@@ -1,5 +1,6 @@
 """What one process knows of the changes, and which cached records it may use. Decisions alone: no database, no clock."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +54,7 @@ class KnownChanges:
         """The greatest n that a statement of this process has seen. The database must not know less."""
         self.is_behind = False
         """Whether the database knew less at the last reading: it was restored, or it is a copy that lags."""
-        self._oldest_usable = 0
+        self._oldest_usable: float = 0
         self._by_name: dict[tuple[str, str], int] = {}
         self._by_kind: dict[str, int] = {}
 
@@ -65,6 +66,8 @@ class KnownChanges:
         """Add what a reading says. `expected`: as it was before the question was sent, and named in it."""
         was_behind, self.is_behind = self.is_behind, reading.n < expected
         if self.is_behind:
+            # No record has an n like this.
+            self._oldest_usable = math.inf
             return
         if self.n is None or was_behind or not reading.has_expected:
             # Changes may be missing: rows were deleted since, or the database is another one.
@@ -77,11 +80,11 @@ class KnownChanges:
 
     def is_current(self, kind: ChangeKind, name: str, n: int) -> bool:
         """Return whether a record of this name may be used that was loaded by a statement which saw `n`."""
-        return not self.is_behind and n >= self._oldest_usable and n >= self._by_name.get((kind, name), 0)
+        return n >= self._oldest_usable and n >= self._by_name.get((kind, name), 0)
 
     def is_kind_current(self, kind: ChangeKind, n: int) -> bool:
         """Return whether a record of all things of a kind may be used."""
-        return not self.is_behind and n >= self._oldest_usable and n >= self._by_kind.get(kind, 0)
+        return n >= self._oldest_usable and n >= self._by_kind.get(kind, 0)
 
     def _forget_all(self, n: int) -> None:
         self._oldest_usable = n

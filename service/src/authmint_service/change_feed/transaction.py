@@ -21,13 +21,14 @@ class ChangeTransaction:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
 
-    # The first row gets the greater of the last n + 1 and the clock, the next ones follow.
+    # The first row gets the greater of the last n + 1 and the clock, the next ones follow. The clock is read once.
     _RECORD = """
+        WITH beginning AS MATERIALIZED (
+                 SELECT greatest(coalesce(max(n), 0) + 1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS n
+                   FROM authmint.changes)
         INSERT INTO authmint.changes (n, kind, name, takes, recorded_at)
-        SELECT greatest((SELECT coalesce(max(n), 0) + 1 FROM authmint.changes),
-                        floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) + changed.position - 1,
-               $1, changed.name, $3, clock_timestamp()
-          FROM unnest($2::text[]) WITH ORDINALITY AS changed (name, position)
+        SELECT beginning.n + changed.position - 1, $1, changed.name, $3, clock_timestamp()
+          FROM beginning, unnest($2::text[]) WITH ORDINALITY AS changed (name, position)
     """
 
     async def record(self, kind: ChangeKind, *names: str, takes: bool) -> None:
