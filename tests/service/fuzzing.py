@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from authmint.jose import encode_base64url
 from authmint_service.checksums import checksum
+from authmint_service.grants import offered_grants
 from authmint_service.sessions.refresh_token import MAX_GENERATION, PREFIX, RefreshToken, RefreshTokenCodec
 
 FORM_TYPE = b"application/x-www-form-urlencoded"
@@ -22,7 +23,8 @@ NAMES = (
     "token_type_hint", "assertion", "code", "redirect_uri", "GRANT_TYPE", "grant_type[]", "grant_type.x", "%67rant_type", "",
     " ", f"{MARK}n", "__proto__", "%00", "%ff", "a" * 300,
 )  # fmt: skip
-GRANTS = ("password", "refresh_token", "client_credentials", "authorization_code", "", "PASSWORD", "password ", "password%00")
+OFFERED = offered_grants().names
+GRANTS = (*OFFERED, "authorization_code", "", "PASSWORD", "password ", "password%00")
 VALUES = (
     "", "+", "%00", "a%00b", "%", "%2", "%zz", "%u0041", "%c0%80", "%c0%ae", "%ed%a0%80", "%ed%b0%80", "%f4%90%80%80", "%ff%fe",
     "%f0%9f%98%80" * 20, "%e2%80%ae", "%0d%0aSet-Cookie:%20x=1", "%1b[2J", "%e2%80%a8", "\xff", "\0", "é", "'%20OR%201=1--",
@@ -98,7 +100,7 @@ class Fuzzer:
         fields = [f"client_{'secret' if name == 'secret' else 'id'}={known[name]}" for name in who]
         if path != "/token":
             return [*fields, f"token={chance.choice((known['token'], known['access_token'], self._value()))}"]
-        grant = chance.choice(GRANTS[:3] if chance.random() < 0.8 else GRANTS)
+        grant = chance.choice(OFFERED if chance.random() < 0.8 else GRANTS)
         # A password costs a hash, 20 ms: one request in 200 has one, the others lack it.
         given = [f"refresh_token={self._value()}"] if grant == "refresh_token" else []
         if grant == "password":

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from authmint_service.errors import InvalidValue, SettingsError
-from authmint_service.grants import ScopeSource, offered_grants
+from authmint_service.grants import PasswordGrant, ScopeSource, offered_grants
 from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
@@ -72,6 +72,12 @@ def error_of(answer: httpx2.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]
 
 
+async def flows_of(service: Service) -> set[str]:
+    """Return the flows that the button *Authorize* of `/docs` offers."""
+    components = (await service.http.get("/openapi.json")).json()["components"]
+    return set(components["securitySchemes"]["Authmint"]["flows"])
+
+
 async def good_form(service: Service, grant: str, client_id: str, secret: str | None) -> dict[str, str]:
     """Return a request of a client, which has all grants, that gets a token."""
     form = {"grant_type": grant, "client_id": client_id} | ({} if secret is None else {"client_secret": secret})
@@ -131,6 +137,10 @@ async def test_a_grant_refuses_what_the_matrix_says_and_then_serves_the_right_re
     assert 200 == (await service.token(**form)).status_code
 
 
+def test_there_is_one_interactive_grant_as_the_refresh_token_grant_says_of_every_session() -> None:
+    assert [PasswordGrant] == [grant for grant in offered_grants() if grant.interactive]
+
+
 def test_an_unknown_grant_of_a_client_is_refused_with_the_names_of_the_known_ones() -> None:
     with pytest.raises(InvalidValue, match=r"^A grant is one of password, refresh_token, client_credentials\.$") as raised:
         offered_grants().check_client({"password", "implicit"}, confidential=True)
@@ -157,6 +167,8 @@ async def test_a_setting_switches_grants_off_and_clients_that_have_them_still_lo
     form = (await service.http.get("/openapi.json")).json()["components"]["schemas"]["TokenRequest"]["properties"]
     assert ["password", "client_credentials"] == form["grant_type"]["enum"]
     assert "refresh_token" not in form
+    assert {"password", "clientCredentials"} == await flows_of(service)
+    assert {"clientCredentials"} == await flows_of(await start_service(grants="client_credentials"))
     assert 'grant_type="refresh_token"' not in (await service.internal("/metrics")).text
 
 

@@ -44,12 +44,23 @@ async def test_an_access_token_has_the_claims_of_rfc_9068_and_the_profile_of_its
     of_user = await service.sign_in(spa, user)
     of_service = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
     required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"}
-    assert required | {"sid"} == set(claims_of(of_user))
+    assert required | {"sid", "auth_time", "amr"} == set(claims_of(of_user))
     assert required == set(claims_of(of_service))
     assert ("user", "service") == (claims_of(of_user)["sub_profile"], claims_of(of_service)["sub_profile"])
     assert (user.id, robot.subject) == (claims_of(of_user)["sub"], claims_of(of_service)["sub"])
     assert {"ES256"} == {header_of(of_user)["alg"], header_of(of_service)["alg"]}
     assert {"at+jwt"} == {header_of(of_user)["typ"], header_of(of_service)["typ"]}
+
+
+@pytest.mark.own_service
+async def test_a_refreshed_token_has_the_time_and_the_method_of_the_sign_in(service: Service) -> None:
+    user, client = await service.add_account(), await service.add_client()
+    signed_in_at, first = int(service.clock.now), await service.sign_in(client, user)
+    service.clock.now += 100
+    second = await service.refresh(client, first.json()["refresh_token"])
+    repeated = await service.refresh(client, first.json()["refresh_token"])
+    for answer in (first, second, repeated):
+        assert (signed_in_at, ["pwd"]) == (claims_of(answer)["auth_time"], claims_of(answer)["amr"])
 
 
 async def test_a_refresh_brings_a_new_pair_and_the_old_refresh_token_the_same_child_within_the_grace_period(

@@ -12,7 +12,9 @@ from passlib.hash import bcrypt
 
 from authmint.jose import decode_base64url
 from authmint_service.accounts import Account
+from authmint_service.endpoints.oauth.openapi import grant_schemas
 from authmint_service.errors import AlreadyExists
+from authmint_service.grants import offered_grants
 from tests.service.asgi import ask
 from tests.service.conftest import PASSWORD, Service
 from tests.service.routes import endpoints_of
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 FORM_TYPE = (b"content-type", b"application/x-www-form-urlencoded")
 FORMS = {
-    "POST /token": ("grant_type", "client_id", "client_secret", "username", "password", "refresh_token", "scope", "resource"),
+    "POST /token": tuple(grant_schemas(offered_grants())["TokenRequest"]["properties"]),
     "POST /revoke": ("client_id", "client_secret", "token", "token_type_hint"),
     "POST /introspect": ("client_id", "client_secret", "token", "token_type_hint"),
     "PUT /account/v1/password": ("current_password", "new_password"),

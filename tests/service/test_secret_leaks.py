@@ -12,6 +12,7 @@ import pytest
 
 from authmint.jose import decode_base64url
 from authmint_service.accounts import AccountStore
+from authmint_service.grants import offered_grants
 from tests.service.conftest import PASSWORD, Service, StartService
 from tests.service.routes import Endpoint, endpoints_of
 
@@ -48,8 +49,7 @@ def bodies(canary: Canaries, fields: list[str]) -> Iterator[str]:
     yield from (f"{name}={canary()}" for name in names)
     yield "&".join(f"{name}={canary()}" for name in names)
     yield from (
-        "&".join(f"{name}={grant if name == 'grant_type' else canary()}" for name in names)
-        for grant in ("password", "refresh_token", "client_credentials")
+        "&".join(f"{name}={grant if name == 'grant_type' else canary()}" for name in names) for grant in offered_grants().names
     )
     yield f"{canary()}={canary()}&{canary()}"
     yield f'{{"password": "{canary()}", "{canary()}": [NaN, "{canary()}"]}}'

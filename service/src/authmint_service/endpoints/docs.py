@@ -1,6 +1,7 @@
 """The OpenAPI document's own schemas, and the documentation page, which loads nothing from another origin."""
 
 import json
+import re
 from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,12 +54,23 @@ def add_schemas(app: FastAPI, registry: GrantRegistry) -> None:
 
     def generate_with_schemas() -> dict[str, Any]:
         document = generate()
-        schemas = document["components"].setdefault("schemas", {})
+        components = document["components"]
+        schemas = components.setdefault("schemas", {})
         schemas.update(responses.SCHEMAS | openapi.SCHEMAS | of_grants)
         schemas.update(sessions.SCHEMAS | password.SCHEMAS | health.SCHEMAS)
+        for scheme in components.get("securitySchemes", {}).values():
+            _remove_flows(scheme, registry)
         return document
 
     app.openapi = generate_with_schemas  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _remove_flows(scheme: dict[str, Any], registry: GrantRegistry) -> None:
+    """Remove the flows whose grants are not offered. OpenAPI calls them as RFC 6749 does, in camel case."""
+    flows = scheme.get("flows", {})
+    for flow in list(flows):
+        if re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", flow) not in registry.names:
+            del flows[flow]
 
 
 class DocsEndpoints:

@@ -8,7 +8,7 @@ from authmint_service.grants.grant import ClientKind, Grant, GrantParameter, Par
 from authmint_service.grants.request import GrantRequest
 from authmint_service.request_source import Actor
 from authmint_service.sessions import EndCause
-from authmint_service.tokens import Authorization
+from authmint_service.tokens import Authentication, Authorization, Step, StepKind
 
 UNDOING = Actor(kind="system", id="sign-in that failed afterwards")
 
@@ -49,6 +49,7 @@ class PasswordGrant(Grant):
             audiences=request.audiences,
             session_id=started.session.id,
             refresh_token=started.refresh_token,
+            authentication=Authentication(account.id, (Step(StepKind.PASSWORD, started.session.started_at),)),
         )
 
     async def undo(self, authorization: Authorization) -> None:

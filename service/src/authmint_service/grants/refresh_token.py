@@ -3,7 +3,7 @@
 from authmint_service.grants.grant import ClientKind, Grant, GrantParameter, ParameterText, ScopeSource
 from authmint_service.grants.request import GrantRequest
 from authmint_service.sessions import RefreshRequest
-from authmint_service.tokens import Authorization
+from authmint_service.tokens import Authentication, Authorization, Step, StepKind
 
 
 class RefreshTokenGrant(Grant):
@@ -44,6 +44,8 @@ class RefreshTokenGrant(Grant):
             audiences=request.requested_audiences or session.audiences,
             session_id=session.id,
             refresh_token=redeemed.refresh_token,
+            # Every session begins with a password: there is one interactive grant. A second one must store the steps.
+            authentication=Authentication(session.account_id, (Step(StepKind.PASSWORD, session.started_at),)),
         )
 
     async def undo(self, authorization: Authorization) -> None:

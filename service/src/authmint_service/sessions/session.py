@@ -27,6 +27,8 @@ class Session:
     client_id: str
     scopes: frozenset[str]
     audiences: tuple[str, ...]
+    started_at: float
+    """The time of the sign-in, seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

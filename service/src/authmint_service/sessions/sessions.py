@@ -49,9 +49,11 @@ class Sessions:
         source: RequestSource,
     ) -> SessionWithToken:  # fmt: skip
         """Start a session. Raise InvalidGrant if account or client was disabled meanwhile, or the password changed."""
-        token = self._codec.create()
-        session = Session(id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences)
-        started = await self._store.start(token, session, self._clock(), credentials_version=credentials_version, source=source)
+        token, now = self._codec.create(), self._clock()
+        session = Session(
+            id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences, started_at=now
+        )
+        started = await self._store.start(token, session, now, credentials_version=credentials_version, source=source)
         if not started:
             raise InvalidGrant
         self._count("started", 1)

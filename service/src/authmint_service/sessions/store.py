@@ -87,7 +87,7 @@ class SessionStore:
            AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
            AND (s.scopes && $8::text[] OR s.scopes = '{}') AND s.audiences && $9::text[]
            AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
-        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences
+        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at
     """
 
     async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> Session | None:
@@ -113,7 +113,7 @@ class SessionStore:
         await self._database.execute(self._RESTORE_PARENT, token.handle, token.generation)
 
     _FIND = """
-        SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.generation,
+        SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at, s.generation,
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
                coalesce(c.refresh_grace_seconds, $3) AS grace,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
@@ -136,13 +136,13 @@ class SessionStore:
     _REVOKE = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
                           WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
-                         RETURNING id, account_id, client_id, scopes, audiences),
+                         RETURNING id, account_id, client_id, scopes, audiences, started_at),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
                               $11::jsonb || jsonb_build_object('sid', id), $12, $13, $14, $15
                          FROM revoked)
-        SELECT id, account_id, client_id, scopes, audiences FROM revoked
+        SELECT id, account_id, client_id, scopes, audiences, started_at FROM revoked
     """
 
     async def revoke_by_handle(
@@ -264,4 +264,5 @@ def _session(row: Record) -> Session:
         client_id=row["client_id"],
         scopes=frozenset(row["scopes"]),
         audiences=tuple(row["audiences"]),
+        started_at=row["started_at"].timestamp(),
     )
