@@ -72,7 +72,7 @@ async def test_a_username_has_no_at_sign_and_an_address_has_one(service: Service
 def test_a_name_with_an_at_sign_is_refused_as_a_username(name: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         prepare_username(name)
-    assert ("username_invalid_characters", "username") == (refused.value.code, refused.value.field)
+    assert ("username_is_address", "username") == (refused.value.code, refused.value.field)
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,38 @@
 """Errors of the service that OAuth has no code for. The composition root turns them into a response or an exit code."""
 
+from collections.abc import Callable
+from typing import Self
+
+from authmint_service.sentences import sentence_for
+
 
 class SettingsError(ValueError):
     """A setting is missing or wrong; the message names it and says what to do."""
 
 
-class AlreadyExists(Exception):
-    """A name is taken. The message names it."""
+class RefusedValue(Exception):
+    """A value that a person gave is refused. The text is the English sentence of `code`, which `sentences` lists."""
+
+    def __init__(self, code: str, *, field: str | None = None, **values: object) -> None:
+        """`code`: for programs, as `password_too_short`; `field`: the name of the value; `values`: what the sentence needs."""
+        super().__init__(sentence_for(code, values))
+        self.code, self.field, self.values = code, field, values
+
+    def sentence(self, translate: Callable[[str], str]) -> str:
+        """Return the sentence in another language. `translate`: such as `gettext.GNUTranslations.gettext`."""
+        return sentence_for(self.code, self.values, translate)
+
+    def about(self, field: str) -> Self:
+        """Return the same error about a value that has another name where it was given."""
+        return type(self)(self.code, field=field, **self.values)
 
 
-class InvalidValue(ValueError):
-    """A value that a person gave is refused; the message says why, and never repeats a secret."""
+class AlreadyExists(RefusedValue):
+    """A name is taken."""
 
-    def __init__(self, message: str, *, code: str = "invalid_request", field: str | None = None) -> None:
-        """`message`: a sentence for people; `code`: for programs, as `password_too_short`; `field`: the name of the value."""
-        super().__init__(message)
-        self.code, self.field = code, field
+
+class InvalidValue(RefusedValue, ValueError):
+    """A value breaks a rule, or contradicts another."""
 
 
 class DependencyError(RuntimeError):

@@ -68,7 +68,7 @@ class AccountStore:
         event = Event(kind=EventKind.ACCOUNT_CREATED, actor=actor, source=source, subject=account.id, personal=personal)
         values = account.id, account.username, account.state.value, account.disabled_reason, to_datetime(now)
         if await self._database.fetch_value(self._INSERT, *values, account.password_hash, *event.values(now)) is None:
-            raise AlreadyExists(f"An account {account.username} exists already.")
+            raise AlreadyExists("username_taken", field="username", username=account.username)
 
     _LIST = """
         SELECT a.id, username.prepared AS username, p.hash AS password_hash, a.state, a.disabled_reason, a.credentials_version

@@ -13,24 +13,19 @@ MAX_USERNAME_LENGTH = 128
 def prepare_username(text: str) -> str:
     """Return the username in the form that is stored and compared: one width, lower case, NFC. Raise InvalidValue."""
     if not text:
-        raise _refused(f"A username has 1 to {MAX_USERNAME_LENGTH} characters.", "too_short")
+        raise InvalidValue("username_too_short", field="username", maximum=MAX_USERNAME_LENGTH)
     if len(text) > MAX_USERNAME_LENGTH:
-        raise _refused(f"A username has 1 to {MAX_USERNAME_LENGTH} characters.", "too_long")
+        raise InvalidValue("username_too_long", field="username", maximum=MAX_USERNAME_LENGTH)
     try:
         name: str = _profile().enforce(text)
     except UnicodeError as error:
-        message = "A username has letters, digits and punctuation of one direction, without spaces and controls."
-        raise _refused(message, "invalid_characters") from error
+        raise InvalidValue("username_invalid_characters", field="username") from error
     if len(name) > MAX_USERNAME_LENGTH:
-        raise _refused(f"A username has 1 to {MAX_USERNAME_LENGTH} characters.", "too_long")
+        raise InvalidValue("username_too_long", field="username", maximum=MAX_USERNAME_LENGTH)
     # Usernames and addresses share one name space: a name with an @ is an address.
     if "@" in name:
-        raise _refused("A username has no @.", "invalid_characters")
+        raise InvalidValue("username_is_address", field="username")
     return name
-
-
-def _refused(message: str, rule: str) -> InvalidValue:
-    return InvalidValue(message, code=f"username_{rule}", field="username")
 
 
 @cache

@@ -5,8 +5,9 @@ import hmac
 import re
 import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from authmint.scopes import is_scope_token
 from authmint_service.errors import InvalidValue
@@ -22,6 +23,9 @@ MIN_SESSION_SECONDS, MAX_SESSION_SECONDS = 60, 366 * 86_400
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,99}")
 _NO_SECRET = bytes(32)
+
+Rule: TypeAlias = tuple[object, str, str, Mapping[str, object]]
+"""Whether it holds, the field, what is wrong with it otherwise, and the values of the sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,80 +65,36 @@ class Client:
 
     def __post_init__(self) -> None:
         for rules in (self._identity_rules(), self._access_rules(), self._session_rules()):
-            for holds, name, message in rules:
+            for holds, name, rule, limits in rules:
                 if not holds:
-                    raise InvalidValue(message, code=f"{name}_invalid", field=name)
+                    raise InvalidValue(f"{name}_{rule}", field=name, **limits)
 
-    def _identity_rules(self) -> Iterator[tuple[object, str, str]]:
-        yield (
-            _CLIENT_ID.fullmatch(self.client_id),
-            "client_id",
-            "A client id has 1 to 100 letters, digits, dots, hyphens, underscores, tildes.",
-        )
-        yield (
-            0 < len(self.name) <= 100 and self.name.isprintable(),
-            "name",
-            "A client's name has 1 to 100 printable characters.",
-        )
-        yield (
-            len(self.secret_hashes) <= MAX_SECRETS * self.confidential,
-            "secrets",
-            f"A confidential client has at most {MAX_SECRETS} secrets, and a public client has none.",
-        )
+    def _identity_rules(self) -> Iterator[Rule]:
+        yield _CLIENT_ID.fullmatch(self.client_id), "client_id", "invalid", {}
+        yield 0 < len(self.name) <= 100 and self.name.isprintable(), "name", "invalid", {}
+        has_few = len(self.secret_hashes) <= MAX_SECRETS * self.confidential
+        yield has_few, "secrets", "too_many", {"maximum": MAX_SECRETS}
 
-    def _access_rules(self) -> Iterator[tuple[object, str, str]]:
-        yield (
-            all(map(is_scope_token, self.scopes)),
-            "scopes",
-            "A scope is printable ASCII without space, quote and backslash.",
-        )
-        yield len(self.scopes) <= MAX_ENTRIES, "scopes", f"A client has at most {MAX_ENTRIES} scopes."
-        yield 0 < len(self.resources) <= MAX_ENTRIES, "resources", f"A client has 1 to {MAX_ENTRIES} resources."
-        yield (
-            all(map(_is_resource, self.resources)),
-            "resources",
-            "A resource has 1 to 200 printable characters without spaces.",
-        )
-        yield self.default_resources, "default_resources", "A client has at least one default resource."
-        yield (
-            set(self.default_resources) <= set(self.resources),
-            "default_resources",
-            "A default resource must be one of the resources.",
-        )
+    def _access_rules(self) -> Iterator[Rule]:
+        yield all(map(is_scope_token, self.scopes)), "scopes", "invalid", {}
+        yield len(self.scopes) <= MAX_ENTRIES, "scopes", "too_many", {"maximum": MAX_ENTRIES}
+        yield 0 < len(self.resources) <= MAX_ENTRIES, "resources", "out_of_range", {"maximum": MAX_ENTRIES}
+        yield all(map(_is_resource, self.resources)), "resources", "invalid", {}
+        yield self.default_resources, "default_resources", "missing", {}
+        yield set(self.default_resources) <= set(self.resources), "default_resources", "unknown", {}
 
-    def _session_rules(self) -> Iterator[tuple[object, str, str]]:
-        yield (
-            _is_within(self.refresh_grace_seconds, 0, MAX_GRACE_SECONDS),
-            "refresh_grace_seconds",
-            f"A grace period is 0 to {MAX_GRACE_SECONDS} seconds.",
-        )
-        limits = f"{MIN_SESSION_SECONDS} to {MAX_SESSION_SECONDS} seconds."
-        yield (
-            _is_within(self.session_idle_ttl, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS),
-            "session_idle_ttl",
-            f"A session may be idle for {limits}",
-        )
-        yield (
-            _is_within(self.session_ttl, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS),
-            "session_ttl",
-            f"A session lasts {limits}",
-        )
-        yield (
-            (self.session_idle_ttl or 0) <= (self.session_ttl or MAX_SESSION_SECONDS),
-            "session_idle_ttl",
-            "A session cannot be idle for longer than it lasts.",
-        )
-        yield len(self.origins) <= MAX_ENTRIES, "origins", f"A client has at most {MAX_ENTRIES} origins."
-        yield (
-            all(map(is_origin, self.origins)),
-            "origins",
-            "An origin looks like https://app.example.com: no path, and no *.",
-        )
-        yield (
-            not self.refresh_cookie or (not self.confidential and "refresh_token" in self.grants and self.origins),
-            "refresh_cookie",
-            "Refresh tokens in a cookie are for a public client with the grant refresh_token and the origins of its pages.",
-        )
+    def _session_rules(self) -> Iterator[Rule]:
+        limits = {"minimum": MIN_SESSION_SECONDS, "maximum": MAX_SESSION_SECONDS}
+        grace, idle, ttl = self.refresh_grace_seconds, self.session_idle_ttl, self.session_ttl
+        has_grace = _is_within(grace, 0, MAX_GRACE_SECONDS)
+        yield has_grace, "refresh_grace_seconds", "out_of_range", {"maximum": MAX_GRACE_SECONDS}
+        yield _is_within(idle, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS), "session_idle_ttl", "out_of_range", limits
+        yield _is_within(ttl, MIN_SESSION_SECONDS, MAX_SESSION_SECONDS), "session_ttl", "out_of_range", limits
+        yield (idle or 0) <= (ttl or MAX_SESSION_SECONDS), "session_idle_ttl", "too_long", {}
+        yield len(self.origins) <= MAX_ENTRIES, "origins", "too_many", {"maximum": MAX_ENTRIES}
+        yield all(map(is_origin, self.origins)), "origins", "invalid", {}
+        may_have_cookie = not self.confidential and "refresh_token" in self.grants and self.origins
+        yield not self.refresh_cookie or may_have_cookie, "refresh_cookie", "not_allowed", {}
 
     def accepts(self, secret: str) -> bool:
         """Return whether `secret` is one of the client's, compared in constant time."""

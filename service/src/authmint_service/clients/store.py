@@ -86,7 +86,7 @@ class ClientStore:
         )  # fmt: skip
         async with change_transaction(self._database) as change:
             if await change.connection.fetchval(self._INSERT, *values) is None:
-                raise AlreadyExists(f"A client {client.client_id} exists already.")
+                raise AlreadyExists("client_id_taken", field="client_id", client_id=client.client_id)
             await change.record(ChangeKind.CLIENT, client.client_id, takes=False)
             if client.refresh_cookie:
                 await change.record(ChangeKind.ORIGINS, client.client_id, takes=False)

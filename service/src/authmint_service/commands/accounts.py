@@ -98,7 +98,7 @@ async def find_account(store: AccountStore, username: str) -> Account:
     """Return the account with this prepared username. Raise InvalidValue."""
     account = await store.find_by_name(username)
     if account is None:
-        raise InvalidValue(f"There is no account {username}. See: authmint-service accounts list")
+        raise InvalidValue("username_unknown", field="username", username=username)
     return account
 
 
@@ -139,7 +139,7 @@ async def _set_password(settings: Settings, username: str, password: str) -> Non
             actor=operator(),
         )
         if not changed:
-            raise InvalidValue(f"The password of {username} was changed by another process at the same time. Try again.")
+            raise InvalidValue("password_changed", field="password", username=username)
 
 
 async def _disable(settings: Settings, username: str, reason: str | None) -> None:

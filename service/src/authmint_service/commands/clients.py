@@ -68,7 +68,7 @@ def add(
     """Add a client. The secret of a confidential client is made, and printed this once."""
     settings = load_service_settings(data_dir)
     if confidential is None:
-        raise InvalidValue("Choose whether the client can keep a secret: --confidential or --public.")
+        raise InvalidValue("confidential_missing", field="confidential")
     from authmint_service.grants import offered_grants
 
     registry = offered_grants(settings.grants)
@@ -127,26 +127,22 @@ def enable(client_id: ClientId, data_dir: DataDir = None) -> None:
 
 def _check_with_settings(settings: Settings, client: Client) -> None:
     if client.session_idle_ttl is not None and client.session_idle_ttl <= settings.access_token_ttl:
-        raise InvalidValue(
-            f"A session must outlive an access token: --session-idle-ttl is more than {settings.access_token_ttl} seconds."
-        )
+        raise InvalidValue("session_idle_ttl_too_short", field="session_idle_ttl", minimum=settings.access_token_ttl)
     for origin in client.origins if client.refresh_cookie else ():
         if are_of_different_sites(origin, settings.issuer_url):
-            raise InvalidValue(
-                f"{origin} and {settings.issuer_url} are different sites for a browser: its pages never send the cookie."
-            )
+            raise InvalidValue("origins_other_site", field="origins", origin=origin, issuer=settings.issuer_url)
 
 
 def _read_or_make_secret(*, confidential: bool, from_stdin: bool) -> str | None:
     if not confidential:
         if from_stdin:
-            raise InvalidValue("A public client has no secret: leave out --secret-stdin, or choose --confidential.")
+            raise InvalidValue("secret_not_allowed", field="secret")
         return None
     if not from_stdin:
         return new_client_secret()
     secret = read_secret_line("secret")
     if len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < MIN_SECRET_LENGTH // 3:
-        raise InvalidValue(f"The secret is too easy to guess: it needs at least {MIN_SECRET_LENGTH} random characters.")
+        raise InvalidValue("secret_too_weak", field="secret", minimum=MIN_SECRET_LENGTH)
     return secret
 
 
@@ -182,7 +178,7 @@ def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> Non
             return await change(client_id, time.time(), actor=operator())
 
     if not asyncio.run(run(load_service_settings(data_dir))):
-        raise InvalidValue(f"There is no client {client_id}. See: authmint-service clients list")
+        raise InvalidValue("client_id_unknown", field="client_id", client_id=client_id)
 
 
 async def _list(settings: Settings) -> list[Client]:

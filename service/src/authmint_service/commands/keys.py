@@ -111,8 +111,7 @@ def import_key(
     async def run(settings: Settings) -> Schedule:
         if key.algorithm != settings.signing_algorithm:
             raise InvalidValue(
-                f"The key is for {key.algorithm}, and AUTHMINT_SIGNING_ALGORITHM is {settings.signing_algorithm}: "
-                "the next rotation would replace it. Change the setting first."
+                "key_other_algorithm", field="key", algorithm=key.algorithm, configured=settings.signing_algorithm
             )
         async with _keys(settings) as keys:
             return await keys.store.announce(key, keys.policy, keys.now, actor=operator())
@@ -140,7 +139,7 @@ def reencrypt(data_dir: DataDir = None) -> None:
         async with _keys(settings) as keys:
             count, problems = await keys.store.reencrypt()
         if problems:
-            raise InvalidValue(" ".join(problems))
+            raise InvalidValue("keys_unreadable", field="keys", problems=" ".join(problems))
         return count
 
     settings = _settings(data_dir)
@@ -175,7 +174,7 @@ def _policy(settings: Settings) -> RotationPolicy:
 def _settings(data_dir: Path | None) -> Settings:
     settings = load_service_settings(data_dir)
     if settings.hmac_secret is not None:
-        raise InvalidValue("AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.")
+        raise InvalidValue("keys_not_used", field="signing_algorithm")
     return settings
 
 
@@ -204,4 +203,4 @@ def _read(file: str) -> bytes:
     try:
         return sys.stdin.buffer.read(65_537) if file == "-" else Path(file).read_bytes()
     except OSError as error:
-        raise InvalidValue(f"{file} cannot be read: {error.strerror}.") from error
+        raise InvalidValue("file_unreadable", field="file", file=file, reason=error.strerror) from error

@@ -98,7 +98,7 @@ def read_secret_line(name: str) -> str:
     """
     line = sys.stdin.readline(MAX_LINE_LENGTH).rstrip("\r\n")
     if not line:
-        raise InvalidValue(f"Standard input is empty: it must hold the {name} on its first line.")
+        raise InvalidValue("stdin_missing", field=name, name=name)
     return line
 
 

@@ -45,7 +45,7 @@ def revoke(
     """Revoke one session of an account. Its access tokens are accepted until they expire."""
     name = prepare_username(username)
     if not asyncio.run(_revoke(load_service_settings(data_dir), name, str(session_id))):
-        raise InvalidValue(f"{name} has no session {session_id}, or it was revoked already.")
+        raise InvalidValue("session_unknown", field="session_id", username=name, session_id=session_id)
     echo(f"Revoked the session {session_id} of {name}.")
 
 

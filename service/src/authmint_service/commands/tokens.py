@@ -26,7 +26,7 @@ def revoke(
     Sessions stay: a refresh returns a new access token. To revoke sessions too, see: accounts disable, clients disable.
     """
     if not all_tokens:
-        raise InvalidValue("Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.")
+        raise InvalidValue("tokens_missing", field="all")
     asyncio.run(_revoke_all(load_service_settings(data_dir)))
     echo("Every access token issued until now is revoked, at the services that follow the revocation list.")
 

@@ -3,6 +3,8 @@
 import json
 import secrets
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from http import HTTPStatus
 
 import structlog
@@ -10,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authmint import Principal, VerificationEvent
+from authmint_service.endpoints.field_errors import FieldError
 from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.request_log import Outcome, RequestRecord, current_record
@@ -38,12 +41,16 @@ def actor_of(principal: Principal) -> Actor:
     return Actor(kind="account" if principal.is_user else "client", id=principal.sub, client_id=principal.client_id)
 
 
-def problem_members(status: int, code: str, detail: str) -> dict[str, object]:
-    """Return the members of a problem document (RFC 9457): `code` for programs, `detail` a sentence for people."""
+def problem_members(status: int, code: str, detail: str, errors: Sequence[FieldError] = ()) -> dict[str, object]:
+    """Return the members of a problem document (RFC 9457): `code` for programs, `detail` a sentence for people.
+
+    `errors`: what is wrong with single fields.
+    """
     title = HTTPStatus(status).phrase
     problem_type = "about:blank"
     return {
         "type": problem_type, "title": title, "status": status, "detail": detail, "code": code, "request_id": request_id(),
+        **({"errors": [asdict(error) for error in errors]} if errors else {}),
     }  # fmt: skip
 
 

@@ -17,11 +17,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Match, Route
 
-from authmint.errors import TemporarilyUnavailable
+from authmint.errors import InvalidRequest, TemporarilyUnavailable
+from authmint_service.endpoints.field_errors import FieldError, rule_error, validation_errors, value_error
+from authmint_service.endpoints.oauth.forms import InvalidParameter
 from authmint_service.endpoints.requests import PROBLEM_MEDIA_TYPE, problem_members
-from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.errors import DatabaseUnavailable, InvalidValue, SchemaOutdated
 from authmint_service.logs import error_locations
 from authmint_service.request_log import current_record
+from authmint_service.sentences import sentence_for
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,23 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "detail": {**_TEXT, "description": "A sentence for people."},
             "code": {**_TEXT, "description": "A stable code for programs, such as `not_found`."},
             "request_id": {**_TEXT, "description": "The id of the request, as in the header `X-Request-ID` and in the log."},
+            "errors": {
+                "type": "array",
+                "minItems": 1,
+                "description": "What is wrong with single fields. No value that was sent is repeated.",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "code", "detail"],
+                    "properties": {
+                        "field": {**_TEXT, "description": "The name of the parameter or of the member of the body."},
+                        "code": {
+                            **_TEXT,
+                            "description": "The field and the rule it breaks, as `password_too_short`.",
+                        },
+                        "detail": {**_TEXT, "description": "A sentence for people."},
+                    },
+                },
+            },
         },
     },
 }
@@ -48,7 +68,7 @@ _DESCRIPTIONS = {
     401: "There is no access token, or it is expired, revoked, malformed or not valid for this service.",
     403: "The access token, or what came with it, does not allow this.",
     404: "Not found, or no longer there.",
-    422: "A parameter does not have the form that is described here.",
+    422: "A value breaks a rule; `errors` names the field and the rule.",
     503: "Not available at the moment; try again after `Retry-After` seconds.",
 }
 
@@ -87,10 +107,34 @@ def install_error_handlers(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         app.add_exception_handler(kind, _database_unavailable)
 
 
-def problem_response(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    """Return a problem document: `code` for programs, `detail` a sentence for people."""
+def problem_response(
+    status: int, code: str, detail: str = "", headers: dict[str, str] | None = None, *, errors: Sequence[FieldError] = ()
+) -> JSONResponse:
+    """Return a problem document: `code` for programs, `detail` a sentence for people, or else the one that belongs to the code.
+
+    `errors`: what is wrong with single fields.
+    """
     headers = {"Cache-Control": "no-store", **(headers or {})}
-    return JSONResponse(problem_members(status, code, detail), status, headers, PROBLEM_MEDIA_TYPE)
+    members = problem_members(status, code, detail or sentence_for(code, {}), errors)
+    return JSONResponse(members, status, headers, PROBLEM_MEDIA_TYPE)
+
+
+def invalid_fields_response(errors: Sequence[FieldError]) -> JSONResponse:
+    """Return the 422 for fields that break a rule."""
+    return problem_response(422, InvalidRequest.error, " ".join(error.detail for error in errors), errors=errors)
+
+
+def invalid_value_response(error: InvalidValue) -> JSONResponse:
+    """Return the 422 for a value that is refused."""
+    return problem_response(422, error.code, str(error), errors=value_error(error))
+
+
+def invalid_form_response(error: InvalidRequest) -> JSONResponse:
+    """Return the 400 for a form that cannot be read. It names the parameter if the error is about one."""
+    errors = []
+    if isinstance(error, InvalidParameter) and error.name is not None:
+        errors.append(rule_error(error.name, error.rule))
+    return problem_response(400, error.error, error.description, errors=errors)
 
 
 def unavailable_response(error: TemporarilyUnavailable) -> JSONResponse:
@@ -116,9 +160,10 @@ async def _method_not_allowed(routers: Sequence[APIRouter], request: Request, er
     return response
 
 
-async def _invalid_request(_: Request, __: Exception) -> JSONResponse:
-    # OpenAPI says which field must have which form; FastAPI's own response would repeat the values.
-    return problem_response(422, "invalid_request", "The request does not have the form that OpenAPI describes.")
+async def _invalid_request(_: Request, error: Exception) -> JSONResponse:
+    # FastAPI's own response would repeat the values.
+    assert isinstance(error, RequestValidationError)
+    return invalid_fields_response(validation_errors(error))
 
 
 async def _database_unavailable(_: Request, error: Exception) -> JSONResponse:

@@ -51,10 +51,10 @@ class GrantRegistry:
         A stored client is not checked: one with a grant that this service does not offer still loads.
         """
         if not set(names) <= set(self.names):
-            raise InvalidValue(f"A grant is one of {', '.join(self.names)}.", code="grants_invalid", field="grants")
+            raise InvalidValue("grants_unknown", field="grants", known=", ".join(self.names))
         for grant in self:
             if grant.name in names and grant.confidential_only and not confidential:
-                raise InvalidValue(f"A public client cannot use {grant.name}.", code="grants_invalid", field="grants")
+                raise InvalidValue("grants_not_public", field="grants", grant=grant.name)
 
 
 def offered_grants(names: Sequence[str] = ()) -> GrantRegistry:

@@ -50,7 +50,7 @@ class PasswordChange:
         try:
             return self._policy.check(new, username=username)
         except InvalidValue as error:
-            raise InvalidValue(str(error), code=error.code, field="new_password") from error
+            raise error.about("new_password") from error
 
     async def _is_right(self, password: str, known_hash: str) -> bool:
         try:

@@ -20,24 +20,18 @@ class PasswordPolicy:
 
     def check(self, password: str, *, username: str) -> str:
         """Return the prepared password. Raise InvalidValue with what to do."""
-        prepared = prepare_password(password)
+        prepared = prepare_password(password) if password else ""
         if len(prepared) < self._min_length:
-            raise _refused(f"The password is too short: it needs {self._min_length} characters at least.", "too_short")
+            raise InvalidValue("password_too_short", field="password", minimum=self._min_length)
         folded = prepared.casefold()
         if folded in _common():
-            raise _refused("The password is one of those that are guessed first. Choose another.", "too_common")
+            raise InvalidValue("password_too_common", field="password")
         words = [word.casefold() for word in (username, *self._context_words) if len(word) >= MIN_CONTEXT_WORD_LENGTH]
         if any(len(folded.replace(word, "")) < self._min_length * 2 // 3 for word in words if word in folded):
-            raise _refused(
-                "The password is little more than your name or the name of this service. Choose another.", "too_similar"
-            )
+            raise InvalidValue("password_too_similar", field="password")
         if len(set(folded)) <= 3:
-            raise _refused("The password repeats a few characters. Choose another.", "repetitive")
+            raise InvalidValue("password_repetitive", field="password")
         return prepared
-
-
-def _refused(message: str, rule: str) -> InvalidValue:
-    return InvalidValue(message, code=f"password_{rule}", field="password")
 
 
 @cache

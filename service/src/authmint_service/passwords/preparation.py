@@ -13,15 +13,13 @@ MAX_PASSWORD_LENGTH = 256
 def prepare_password(text: str) -> str:
     """Prepare a password for hashing: every space is U+0020, NFC, nothing is cut, case is kept. Raise InvalidValue."""
     if not text:
-        raise InvalidValue("A password has one character at least.", code="password_too_short", field="password")
+        raise InvalidValue("password_missing", field="password")
     if len(text) > MAX_PASSWORD_LENGTH:
-        message = f"A password has at most {MAX_PASSWORD_LENGTH} characters."
-        raise InvalidValue(message, code="password_too_long", field="password")
+        raise InvalidValue("password_too_long", field="password", maximum=MAX_PASSWORD_LENGTH)
     try:
         password: str = _profile().enforce(text)
     except UnicodeError as error:
-        message = "A password has no control characters."
-        raise InvalidValue(message, code="password_invalid_characters", field="password") from error
+        raise InvalidValue("password_invalid_characters", field="password") from error
     return password
 
 

@@ -21,15 +21,15 @@ EXAMPLE_KEYS = {
 def read_imported_key(content: bytes, algorithm: str | None) -> SigningKey:
     """Return the key in a file. `algorithm`: None for that of its curve, or RS256. Raise InvalidValue with the reason."""
     if len(content) > MAX_BYTES:
-        raise InvalidValue("The key is refused: no key is this long.")
+        raise InvalidValue("key_too_long", field="key")
     try:
         key = _read(content, algorithm)
     except (ValueError, KeyError) as error:
         reason = str(error) if str(error).endswith(".") else "It is neither unencrypted PEM nor a private JWK."
-        raise InvalidValue(f"The key is refused. {reason}") from error
+        raise InvalidValue("key_unreadable", field="key", reason=reason) from error
     _check_strength(key.public_jwk())
     if key.kid in EXAMPLE_KEYS:
-        raise InvalidValue(f"The key is refused: it is the example of {EXAMPLE_KEYS[key.kid]}, and it is public.")
+        raise InvalidValue("key_public", field="key", source=EXAMPLE_KEYS[key.kid])
     return key
 
 
@@ -48,6 +48,6 @@ def _check_strength(public: dict[str, str]) -> None:
         return
     bits = int.from_bytes(decode_base64url(public["n"])).bit_length()
     if bits not in RSA_BITS:
-        raise InvalidValue(f"The key is refused: it has {bits} bits, and RSA keys have 2048 to 4096 here.")
+        raise InvalidValue("key_size_out_of_range", field="key", bits=bits, minimum=RSA_BITS[0], maximum=RSA_BITS[-1])
     if int.from_bytes(decode_base64url(public["e"])) < MIN_EXPONENT:
-        raise InvalidValue(f"The key is refused: its public exponent is below {MIN_EXPONENT}.")
+        raise InvalidValue("key_exponent_too_small", field="key", minimum=MIN_EXPONENT)

@@ -99,7 +99,7 @@ class SigningKeyStore:
         """
         async with self._locked() as (change, keys):
             if key.kid in {known.kid for known in keys}:
-                raise AlreadyExists(f"The key {key.kid} is known already.")
+                raise AlreadyExists("kid_taken", field="kid", kid=key.kid)
             _check_none_is_next(keys, now)
             schedule = Schedule(
                 published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS
@@ -153,12 +153,12 @@ class SigningKeyStore:
         async with self._locked() as (change, keys):
             found = next((key for key in keys if key.kid == kid), None)
             if found is None:
-                raise InvalidValue(f"There is no signing key {kid!r}. See: authmint-service keys list")
+                raise InvalidValue("kid_unknown", field="kid", kid=kid)
             state = found.schedule.state(now)
             if state is State.ACTIVE:
-                raise InvalidValue("This key is active and has no successor. Run: authmint-service keys rotate --emergency")
+                raise InvalidValue("kid_active", field="kid")
             if state not in PUBLISHED:
-                raise InvalidValue(f"The key {kid} is {state} already.")
+                raise InvalidValue("kid_not_published", field="kid", kid=kid, state=state)
             event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor)
             await change.connection.execute(self._REVOKE, kid, to_datetime(now), *event.values(now))
             await change.record(ChangeKind.SIGNING_KEY, kid, takes=True)
@@ -275,7 +275,7 @@ def _check_none_is_next(keys: Sequence[StoredKey], now: float) -> None:
     for key in keys:
         if key.schedule.state(now) is State.NEXT:
             begins = to_datetime(key.schedule.active_from).isoformat(timespec="seconds")
-            raise InvalidValue(f"The key {key.kid} is announced already, and signs from {begins} on.")
+            raise InvalidValue("key_announced", field="key", kid=key.kid, active_from=begins)
 
 
 def _seconds(value: datetime | None) -> float | None:

@@ -10,17 +10,22 @@ from starlette.responses import Response
 from authmint import Principal, ResourceServer
 from authmint.errors import InvalidRequest, TemporarilyUnavailable
 from authmint_service.endpoints.account.current_session import require_live_session
+from authmint_service.endpoints.field_errors import FieldError, rule_error
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.requests import actor_of, request_source
 from authmint_service.endpoints.responses import (
     BEARER_RESPONSES,
     describe_form,
+    invalid_fields_response,
+    invalid_form_response,
+    invalid_value_response,
     problem_response,
     problem_responses,
     unavailable_response,
 )
 from authmint_service.errors import InvalidValue
 from authmint_service.passwords import PasswordChange, WrongPassword
+from authmint_service.sentences import sentence_for
 from authmint_service.sessions import Sessions
 
 log = structlog.get_logger(__name__)
@@ -34,6 +39,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "properties": {"current_password": _PASSWORD, "new_password": _PASSWORD},
     },
 }
+
+
+_WRONG_PASSWORD = FieldError("current_password", "wrong_password", sentence_for("wrong_password", {}))
 
 
 class PasswordEndpoint:
@@ -66,17 +74,19 @@ class PasswordEndpoint:
         try:
             form = await read_form(request)
             current, new = form.get("current_password", ""), form.get("new_password", "")
+            if not current:
+                return invalid_fields_response([rule_error("current_password", "missing")])
             await self._passwords.change(
                 principal.sub, current=current, new=new, except_session_id=session_id,
                 actor=actor_of(principal), source=request_source(request),
             )  # fmt: skip
         except InvalidRequest as error:
-            return problem_response(error.status, error.error, error.description)
+            return invalid_form_response(error)
         except WrongPassword:
             log.info("password.change_refused", sub=principal.sub, reason="the current password is wrong")
-            return problem_response(403, "wrong_password", "The current password is wrong.")
+            return problem_response(403, "wrong_password", errors=[_WRONG_PASSWORD])
         except InvalidValue as error:
-            return problem_response(422, error.code, str(error))
+            return invalid_value_response(error)
         except TemporarilyUnavailable as error:
             return unavailable_response(error)
         log.info("password.changed", sub=principal.sub, sid=session_id)

@@ -11,12 +11,20 @@ from starlette.responses import Response
 from authmint import Principal, ResourceServer
 from authmint.errors import InvalidRequest
 from authmint_service.endpoints.account.current_session import require_live_session, session_id_of
+from authmint_service.endpoints.field_errors import FieldError
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.requests import actor_of, request_source
-from authmint_service.endpoints.responses import BEARER_RESPONSES, describe_form, problem_response, problem_responses
+from authmint_service.endpoints.responses import (
+    BEARER_RESPONSES,
+    describe_form,
+    invalid_form_response,
+    problem_response,
+    problem_responses,
+)
 from authmint_service.endpoints.session_schemas import MySession
+from authmint_service.sentences import sentence_for
 from authmint_service.sessions import EndCause, Sessions
 
 log = structlog.get_logger(__name__)
@@ -60,7 +68,7 @@ class MySessionsEndpoints:
             await require_live_session(self._sessions, principal)
             if await self._revoke(request, str(session_id), principal, EndCause.SIGNED_OUT_ELSEWHERE):
                 return Response(status_code=204)
-            return problem_response(404, "not_found", "You have no session with this id, or it is revoked already.")
+            return problem_response(404, "not_found", sentence_for("my_session_not_found", {}))
 
         async def revoke_my_other_sessions(request: Request, principal: user) -> Response:
             return await self._revoke_others(request, principal)
@@ -102,12 +110,12 @@ class MySessionsEndpoints:
         try:
             refresh_token = await self._read_refresh_token(request, principal.client_id)
         except InvalidRequest as error:
-            return problem_response(400, error.error, error.description)
+            return invalid_form_response(error)
         if refresh_token is None:
-            return problem_response(400, "refresh_token_missing", "The refresh token of this session is missing.")
+            return _invalid_refresh_token("refresh_token_missing")
         stored = await self._sessions.find_current(refresh_token, client_id=principal.client_id)
         if stored is None or stored.session.id != session_id:
-            return problem_response(400, "refresh_token_invalid", "The refresh token is not the current one of this session.")
+            return _invalid_refresh_token("refresh_token_invalid")
         await self._sessions.revoke_others(
             principal.sub, except_id=session_id, cause=EndCause.SIGNED_OUT_ELSEWHERE, actor=actor_of(principal),
             source=request_source(request),
@@ -126,6 +134,11 @@ class MySessionsEndpoints:
         if "refresh_token" in form:
             raise InvalidRequest("The refresh token of this client belongs in its cookie alone.")
         return self._cookies.read(request, client)
+
+
+def _invalid_refresh_token(code: str) -> Response:
+    errors = [FieldError("refresh_token", code, sentence_for(code, {}))]
+    return problem_response(400, code, errors=errors)
 
 
 _REVOKE_OTHERS = """

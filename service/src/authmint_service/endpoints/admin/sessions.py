@@ -12,6 +12,7 @@ from authmint import Principal, ResourceServer
 from authmint_service.endpoints.requests import actor_of, record_principal, request_source
 from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
 from authmint_service.endpoints.session_schemas import Session
+from authmint_service.sentences import sentence_for
 from authmint_service.sessions import EndCause, Sessions
 
 READ_SCOPE, WRITE_SCOPE = "admin:sessions:read", "admin:sessions:write"
@@ -44,7 +45,7 @@ class AccountSessionsEndpoints:
             if revoked:
                 log.info("session.revoked", sub=str(account_id), sid=str(session_id), actor=_actor(principal))
                 return Response(status_code=204)
-            return problem_response(404, "not_found", "The account has no session with this id, or it is revoked already.")
+            return problem_response(404, "not_found", sentence_for("account_session_not_found", {}))
 
         async def revoke_account_sessions(request: Request, account_id: UUID, principal: writer) -> Response:
             record_principal(principal)

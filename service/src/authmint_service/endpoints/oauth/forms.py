@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 
 from authmint.errors import InvalidRequest
+from authmint_service.sentences import sentence_for_rule
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_BUFFERED_BYTES = 32 * 1024
@@ -19,10 +20,19 @@ MAX_FIELDS = 64
 FORM_TYPE = b"application/x-www-form-urlencoded"
 
 
+NAMES = frozenset({
+    "grant_type", "scope", "resource", "client_id", "client_secret", "token", "token_type_hint", "refresh_token",
+    "current_password", "new_password",
+})  # fmt: skip
+"""The parameters of all forms, but for those that a grant has of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class FormRules:
-    """Which parameters of a form are not read like the others."""
+    """Which parameters of a form are not read like the others, and which there are."""
 
+    names: frozenset[str] = NAMES
+    """An error names these. Any other name was made up by the client, and is not repeated."""
     opaque: frozenset[str] = frozenset({"refresh_token", "token"})
     """Their values may be any text: what is no token is refused by its reader."""
     credentials: frozenset[str] = frozenset()
@@ -42,6 +52,15 @@ class Form:
 
 
 PLAIN_FORM = FormRules()
+
+
+class InvalidParameter(InvalidRequest):
+    """One parameter of a form cannot be read."""
+
+    def __init__(self, rule: str, name: str, rules: FormRules) -> None:
+        """`rule`: one of `sentences.RULES`."""
+        self.rule, self.name = rule, name if name in rules.names else None
+        super().__init__(sentence_for_rule(rule, "A parameter" if self.name is None else f"The parameter {name}", {}))
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -67,14 +86,16 @@ def parse_form(fields: Iterable[bytes], rules: FormRules = PLAIN_FORM) -> Form:
     for field in filter(None, fields):
         quoted, _, value = field.partition(b"=")
         name = _decode(quoted)
+        if "\0" in name:
+            raise InvalidRequest("The name of a parameter has a NUL character.")
         if name in parameters and name not in rules.repeatable:
-            raise InvalidRequest("A parameter is repeated.")
+            raise InvalidParameter("repeated", name, rules)
         if name in rules.opaque:
             text = _unquote(value).decode("utf-8", "surrogateescape")
         elif len(field) > MAX_FIELD_BYTES:
-            raise InvalidRequest(f"A parameter is longer than {MAX_FIELD_BYTES} bytes.")
+            raise InvalidParameter("too_long", name, rules)
         else:
-            text = _decode(value, may_have_nul=name in rules.credentials)
+            text = _decode_value(value, name, rules)
         if name in rules.repeatable and text:
             repeated[name] = (*repeated.get(name, ()), text)
         parameters[name] = parameters.get(name) or text
@@ -114,15 +135,22 @@ def _unquote(quoted: bytes) -> bytes:
     return unquote_to_bytes(quoted.replace(b"+", b" "))
 
 
-def _decode(quoted: bytes, *, may_have_nul: bool = False) -> str:
+def _decode_value(quoted: bytes, name: str, rules: FormRules) -> str:
+    try:
+        text = _decode(quoted)
+    except InvalidRequest as error:
+        raise InvalidParameter("invalid_characters", name, rules) from error
+    if "\0" in text and name not in rules.credentials:
+        raise InvalidParameter("invalid_characters", name, rules)
+    return text
+
+
+def _decode(quoted: bytes) -> str:
     try:
         quoted.decode("ascii")
-        text = _unquote(quoted).decode("utf-8")
+        return _unquote(quoted).decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequest("The request body is not a form of UTF-8 text.") from error
-    if "\0" in text and not may_have_nul:
-        raise InvalidRequest("The request body has a NUL character.")
-    return text
 
 
 def _is_form(content_type: str) -> bool:

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.draining import Draining
-from authmint_service.endpoints.responses import problem_response, problem_responses, unavailable_response
+from authmint_service.endpoints.field_errors import rule_error
+from authmint_service.endpoints.responses import invalid_fields_response, problem_responses, unavailable_response
 from authmint_service.request_log import current_record
 from authmint_service.tokens import RevocationListPublisher
 
@@ -43,7 +44,7 @@ class RevocationListEndpoint:
     ) -> Response:
         """With `If-None-Match` and `wait`, the response is delayed while nothing changes, for `wait` seconds at most."""
         if len(request.query_params.getlist("wait")) > 1:
-            return problem_response(422, "invalid_request", "The parameter wait is repeated.")
+            return invalid_fields_response([rule_error("wait", "repeated")])
         try:
             current = await self._lists.current()
             ends_at = asyncio.get_running_loop().time() + wait

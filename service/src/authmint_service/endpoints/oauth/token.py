@@ -12,7 +12,7 @@ from authmint.errors import InvalidRequest, InvalidScope, InvalidTarget, Unautho
 from authmint.scopes import parse_scope
 from authmint_service.clients import Client
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication, read_credentials
-from authmint_service.endpoints.oauth.forms import Form, FormRules, read_form_by
+from authmint_service.endpoints.oauth.forms import NAMES, Form, FormRules, read_form_by
 from authmint_service.endpoints.oauth.openapi import TOKEN_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
@@ -132,6 +132,7 @@ class TokenEndpoint:
 def _form_rules(registry: GrantRegistry) -> FormRules:
     parameters = [parameter for _, parameter in registry.parameters]
     return FormRules(
+        names=NAMES | {one.name for one in parameters},
         opaque=frozenset(one.name for one in parameters if one.text is ParameterText.OPAQUE),
         credentials=frozenset(one.name for one in parameters if one.text is ParameterText.CREDENTIAL),
         repeatable=frozenset(one.name for one in parameters if one.repeatable),

@@ -1,0 +1,113 @@
+"""The sentences about values that are refused, all of them, by code.
+
+A code is `<field>_<rule>`, and never changes; programs read it. Its sentence is for people and in English here. `translate`
+turns a sentence into another language before the values are put in: the English sentence is the message id of gettext, so a
+language is one `.mo` file and no change of code. A sentence never repeats a secret, and over HTTP no value that was sent.
+"""
+
+from collections.abc import Callable, Mapping
+
+RULES = {
+    "missing": "{field} is missing.",
+    "repeated": "{field} is there more than once.",
+    "too_long": "{field} is too long.",
+    "too_short": "{field} is too short.",
+    "too_small": "{field} must be at least {minimum}.",
+    "too_large": "{field} must be at most {maximum}.",
+    "invalid_characters": "{field} has characters that are not allowed.",
+    "not_a_uuid": "{field} must be a UUID.",
+    "not_a_number": "{field} must be a whole number.",
+    "unknown_member": "{field} has a member that is not known.",
+    "invalid": "{field} does not have the form that OpenAPI describes.",
+}
+"""The rules that hold for fields of any name. The code is the field's name and the rule."""
+
+SENTENCES = {
+    # Passwords and usernames
+    "password_missing": "A password has one character at least.",
+    "password_too_short": "The password is too short: it needs {minimum} characters at least.",
+    "password_too_long": "A password has at most {maximum} characters.",
+    "password_invalid_characters": "A password has no control characters.",
+    "password_too_common": "The password is one of those that are guessed first. Choose another.",
+    "password_too_similar": "The password is little more than your name or the name of this service. Choose another.",
+    "password_repetitive": "The password repeats a few characters. Choose another.",
+    "password_changed": "The password of {username} was changed by another process at the same time. Try again.",
+    "wrong_password": "The current password is wrong.",
+    "username_too_short": "A username has 1 to {maximum} characters.",
+    "username_too_long": "A username has 1 to {maximum} characters.",
+    "username_invalid_characters": "A username has letters, digits and punctuation of one direction, without spaces and "
+    "controls.",
+    "username_is_address": "A username has no @.",
+    "username_unknown": "There is no account {username}. See: authmint-service accounts list",
+    "username_taken": "An account {username} exists already.",
+    # Clients
+    "client_id_invalid": "A client id has 1 to 100 letters, digits, dots, hyphens, underscores, tildes.",
+    "client_id_unknown": "There is no client {client_id}. See: authmint-service clients list",
+    "client_id_taken": "A client {client_id} exists already.",
+    "name_invalid": "A client's name has 1 to 100 printable characters.",
+    "confidential_missing": "Choose whether the client can keep a secret: --confidential or --public.",
+    "secrets_too_many": "A confidential client has at most {maximum} secrets, and a public client has none.",
+    "secret_not_allowed": "A public client has no secret: leave out --secret-stdin, or choose --confidential.",
+    "secret_too_weak": "The secret is too easy to guess: it needs at least {minimum} random characters.",
+    "grants_unknown": "A grant is one of {known}.",
+    "grants_not_public": "A public client cannot use {grant}.",
+    "scopes_invalid": "A scope is printable ASCII without space, quote and backslash.",
+    "scopes_too_many": "A client has at most {maximum} scopes.",
+    "resources_out_of_range": "A client has 1 to {maximum} resources.",
+    "resources_invalid": "A resource has 1 to 200 printable characters without spaces.",
+    "default_resources_missing": "A client has at least one default resource.",
+    "default_resources_unknown": "A default resource must be one of the resources.",
+    "refresh_grace_seconds_out_of_range": "A grace period is 0 to {maximum} seconds.",
+    "session_idle_ttl_out_of_range": "A session may be idle for {minimum} to {maximum} seconds.",
+    "session_idle_ttl_too_long": "A session cannot be idle for longer than it lasts.",
+    "session_idle_ttl_too_short": "A session must outlive an access token: --session-idle-ttl is more than {minimum} seconds.",
+    "session_ttl_out_of_range": "A session lasts {minimum} to {maximum} seconds.",
+    "origins_too_many": "A client has at most {maximum} origins.",
+    "origins_invalid": "An origin looks like https://app.example.com: no path, and no *.",
+    "origins_other_site": "{origin} and {issuer} are different sites for a browser: its pages never send the cookie.",
+    "refresh_cookie_not_allowed": "Refresh tokens in a cookie are for a public client with the grant refresh_token and the "
+    "origins of its pages.",
+    # Sessions and tokens
+    "session_unknown": "{username} has no session {session_id}, or it was revoked already.",
+    "my_session_not_found": "You have no session with this id, or it is revoked already.",
+    "account_session_not_found": "The account has no session with this id, or it is revoked already.",
+    "refresh_token_missing": "The refresh token of this session is missing.",
+    "refresh_token_invalid": "The refresh token is not the current one of this session.",
+    "tokens_missing": "Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.",
+    # Signing keys
+    "kid_unknown": "There is no signing key '{kid}'. See: authmint-service keys list",
+    "kid_taken": "The key {kid} is known already.",
+    "kid_active": "This key is active and has no successor. Run: authmint-service keys rotate --emergency",
+    "kid_not_published": "The key {kid} is {state} already.",
+    "key_announced": "The key {kid} is announced already, and signs from {active_from} on.",
+    "key_too_long": "The key is refused: no key is this long.",
+    "key_unreadable": "The key is refused. {reason}",
+    "key_public": "The key is refused: it is the example of {source}, and it is public.",
+    "key_size_out_of_range": "The key is refused: it has {bits} bits, and RSA keys have {minimum} to {maximum} here.",
+    "key_exponent_too_small": "The key is refused: its public exponent is below {minimum}.",
+    "key_other_algorithm": "The key is for {algorithm}, and AUTHMINT_SIGNING_ALGORITHM is {configured}: the next rotation "
+    "would replace it. Change the setting first.",
+    "keys_unreadable": "{problems}",
+    "keys_not_used": "AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.",
+    # Input of commands
+    "stdin_missing": "Standard input is empty: it must hold the {name} on its first line.",
+    "file_unreadable": "{file} cannot be read: {reason}.",
+}  # fmt: skip
+"""The sentences of codes that say more than a rule. Names in braces are the values."""
+
+
+def untranslated(sentence: str) -> str:
+    """Return the sentence as it is: the language of the JSON API, the log and the command line."""
+    return sentence
+
+
+def sentence_for(code: str, values: Mapping[str, object], translate: Callable[[str], str] = untranslated) -> str:
+    """Return the sentence of a code. `translate`: such as `gettext.GNUTranslations.gettext`."""
+    return translate(SENTENCES[code]).format_map(values)
+
+
+def sentence_for_rule(
+    rule: str, field: str, values: Mapping[str, object], translate: Callable[[str], str] = untranslated
+) -> str:
+    """Return the sentence of a rule that a field breaks."""
+    return translate(RULES[rule]).format_map({**values, "field": field})
