@@ -4,9 +4,11 @@ Commands run in this process, through `main`, because the start of a process cos
 started for `serve`, and for what only a process shows: the exit code in the shell, and which modules are imported.
 """
 
+import asyncio
 import io
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -18,6 +20,8 @@ from pathlib import Path
 import pytest
 
 from authmint_service.cli import main
+from authmint_service.database import Database
+from authmint_service.embedded_postgres import embedded_postgres
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("commands")]
@@ -333,3 +337,60 @@ def test_help_lists_the_commands(commands: Commands) -> None:
     printed = commands.run("--help").stdout
     for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys", "dev"):
         assert name in printed
+
+
+def test_events_are_listed_by_account_kind_and_time(commands: Commands) -> None:
+    account = json.loads(commands.run("accounts", "add", "yvonne", "--json").stdout)
+    commands.run("accounts", "disable", "yvonne", "--reason", "a \x1b[31mtest")
+    listed, by_id = (commands.run("events", "list", "--account", name, "--json") for name in ("yvonne", account["id"]))
+    assert 0 == listed.returncode, listed.stderr
+    found = json.loads(listed.stdout)
+    assert ["account.disabled", "account.created"] == [event["kind"] for event in found]
+    assert listed.stdout == by_id.stdout
+    assert {"kind": "operator", "id": pwd.getpwuid(os.getuid()).pw_name} == found[0]["actor"]
+    assert {"username": "yvonne"} == found[1]["personal"]
+    assert found[0]["time"].endswith("+00:00")
+    table = commands.run("events", "list", "--account", "yvonne", "--kind", "account.disabled").stdout
+    assert "reason=a ?[31mtest" in table
+    assert "account.created" not in table
+    assert account["password"] not in listed.stdout + table
+    after = commands.run("events", "list", "--account", "yvonne", "--since", "2999-01-01T00:00Z")
+    assert (0, "No such event was recorded.\n") == (after.returncode, after.stdout)
+    assert 1 == len(json.loads(commands.run("events", "list", "--limit", "1", "--json").stdout))
+    for wrong, field in ((("--since", "yesterday"), "--since"), (("--kind", "session"), "--kind")):
+        refused = commands.run("events", "list", *wrong)
+        assert 2 == refused.returncode
+        assert field in refused.stderr
+        assert "yesterday" not in refused.stderr
+
+
+def test_deliveries_are_listed_and_dead_ones_tried_again(commands: Commands) -> None:
+    empty = commands.run("deliveries", "list")
+    assert (0, "Everything was delivered.\n") == (empty.returncode, empty.stdout)
+    commands.run("accounts", "add", "zoe")
+    statement = (
+        "INSERT INTO authmint.deliveries (event_id, kind, target, due_at, attempts, dead_at, last_error) "
+        "SELECT max(id), 'test', 'somewhere', now(), 11, now(), '503' FROM authmint.events RETURNING id"
+    )
+    delivery = asyncio.run(_execute(commands, statement))
+    (dead,) = json.loads(commands.run("deliveries", "list", "--dead", "--json").stdout)
+    assert {
+        "id": delivery,
+        "kind": "test",
+        "event": "account.created",
+        "attempts": 11,
+        "last_error": "503",
+    }.items() <= dead.items()
+    for wrong in ((), (str(delivery), "--all")):
+        assert 2 == commands.run("deliveries", "retry", *wrong).returncode
+    assert 2 == commands.run("deliveries", "retry", str(delivery + 1)).returncode
+    assert "1 delivery is tried again.\n" == commands.run("deliveries", "retry", str(delivery)).stdout
+    assert "No delivery is dead.\n" == commands.run("deliveries", "list", "--dead").stdout
+    (again,) = json.loads(commands.run("deliveries", "list", "--json").stdout)
+    assert (0, None) == (again["attempts"], again["dead_at"])
+
+
+async def _execute(commands: Commands, statement: str) -> int:
+    """Run a statement on the database of the commands. Return its value."""
+    async with embedded_postgres(commands.folder / "data") as dsn, (database := Database(size=1)).open(dsn):
+        return int(await database.fetch_value(statement))

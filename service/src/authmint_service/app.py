@@ -13,6 +13,7 @@ from authmint_service.features.account import account
 from authmint_service.features.account_administration import account_administration
 from authmint_service.features.changes import changes
 from authmint_service.features.clients import clients
+from authmint_service.features.deliveries import deliveries
 from authmint_service.features.docs import docs
 from authmint_service.features.events import events
 from authmint_service.features.health import health
@@ -79,6 +80,7 @@ def create_app(
     features.append(
         token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, grants, parts, others=features)
     )
+    features.append(deliveries(kernel, others=features))
     features.append(health(kernel, others=features))
     features.append(observability(kernel, others=features))
     return assemble(kernel, features, grants, dsn=dsn, cookie_origins=registered.cache.cookie_origins)

@@ -30,7 +30,7 @@ from authmint_service.errors import (
 )
 from authmint_service.settings import load_database_settings, load_settings
 
-GROUPS = ("accounts", "clients", "sessions", "tokens", "keys")
+GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "events", "deliveries")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
 
 

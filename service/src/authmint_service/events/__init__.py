@@ -17,5 +17,6 @@ So nothing changes without its event, and there is no event of what did not happ
 from authmint_service.events.event import Event, EventKind, personal_digest
 from authmint_service.events.exporters import EXPORTERS
 from authmint_service.events.failures import FailureRecorder
+from authmint_service.events.store import EventStore, RecordedEvent
 
-__all__ = ["EXPORTERS", "Event", "EventKind", "FailureRecorder", "personal_digest"]
+__all__ = ["EXPORTERS", "Event", "EventKind", "EventStore", "FailureRecorder", "RecordedEvent", "personal_digest"]

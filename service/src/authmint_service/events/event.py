@@ -76,10 +76,15 @@ class Event:
         if self.source is not None:
             source = {"ip_address": self.source.ip_address, "user_agent": self.source.user_agent}
         return {
-            name: value[:MAX_PERSONAL_LENGTH] if isinstance(value, str) else value
+            name: _storable(value) if isinstance(value, str) else value
             for name, value in {**source, **self.personal}.items()
             if value is not None
         }
+
+
+def _storable(text: str) -> str:
+    """Return the text without what PostgreSQL cannot hold in its JSON: NUL, and halves of surrogate pairs."""
+    return text[:MAX_PERSONAL_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def personal_digest(salt: bytes, personal: str) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from prometheus_client.registry import Collector
 
+from authmint_service.deliveries import DeliveryHandler
 from authmint_service.endpoints.metrics import Estimate
 from authmint_service.metrics import Gauge
 from authmint_service.readiness import CheckResult
@@ -34,6 +35,8 @@ class Feature:
     """Metrics that are made for each scrape."""
     estimates: tuple[Estimate, ...] = ()
     """Metrics that the database is asked for, for each scrape."""
+    deliveries: Mapping[str, DeliveryHandler] = field(default_factory=dict)
+    """What sends the feature's deliveries, by kind."""
     readiness: Mapping[str, Callable[[], CheckResult]] = field(default_factory=dict)
     """Checks of `/readyz`, by the name of the part."""
     close: tuple[Callable[[], None], ...] = ()
