@@ -1,4 +1,4 @@
-"""The page of what Authmint does not do is true: a row goes when routes, commands, settings or grants show that it is offered."""
+"""The page of what Authmint does not do is true: a row goes when routes, commands, settings or grants show the feature."""
 
 import re
 
