@@ -126,7 +126,7 @@ def dev(
     Settings come from AUTHMINT_… variables, and not from .env. It is no deployment: for that see serve.
     """
     if ephemeral and data_dir is not None:
-        raise InvalidValue("--ephemeral uses a temporary folder: leave out --data-dir.")
+        raise InvalidValue("data_dir_not_allowed", field="data_dir")
 
     from authmint_service import development
 

@@ -89,7 +89,12 @@ SENTENCES = {
     "would replace it. Change the setting first.",
     "keys_unreadable": "{problems}",
     "keys_not_used": "AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.",
-    # Input of commands
+    # Options and input of commands
+    "data_dir_not_allowed": "--ephemeral uses a temporary folder: leave out --data-dir.",
+    "ids_missing": "Name the deliveries by their ids, or --all. See: authmint-service deliveries list --dead",
+    "ids_unknown": "{count} of {given} are tried again. The others are not dead, or were delivered.",
+    "kind_unknown": "--kind is none that is recorded. The kinds are: {known}.",
+    "since_invalid": "--since is not a time in ISO 8601, such as 2026-01-31 or 2026-01-31T08:00Z.",
     "stdin_missing": "Standard input is empty: it must hold the {name} on its first line.",
     "file_unreadable": "{file} cannot be read: {reason}.",
 }  # fmt: skip

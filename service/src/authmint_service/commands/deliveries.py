@@ -44,13 +44,13 @@ def retry(
 ) -> None:
     """Try dead deliveries again, now and for another day."""
     if bool(ids) == every:
-        raise InvalidValue("Name the deliveries by their ids, or --all. See: authmint-service deliveries list --dead")
+        raise InvalidValue("ids_missing", field="ids")
     count = asyncio.run(_retry(load_service_settings(data_dir), ids if not every else None))
     if as_json:
         echo_json({"retried": count})
         return
     if ids and count < len(set(ids)):
-        raise InvalidValue(f"{count} of {len(set(ids))} are tried again. The others are not dead, or were delivered.")
+        raise InvalidValue("ids_unknown", field="ids", count=count, given=len(set(ids)))
     echo(f"{count} {'delivery is' if count == 1 else 'deliveries are'} tried again.")
 
 

@@ -44,7 +44,7 @@ def list_events(
 
 def _check_kind(kind: str | None) -> None:
     if kind is not None and kind not in set(EventKind):
-        raise InvalidValue(f"--kind is none that is recorded. The kinds are: {', '.join(sorted(EventKind))}.")
+        raise InvalidValue("kind_unknown", field="kind", known=", ".join(sorted(EventKind)))
 
 
 def _read_time(text: str | None) -> float | None:
@@ -54,7 +54,7 @@ def _read_time(text: str | None) -> float | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise InvalidValue("--since is not a time in ISO 8601, such as 2026-01-31 or 2026-01-31T08:00Z.") from error
+        raise InvalidValue("since_invalid", field="since") from error
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
