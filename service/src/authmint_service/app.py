@@ -72,10 +72,10 @@ def create_app(
         account(people, session_parts, registered, auth),
         account_administration(session_parts, auth),
         docs(kernel),
-        retention(kernel),
         *(make(kernel) for make in more_features),
     ]
     # These serve what the others bring.
+    features.append(retention(kernel, others=features))
     parts = GrantParts(authenticator=people.authenticator, sessions=session_parts.sessions)
     features.append(
         token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, grants, parts, others=features)

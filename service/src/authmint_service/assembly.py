@@ -21,6 +21,7 @@ from authmint_service.endpoints.route_table import RouteTable
 from authmint_service.features import Feature, Kernel
 from authmint_service.grants import GrantRegistry
 from authmint_service.leases import Leases
+from authmint_service.one_time_tokens import check_kinds
 from authmint_service.tasks import TaskRunner
 
 FIRST_ATTEMPT_SECONDS = 10.0
@@ -50,6 +51,7 @@ def assemble(
     `dsn`: a database that is open already; `cookie_origins`: returns the origins that may send a refresh cookie.
     """
     settings = kernel.settings
+    check_kinds(kind for feature in features for kind in feature.one_time_kinds)
     app = FastAPI(
         title="Authmint token service",
         summary="Signs people and services in, and keeps them signed in.",

@@ -122,6 +122,8 @@ class Leases:
             async with asyncio.timeout(END_SECONDS):
                 await self.extend(name, seconds)
 
+    # A process that is suspended inside the transaction loses its connection: the others must not wait for it.
+    _LIMIT_PAUSES = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
     _LOCK = """
         SELECT name FROM authmint.leases WHERE name = $1 AND holder = $2 AND expires_at > clock_timestamp() FOR SHARE
     """
@@ -130,6 +132,7 @@ class Leases:
     async def transaction(self, name: str) -> AsyncIterator[Connection]:
         """Provide a transaction during which no other process can take the lease. Raise LeaseLost if another has it."""
         async with self._database.transaction() as connection:
+            await connection.fetchval(self._LIMIT_PAUSES, f"{self._seconds * 1000:.0f}")
             if await connection.fetchval(self._LOCK, name, self.holder) is None:
                 raise LeaseLost(name)
             yield connection

@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 from authmint_service.deliveries import DeliveryHandler
 from authmint_service.endpoints.metrics import Estimate
 from authmint_service.metrics import Gauge
+from authmint_service.one_time_tokens import Kind
 from authmint_service.readiness import CheckResult
+from authmint_service.retention import Retention
 from authmint_service.tasks import Task
 
 
@@ -29,6 +31,10 @@ class Feature:
     """Members of the server's metadata (RFC 8414)."""
     tasks: tuple[Task, ...] = ()
     """What each process does in the background."""
+    retention: tuple[Retention, ...] = ()
+    """The ages at which rows of tables that the feature alone knows are deleted."""
+    one_time_kinds: tuple[Kind, ...] = ()
+    """What its links and codes open. A name is one feature's alone."""
     gauges: tuple[Gauge, ...] = ()
     """Metrics that the feature's parts know and that are sampled."""
     collectors: tuple[Collector, ...] = ()

@@ -10,6 +10,7 @@ from authmint_service.database_clock import DatabaseClock
 from authmint_service.draining import Draining
 from authmint_service.errors import SettingsError
 from authmint_service.metrics import Metrics
+from authmint_service.one_time_tokens import OneTimeTokens
 from authmint_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Kernel:
     """The clock that all processes share."""
     changes: ChangeFeed
     """What other processes have changed."""
+    one_time_tokens: OneTimeTokens
+    """Links and codes that are used once."""
     metrics: Metrics
     draining: Draining
     tracing: "Tracing | None"
@@ -49,7 +52,8 @@ def make_kernel(
     database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
     shared_clock = DatabaseClock(clock, database_time)
     changes = ChangeFeed(database, shared_clock, seconds_since_boot)
-    return Kernel(settings, clock, database, shared_clock, changes, metrics or Metrics(), Draining(), tracing)
+    one_time = OneTimeTokens(database, settings.refresh_keys)
+    return Kernel(settings, clock, database, shared_clock, changes, one_time, metrics or Metrics(), Draining(), tracing)
 
 
 def _tracing(settings: Settings) -> "Tracing | None":

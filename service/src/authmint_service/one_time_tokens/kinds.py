@@ -4,6 +4,8 @@ import re
 import secrets
 import unicodedata
 import uuid
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from authmint.jose import decode_base64url, encode_base64url
@@ -85,10 +87,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What a value opens. Names are unique: a feature lists its kinds."""
+    """What a value opens. Each feature lists its kinds, and `check_kinds` refuses a name that two have."""
 
     name: str
     """As `password_reset`. It is under the MAC."""
     lifetime: int
     """Seconds."""
     form: Link | Code = Link()
+
+
+def check_kinds(kinds: Iterable[Kind]) -> None:
+    """Raise ValueError if two kinds have one name: the values of one would open what the other is for."""
+    for name, count in Counter(kind.name for kind in kinds).items():
+        if count > 1:
+            raise ValueError(f"two kinds of one-time values have the name {name}")
