@@ -13,6 +13,7 @@ LEASE_SECONDS = 1.0
 async def main(dsn: str) -> None:
     database = Database(size=2)
     leases = Leases(database, seconds=LEASE_SECONDS)
+
     async def work() -> None:
         for _ in range(20):
             await asyncio.sleep(0.05)

@@ -1,6 +1,7 @@
 """Old rows are deleted, and each table whose rows end at a time has an age or a reason."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,12 @@ async def test_the_newest_change_stays_for_ever(empty_database: Database) -> Non
     assert 5 == await empty_database.fetch_value("SELECT max(n) FROM authmint.changes")
 
 
-async def test_the_ages_are_those_that_were_decided() -> None:
+def test_the_ages_are_those_that_the_documentation_gives() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    units = {"minutes": 60, "day": DAY, "days": DAY}
+    given = {
+        table: (int(number) * units[unit], column)
+        for table, number, unit, column in re.findall(r"\| `(\w+)` \| (\d+) (minutes|days?) after `(\w+)`", text)
+    }
+    assert given == {entry.table: (entry.seconds, entry.column) for entry in RETENTION}
     assert (70 * 60, 400 * 86_400) == (CHANGE_SECONDS, EVENT_SECONDS)
-    assert DAY == next(entry.seconds for entry in RETENTION if entry.table == "leases")
