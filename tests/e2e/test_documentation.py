@@ -32,12 +32,17 @@ class Demo:
             "127.0.0.1:8001", f"127.0.0.1:{self.orders_port}"
         )
 
-    def tokens(self) -> dict[str, str]:
+    def tokens(self, audience: str) -> dict[str, str]:
+        """Sign the demo's account in with a new client for a service."""
         import json
 
+        client_id = f"reader-of-{audience}"
+        command = (str(Path(sys.executable).with_name("authmint-service")), "clients", "add", client_id, "--public")
+        wanted = (f"--resource={audience}", f"--scope={audience}:read", f"--data-dir={self.folder / '.authmint'}")
+        subprocess.run([*command, *wanted], env=environment(), check=True, timeout=60)
         values = dict(line.split("=", 1) for line in (self.folder / ".authmint/demo.env").read_text().splitlines())
         form = {
-            "grant_type": "password", "client_id": values["DEMO_SPA_CLIENT_ID"], "username": values["DEMO_USERNAME"],
+            "grant_type": "password", "client_id": client_id, "username": values["DEMO_USERNAME"],
             "password": values["DEMO_PASSWORD"],
         }  # fmt: skip
         tokens: dict[str, str] = json.loads(fetch(f"http://127.0.0.1:{self.port}/token", data=form)[1])
@@ -47,6 +52,9 @@ class Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     found = Demo(tmp_path_factory.mktemp("readme"))
+    # As in a clone: the commands of the documentation are in `.venv/bin`.
+    (found.folder / ".venv").mkdir()
+    (found.folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
     env = environment(
         AUTHMINT_DATA_DIR=str(found.folder / ".authmint"),
         AUTHMINT_PORT=str(found.port),
@@ -82,7 +90,7 @@ def test_the_services_in_the_documentation_accept_a_token_and_refuse_its_absence
     (code,) = blocks(document, "python")
     names: dict[str, Any] = {}
     exec(compile(demo.localize(code), document, "exec"), names)
-    token = demo.tokens()["access_token"]
+    token = demo.tokens(*names["auth"].audiences)["access_token"]
 
     async def statuses() -> list[int]:
         app = names["app"]

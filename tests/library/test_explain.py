@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from authmint import StaticKeySet
-from authmint.cli import main, parse_token
+from authmint.cli import UsageError, main, parse_token
 from authmint.explain import Explanation, explain
 from authmint.jose import JWTSigner, SharedSecretKey
 from authmint.key_history import KeyHistory, fetch_key_history
@@ -110,6 +111,37 @@ async def test_an_issuer_without_a_key_history_leaves_the_explanation_as_it_is(i
 def test_a_token_is_read_from_a_header_line() -> None:
     for text in ("a.b.c", "Bearer a.b.c", "Authorization: Bearer a.b.c\r\n", "  a.b.c\n"):
         assert "a.b.c" == parse_token(text)
+
+
+def test_a_token_is_read_from_a_token_response() -> None:
+    assert "a.b.c" == parse_token('{"refresh_token": "r", "access_token": "a.b.c"}\n')
+    for text in ('{"token": "a.b.c"}', '{"access_token": 7}', '{"access_token": "a.b.c"', " {}"):
+        with pytest.raises(UsageError, match="has no access_token") as refused:
+            parse_token(text)
+        assert "a.b.c" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("claims", "options", "last"),
+    [
+        ({}, ["--issuer", ISSUER, "--audience", AUDIENCE], "A service would accept it."),
+        ({"aud": "billing"}, ["--issuer", ISSUER, "--audience", AUDIENCE], "A service would refuse it."),
+        ({"aud": "billing"}, ["--audience", AUDIENCE], "A service would refuse it."),
+        ({}, ["--issuer", ISSUER], "No check failed, but those with -- were not made: see their lines, "),
+        ({}, [], "No check failed, but those with -- were not made: see their lines, "),
+    ],
+)
+def test_the_last_sentence_says_one_thing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], claims: dict[str, str], options: list[str], last: str
+) -> None:
+    issuer = Issuer()
+    file, jwks = tmp_path / "token", tmp_path / "jwks.json"
+    now = int(time.time())
+    file.write_text(issuer.token(**{"iat": now, "exp": now + 60} | claims))
+    jwks.write_text(json.dumps(issuer.jwks))
+    status = main(["explain", str(file), "--jwks-file", str(jwks), *options])
+    assert (0 if last.startswith("A service would accept") else 1) == status
+    assert capsys.readouterr().out.splitlines()[-1].startswith(last)
 
 
 def test_the_command_reads_a_file_or_standard_input_and_never_shows_the_signature(

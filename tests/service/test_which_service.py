@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from authmint_service import commands
 from authmint_service.commands.service_settings import load_service_settings
 from authmint_service.errors import SettingsError
 from authmint_service.running_services import RunningService, listed, running_services
@@ -165,10 +163,3 @@ def test_a_home_that_cannot_be_written_stops_no_service(folder: Path) -> None:
     (folder.parent / "state").write_text("in the way")
     with running(folder.parent / "data"):
         assert [] == running_services()
-
-
-def test_no_command_reads_its_settings_past_this() -> None:
-    modules = [path for path in Path(commands.__file__).parent.glob("*.py") if path.name != "service_settings.py"]
-    assert 6 <= len(modules)
-    for path in modules:
-        assert not re.search(r"\bload_settings\b", path.read_text()), path

@@ -83,9 +83,25 @@ async def _run_checks(options: argparse.Namespace) -> int:
 
 
 def parse_token(text: str) -> str:
-    """Return the token in a line like `Authorization: Bearer …`, in `Bearer …`, or by itself."""
+    """Return the token in a line like `Authorization: Bearer …`, in `Bearer …`, in a token response, or by itself.
+
+    Raise UsageError for JSON without an access token.
+    """
+    if text.lstrip().startswith("{"):
+        return _read_token_response(text)
     words = text.split()
     return words[-1] if words else ""
+
+
+def _read_token_response(text: str) -> str:
+    try:
+        members = json.loads(text)
+    except ValueError:
+        members = {}
+    token = members.get("access_token") if isinstance(members, dict) else None
+    if not isinstance(token, str):
+        raise UsageError("The input looks like JSON and has no access_token: give a token, a header line or a token response.")
+    return token
 
 
 def _read_input(file: str | None) -> str:
@@ -120,8 +136,16 @@ def _as_text(found: Explanation, *, coloured: bool) -> str:
     lines = [_line(check, coloured=coloured) for check in found.checks]
     if found.claims:
         lines += ["", "header  " + json.dumps(found.header), "claims  " + json.dumps(found.claims)]
-    lines += ["", "A service would accept it." if found.is_valid else "A service would refuse it, or not every check was made."]
+    lines += ["", _conclusion(found)]
     return "\n".join(lines) + "\n"
+
+
+def _conclusion(found: Explanation) -> str:
+    if found.is_valid:
+        return "A service would accept it."
+    if any(check.passed is False for check in found.checks):
+        return "A service would refuse it."
+    return "No check failed, but those with -- were not made: see their lines, and the options --issuer and --audience."
 
 
 def _members(check: Check) -> dict[str, object]:
@@ -148,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         "file",
         nargs="?",
         metavar="FILE",
-        help="a file with the token or a header line; without it, or with -, standard input",
+        help="a file with the token, a header line or a token response; without it, or with -, standard input",
     )
     explaining.add_argument("--issuer", help="the issuer your service trusts; its keys are fetched")
     explaining.add_argument("--audience", help="your service's name")

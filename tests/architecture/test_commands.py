@@ -1,0 +1,22 @@
+"""Every command finds its service in the same way."""
+
+import re
+from pathlib import Path
+
+from authmint_service import commands
+
+MODULES = sorted(Path(commands.__file__).parent.glob("*.py"))
+
+
+def test_commands_get_their_settings_from_the_one_function_that_decides_which_service_they_speak_to() -> None:
+    readers = {path.name for path in MODULES if re.search(r"\bload_settings\b", path.read_text())}
+    assert {"service_settings.py"} == readers
+
+
+def test_every_command_that_opens_the_database_can_be_told_its_data_folder() -> None:
+    for path in MODULES:
+        text = path.read_text()
+        if path.name != "output.py" and "open_database(" in text:
+            signatures = re.findall(r"@app\.command\(.*?\) -> None:", text, re.DOTALL)
+            assert signatures, path
+            assert [one for one in signatures if "data_dir: DataDir" not in one] == [], path
