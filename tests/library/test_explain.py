@@ -132,7 +132,7 @@ def test_a_token_is_read_from_a_token_response() -> None:
     ],
 )
 def test_the_last_sentence_says_one_thing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], claims: dict[str, str], options: list[str], last: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], claims: dict[str, Any], options: list[str], last: str
 ) -> None:
     issuer = Issuer()
     file, jwks = tmp_path / "token", tmp_path / "jwks.json"

@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
-
-import structlog
+from typing import TYPE_CHECKING
 
 from authmint_service.change_feed.known import Change, ChangeKind, KnownChanges, Reading
 from authmint_service.database import Database
-from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    # Not imported by a command, which loads these modules for a change alone and writes no log.
+    from authmint_service.database_clock import DatabaseClock
 
 POLL_SECONDS = 0.5
 """From the end of one reading to the next."""
@@ -24,8 +26,6 @@ BEHIND = (
     " tokens are issued. Check AUTHMINT_DATABASE_URL; after a restore, restart every process of the service."
 )
 
-log = structlog.get_logger(__name__)
-
 seconds_since_boot: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 """The time of a clock that nobody sets, and that goes on while the computer sleeps."""
 
@@ -33,7 +33,7 @@ seconds_since_boot: Callable[[], float] = partial(time.clock_gettime, getattr(ti
 class ChangeFeed:
     """What one process knows of the changes, read from the database again and again."""
 
-    def __init__(self, database: Database, time: DatabaseClock, elapsed: Callable[[], float]) -> None:
+    def __init__(self, database: Database, time: "DatabaseClock", elapsed: Callable[[], float]) -> None:
         """`time`: is told the database's time at each reading; `elapsed`: seconds by a clock that is never set back."""
         self._database, self._time, self._elapsed = database, time, elapsed
         self._known = KnownChanges()
@@ -109,8 +109,16 @@ class ChangeFeed:
         await self._time.observe(before, rows[0]["database_time"])
         self._known.apply(reading, expected)
         self._asked_at = asked_at
-        if self._known.is_behind and not was_behind:
-            log.error("change_feed.stopped", n=reading.n, expected=expected)
-        elif was_behind and not self._known.is_behind:
-            log.info("change_feed.resumed", n=reading.n)
+        if self._known.is_behind != was_behind:
+            self._log(reading.n, expected)
         return reading
+
+    def _log(self, n: int, expected: int) -> None:
+        # Imported here: a command that changes a client imports this module, and writes no log.
+        import structlog
+
+        log = structlog.get_logger(__name__)
+        if self._known.is_behind:
+            log.error("change_feed.stopped", n=n, expected=expected)
+        else:
+            log.info("change_feed.resumed", n=n)
