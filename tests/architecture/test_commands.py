@@ -13,7 +13,7 @@ def test_commands_get_their_settings_from_the_one_function_that_decides_which_se
     assert {"service_settings.py"} == readers
 
 
-def test_every_command_that_opens_the_database_can_be_told_its_data_folder() -> None:
+def test_every_command_that_opens_the_database_has_the_option_for_the_data_folder() -> None:
     for path in MODULES:
         text = path.read_text()
         if path.name != "output.py" and "open_database(" in text:

@@ -63,8 +63,14 @@ def listed(service: RunningService) -> Iterator[None]:
 
 
 def running_services() -> list[RunningService]:
-    """Return the services that run, in the order of their addresses. Remove the files of those that have died."""
-    found = [_read(path) for path in sorted(_folder().glob(f"{_PREFIX}*{_SUFFIX}"))]
+    """Return the services that run, in the order of their addresses. Remove the files of those that have died.
+
+    Where the folder cannot be read no service has listed itself.
+    """
+    paths: list[Path] = []
+    with suppress(OSError):
+        paths += _folder().glob(f"{_PREFIX}*{_SUFFIX}")
+    found = [_read(path) for path in paths]
     return sorted((service for service in found if service is not None), key=lambda service: service.url)
 
 
