@@ -16,7 +16,7 @@ from authmint_service.clients import ClientCache, ClientStore
 from authmint_service.database import Database
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
-from authmint_service.grants import ClientCredentialsGrant, PasswordGrant, RefreshTokenGrant
+from authmint_service.grants.registry import GRANTS
 from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
@@ -29,10 +29,11 @@ from tests.service.conftest import PASSWORD, Service, StartService
 pytestmark = pytest.mark.anyio
 
 PARTS = (
-    ClientAuthentication, ClientCache, ClientCredentialsGrant, ClientStore, Database, RotatingKeyRing,
+    *GRANTS,
+    ClientAuthentication, ClientCache, ClientStore, Database, RotatingKeyRing,
     TokenIssuer, PasswordAuthenticator,
-    PasswordChange, PasswordGrant, PasswordHasher, PasswordPolicy, PasswordStore, Readiness, AccessTokenReader, RefreshCookies,
-    RefreshTokenGrant, RefreshTokenCodec, RevocationListPublisher, RevocationStore, SessionStore, Sessions,
+    PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore, Readiness, AccessTokenReader, RefreshCookies,
+    RefreshTokenCodec, RevocationListPublisher, RevocationStore, SessionStore, Sessions,
     TokenVerifier, AccountStore,
 )  # fmt: skip
 METHODS = {
