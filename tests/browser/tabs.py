@@ -111,6 +111,10 @@ class Site:
             process.wait_for(f"{self.issuer}/readyz")
             yield process
 
+    def migrate(self) -> None:
+        """Make the tables; in production no start does it."""
+        self._command("migrate")
+
     @contextmanager
     def services(self) -> Iterator[None]:
         """Create the account and the client, then run orders and the page. The token service must be running."""

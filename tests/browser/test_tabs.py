@@ -6,10 +6,12 @@ import random
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from authmint_service.embedded_postgres import holding_embedded_postgres
 from tests.browser.tabs import Browser, Site, check_programs, log_lines, open_browser
 from tests.e2e.conftest import Running, fetch
 
@@ -206,9 +208,13 @@ def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path:
         f"AUTHMINT_{name}_KEYS": f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
         for name in ("KEY_ENCRYPTION", "REFRESH_TOKEN")
     }
-    # On loopback this browser takes it over http as well.
-    site = Site(tmp_path, LIFETIME, AUTHMINT_ENVIRONMENT="production", **keys)
-    with site.token_service(), site.services():
+    with ExitStack() as stack:
+        dsn = stack.enter_context(holding_embedded_postgres(tmp_path / "database"))
+        # On loopback this browser takes it over http as well.
+        site = Site(tmp_path, LIFETIME, AUTHMINT_ENVIRONMENT="production", AUTHMINT_DATABASE_URL=dsn, **keys)
+        site.migrate()
+        stack.enter_context(site.token_service())
+        stack.enter_context(site.services())
         tab = browser.do("open", site.page)
         browser.wait_until("signed-out", tab)
         browser.sign_in(tab)

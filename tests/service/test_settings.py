@@ -82,6 +82,19 @@ def test_lifetimes_that_contradict_each_other_are_refused() -> None:
         load(session_idle_ttl=7200, session_ttl=3600)
 
 
+def test_listeners_on_one_port_are_refused() -> None:
+    with pytest.raises(SettingsError, match="AUTHMINT_INTERNAL_PORT"):
+        load(host="127.0.0.1", port=9000, internal_host="127.0.0.1", internal_port=9000)
+    assert 0 == load(host="127.0.0.1", port=0, internal_host="127.0.0.1", internal_port=0).internal_port
+
+
+def test_production_needs_a_database_of_its_own_and_development_does_not(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="AUTHMINT_DATABASE_URL is missing"):
+        load().require_database()
+    load(database_url="postgresql://host/name").require_database()
+    load(environment="development", data_dir=tmp_path).require_database()
+
+
 def test_settings_do_not_show_secrets_in_their_text_form() -> None:
     settings = load(database_url="postgresql://user:canary@host/name")
     for text in (repr(settings), str(settings), repr(settings.refresh_keys), f"{settings.encryption_keys}"):

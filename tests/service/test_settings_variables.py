@@ -237,6 +237,11 @@ def test_the_command_shows_every_setting_its_source_and_no_secret(folder: Path, 
     monkeypatch.setenv("AUTHMINT_ENVIRONMENT", "development")
     assert 0 == run_command("settings").returncode
     assert {"url", ".env"} == {path.name for path in folder.iterdir()}, "to show settings makes no secrets"
+    monkeypatch.setenv("AUTHMINT_REFRESH_TOKEN_KEYS", "1:canary")
+    done = run_command("settings")
+    assert (2, True) == (done.returncode, done.stderr.startswith("AUTHMINT_REFRESH_TOKEN_KEYS is wrong: "))
+    assert "canary" not in done.stderr
+    assert 2 == run_command("serve").returncode
     monkeypatch.setenv("AUTHMINT_PROT", "canary")
     done = run_command("settings")
     assert (2, "AUTHMINT_PROT is not a setting. Did you mean AUTHMINT_PORT?\n") == (done.returncode, done.stderr)

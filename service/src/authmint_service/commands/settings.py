@@ -13,6 +13,7 @@ COLUMNS = ("variable", "value", "source")
 def show_settings(*, as_json: bool) -> None:
     """Print every setting in effect and its source."""
     settings = load_settings_without_secrets()
+    settings.check_given_keys()
     rows = [asdict(setting) for setting in list_settings_in_effect(settings, Variables.read())]
     if as_json:
         echo_json(rows)

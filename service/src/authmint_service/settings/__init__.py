@@ -59,6 +59,19 @@ class Settings(
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_listeners(self) -> Self:
+        if self.internal_port and (self.internal_host, self.internal_port) == (self.host, self.port):
+            raise ValueError("AUTHMINT_PORT and AUTHMINT_INTERNAL_PORT contradict each other: they are the same port.")
+        return self
+
+    def require_database(self) -> None:
+        """Raise SettingsError in production without a database: an embedded one may be lost with its folder."""
+        if not self.is_development and self.uses_embedded_database:
+            raise SettingsError(
+                "AUTHMINT_DATABASE_URL is missing. Set it to the URL of a PostgreSQL; the embedded one is for development only."
+            )
+
     @property
     def issuer_url(self) -> str:
         """Return the issuer, equal to the `iss` of every token to the character."""

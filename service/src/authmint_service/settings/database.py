@@ -17,8 +17,8 @@ class DatabaseSettings(DataFolderSettings):
     database_url: Annotated[
         Secret | None,
         Field(
-            description="URL of a PostgreSQL, 14 to 18. Left out, one is started in the data folder. On Debian, `apt-get "
-            "install postgresql` installs a server and `pg_ctlcluster 15 main start` starts it.",
+            description="URL of a PostgreSQL, 14 to 18. In development it may be left out: then one is started in the data "
+            "folder. On Debian, `apt-get install postgresql` installs a server and `pg_ctlcluster 15 main start` starts it.",
             examples=["postgresql://user:password@host:5432/name"],
         ),
     ] = None

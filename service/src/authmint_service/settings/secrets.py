@@ -44,6 +44,13 @@ class SecretSettings(ServiceSettings):
         """Return the keys of the MAC in refresh tokens. Raise SettingsError."""
         return self._keys("refresh_token_keys", self.refresh_token_keys)
 
+    def check_given_keys(self) -> None:
+        """Raise SettingsError if one of the keys that are set is wrong. Make nothing that is missing."""
+        if self.key_encryption_keys is not None:
+            _ = self.encryption_keys
+        if self.refresh_token_keys is not None:
+            _ = self.refresh_keys
+
     def _keys(self, field: str, value: Secret | None) -> SecretKeys:
         name = variable(field)
         if value is not None:
