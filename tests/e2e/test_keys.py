@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from authmint.jose import SigningKey, decode_base64url
+from authmint_service.migrations import migrate
 from tests.e2e.conftest import Running, fetch, free_ports, running
 from tests.e2e.test_commands import COMMAND, Commands
 from tests.e2e.test_embedded_postgres import dsn_of, hold, release
@@ -46,6 +47,12 @@ def commands(server: tuple[Commands, str]) -> Commands:
     mine.env = shared.env | {"AUTHMINT_DATABASE_URL": new_database(dsn), "AUTHMINT_PORT": str(mine.port)}
     mine.env["AUTHMINT_ISSUER"] = f"http://127.0.0.1:{mine.port}"
     return mine
+
+
+def migrated(commands: Commands) -> Commands:
+    """Return the commands, whose database has the schema now."""
+    asyncio.run(migrate(commands.env["AUTHMINT_DATABASE_URL"]))
+    return commands
 
 
 def new_database(dsn: str) -> str:
@@ -141,7 +148,7 @@ def test_a_key_of_ones_own_is_imported_from_pem_and_from_a_jwk(commands: Command
     pem, jwk = SigningKey.generate(), SigningKey.generate()
     file = tmp_path / "key.pem"
     file.write_bytes(pem.to_pem())
-    done = commands.run("keys", "import", str(file))
+    done = migrated(commands).run("keys", "import", str(file))
     assert 0 == done.returncode, done.stderr
     # The first of all signs at once; the next is announced.
     assert [(pem.kid, "active")] == [(key["kid"], key["state"]) for key in listed(commands)]
@@ -162,7 +169,7 @@ def private_jwk(key: SigningKey) -> dict[str, str]:
 
 def test_the_encryption_key_is_rotated_by_naming_two_and_dropping_the_old_one(commands: Commands) -> None:
     old, new = (f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}" for number in (1, 2))
-    assert 0 == commands.run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=old).returncode
+    assert 0 == migrated(commands).run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=old).returncode
     done = commands.run("keys", "reencrypt", AUTHMINT_KEY_ENCRYPTION_KEYS=f"{new},{old}")
     assert (0, "Encrypted 1 key with the encryption key 2.\n") == (done.returncode, done.stdout)
     shown = commands.run("keys", "list", "--json", AUTHMINT_KEY_ENCRYPTION_KEYS=new)
@@ -173,7 +180,7 @@ def test_the_encryption_key_is_rotated_by_naming_two_and_dropping_the_old_one(co
 @pytest.mark.slow
 def test_a_service_without_the_right_encryption_key_does_not_start_and_names_the_one_it_needs(commands: Commands) -> None:
     right, wrong = (f"1:{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
-    assert 0 == commands.run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=right).returncode
+    assert 0 == migrated(commands).run("keys", "rotate", AUTHMINT_KEY_ENCRYPTION_KEYS=right).returncode
     for given, words in (
         (wrong, "encryption key 1 of AUTHMINT_KEY_ENCRYPTION_KEYS"),
         (f"2:{wrong[2:]}", "needs the encryption key 1"),

@@ -81,7 +81,7 @@ async def test_an_event_is_verified_by_its_digest_after_its_personal_part_was_er
 
 
 async def test_tables_of_one_row_have_it_and_take_no_other(service: Service) -> None:
-    for table in ("all_tokens", "signing_key_lock", "turn"):
+    for table in ("all_tokens", "turn"):
         assert 1 == await service.database.fetch_value(f"SELECT count(*) FROM authmint.{table}")
         for value in ("true", "false"):
             with pytest.raises(asyncpg.IntegrityConstraintViolationError):

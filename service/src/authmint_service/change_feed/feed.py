@@ -11,7 +11,6 @@ from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    # Not imported by a command, which loads these modules for a change alone and writes no log.
     from authmint_service.database_clock import DatabaseClock
 
 POLL_SECONDS = 0.5
@@ -94,7 +93,7 @@ class ChangeFeed:
     """
 
     async def _ask(self) -> Reading:
-        expected, was_behind = self._known.expected, self._known.is_behind
+        expected = self._known.expected
         asked_at, before = self._elapsed(), self._time.local()
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
@@ -109,16 +108,4 @@ class ChangeFeed:
         await self._time.observe(before, rows[0]["database_time"])
         self._known.apply(reading, expected)
         self._asked_at = asked_at
-        if self._known.is_behind != was_behind:
-            self._log(reading.n, expected)
         return reading
-
-    def _log(self, n: int, expected: int) -> None:
-        # Imported here: a command that changes a client imports this module, and writes no log.
-        import structlog
-
-        log = structlog.get_logger(__name__)
-        if self._known.is_behind:
-            log.error("change_feed.stopped", n=n, expected=expected)
-        else:
-            log.info("change_feed.resumed", n=n)
