@@ -43,7 +43,8 @@ class EventKind(StrEnum):
 class Event:
     """Something that changed, and who changed it."""
 
-    kind: EventKind
+    kind: StrEnum
+    """One of EventKind, or of the kinds of a feature that is not part of this service."""
     actor: Actor
     source: RequestSource | None = None
     """Where the request came from; None for commands and background tasks."""
