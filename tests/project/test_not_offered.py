@@ -22,7 +22,7 @@ OFFERED_WHEN = {
     "clients that authenticate with a key": r"private_key_jwt|clients keys",
     "roles and groups": r"authmint-service (roles|groups)",
     "a web page for operators": r"POST /admin/v1/(accounts|clients)`",
-    "an audit trail": r"authmint-service events",
+    "an audit trail": r"authmint-service audit",
     "webhooks": r"webhook",
     "import of accounts": r"authmint-service accounts import",
     "deletion and export": r"authmint-service accounts (export|delete|erase)",

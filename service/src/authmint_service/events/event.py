@@ -27,6 +27,8 @@ class EventKind(StrEnum):
     CLIENT_ENABLED = "client.enabled"
     CLIENT_REFUSED = "client.refused"
     """It did not prove who it is. Recorded once for each address prefix and minute, as is `sign_in.failed`."""
+    PASSWORD_CHANGE_REFUSED = "password.change_refused"  # noqa: S105 - an event, no secret
+    """The current password was wrong. Recorded once for each address prefix and minute."""
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event, no secret
     REFRESH_TOKEN_REUSED = "refresh_token.reused"  # noqa: S105 - an event, no secret
     SESSION_REVOKED = "session.revoked"

@@ -33,7 +33,7 @@ def sign_in(kernel: Kernel, failures: FailureRecorder) -> SignIn:
         close=(hasher.close,),
     )
     authenticator = PasswordAuthenticator(accounts, passwords, hasher, failures)
-    return SignIn(feature, accounts, authenticator, PasswordChange(passwords, hasher, rules, kernel.clock))
+    return SignIn(feature, accounts, authenticator, PasswordChange(passwords, hasher, rules, kernel.clock, failures))
 
 
 def _gauges(hasher: PasswordHasher) -> tuple[Gauge, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from authmint_service.errors import InvalidValue
+from authmint_service.events import Event, EventKind, FailureRecorder
 from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.policy import PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
@@ -18,10 +19,15 @@ class PasswordChange:
     """Change passwords."""
 
     def __init__(
-        self, store: PasswordStore, hasher: PasswordHasher, policy: PasswordPolicy, clock: Callable[[], float]
+        self,
+        store: PasswordStore,
+        hasher: PasswordHasher,
+        policy: PasswordPolicy,
+        clock: Callable[[], float],
+        failures: FailureRecorder,
     ) -> None:
         """`clock`: seconds since the epoch."""
-        self._store, self._hasher, self._policy, self._clock = store, hasher, policy, clock
+        self._store, self._hasher, self._policy, self._clock, self._failures = store, hasher, policy, clock, failures
 
     async def change(
         self, account_id: str, *, current: str, new: str, except_session_id: str, actor: Actor, source: RequestSource
@@ -32,6 +38,13 @@ class PasswordChange:
         """
         stored = await self._store.find(account_id)
         if stored is None or not await self._is_right(current, stored.hash):
+            # With a stolen access token the password can be guessed here.
+            await self._failures.record(
+                Event(
+                    kind=EventKind.PASSWORD_CHANGE_REFUSED, actor=actor, source=source, subject=account_id,
+                    client_id=actor.client_id,
+                )
+            )  # fmt: skip
             raise WrongPassword
         new_hash = await self._hasher.hash(self._check_new(new, stored.username))
         changed = await self._store.change(
