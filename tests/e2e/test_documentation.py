@@ -74,6 +74,7 @@ def blocks(document: str, language: str) -> list[str]:
     return [text for name, text in BLOCK.findall((ROOT / document).read_text()) if name == language]
 
 
+@pytest.mark.slow
 def test_the_output_in_the_readmes_tour_is_the_real_one(demo: Demo) -> None:
     commands, outputs = blocks("README.md", "sh"), blocks("README.md", "text")
     assert len(commands) == len(outputs) >= 4

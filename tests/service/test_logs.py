@@ -49,6 +49,18 @@ async def test_each_request_is_one_line_of_json_whatever_is_in_it(
     assert not set(text) & set("\x1b\u2028\u202e\x85\r\u2066")
 
 
+async def test_a_long_poll_that_was_served_is_no_line_of_the_ordinary_log(
+    start_service: StartService, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = await start_service()
+    tag = (await service.http.get("/revocation-list")).headers["etag"]
+    capfd.readouterr()
+    for query, logged in (("?wait=1", []), ("", ["/revocation-list"]), ("?wait=no", ["/revocation-list"])):
+        headers = {"If-None-Match": tag if query != "?wait=1" else "another"}
+        await service.http.get(f"/revocation-list{query}", headers=headers)
+        assert logged == [line["path"] for line in lines_of(capfd.readouterr().err)], query
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_control_characters_are_escaped_in_both_forms(capfd: pytest.CaptureFixture[str], form: str) -> None:
     configure_logging("INFO", form)

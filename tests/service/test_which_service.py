@@ -109,8 +109,10 @@ def test_a_service_whose_secrets_are_in_its_environment_needs_them_in_that_of_th
         assert 0o600 == file.stat().st_mode & 0o777
         assert GOOD[2:-1] not in file.read_text()
         assert OTHER[2:-1] not in file.read_text()
+        without = load_service_settings(None)
         with pytest.raises(SettingsError, match="was started with AUTHMINT_KEY_ENCRYPTION_KEYS"):
-            load_service_settings(None)
+            _ = without.encryption_keys
+        assert not (folder.parent / "data/secrets.env").exists()
         monkeypatch.setenv("AUTHMINT_KEY_ENCRYPTION_KEYS", GOOD)
         monkeypatch.setenv("AUTHMINT_REFRESH_TOKEN_KEYS_FILE", str(keys))
         settings = load_service_settings(None)

@@ -15,9 +15,10 @@ from authmint.loopback import is_loopback
 from authmint_service.cpus import usable_cores
 from authmint_service.errors import SettingsError
 from authmint_service.running_services import data_folder
+from authmint_service.secret_keys import SecretKeys
 from authmint_service.settings.browsers import BrowserSettings
 from authmint_service.settings.database import DatabaseSettings
-from authmint_service.settings.group import SettingsGroup, is_secret, variable
+from authmint_service.settings.group import Secret, SettingsGroup, is_secret, variable
 from authmint_service.settings.listening import ListeningSettings
 from authmint_service.settings.observability import ObservabilitySettings
 from authmint_service.settings.passwords import PasswordSettings
@@ -115,9 +116,17 @@ class _DevelopmentSettings(Settings):
 
 
 class _GivenSettings(Settings):
-    """Settings that come from their values alone, not from the environment."""
+    """The settings of another process: from their values alone, not from the environment."""
 
     reads_variables: ClassVar[bool] = False
+    missing_secrets: tuple[str, ...] = ()
+    """The fields of the secrets that the other process has, and this one has not."""
+
+    def _keys(self, field: str, value: Secret | None) -> SecretKeys:
+        # Most commands need no keys. One that does must not go on with others, which a development start would make.
+        if field in self.missing_secrets:
+            raise SettingsError(f"The service was started with {variable(field)}. Set it to the same value for this command.")
+        return super()._keys(field, value)
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -133,14 +142,13 @@ def load_development_settings(**overrides: object) -> Settings:
 def load_settings_of_another(values: Mapping[str, object], secrets: Collection[str]) -> Settings:
     """Return the settings of another process of this computer. Raise SettingsError.
 
-    `values`: as `settings_without_secrets` returns them; `secrets`: the fields of the secrets that the environment has to set.
+    `values`: as `settings_without_secrets` returns them; `secrets`: the fields of the secrets that the environment has to set,
+    if they are used.
     """
     variables = Variables.read()
-    given = {field: variables.read_secret(variable(field)) for field in secrets}
-    for field, value in given.items():
-        if value is None:
-            raise SettingsError(f"The service was started with {variable(field)}. Set it to the same value for this command.")
-    return _check_keys(_load(_GivenSettings, {**values, **given}))
+    read = {field: variables.read_secret(variable(field)) for field in secrets}
+    given = {field: value for field, value in read.items() if value is not None}
+    return _load(_GivenSettings, {**values, **given, "missing_secrets": sorted(read.keys() - given.keys())})
 
 
 def settings_without_secrets(settings: Settings) -> tuple[dict[str, Any], list[str]]:
