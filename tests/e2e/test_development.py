@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -92,6 +93,33 @@ def test_the_wheels_alone_are_a_first_run_for_programs_that_leaves_nothing_behin
     temporary.rmdir()
     assert [] == [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert [] == processes_of(Path(document["data_dir"]))
+
+
+HOLD = """
+import sys
+from authmint_service.development.ephemeral import temporary_folder
+from authmint_service.embedded_postgres import holding_embedded_postgres
+
+with temporary_folder() as folder, holding_embedded_postgres(folder):
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_kill_of_an_ephemeral_service_and_its_group_leaves_neither_a_server_nor_a_folder() -> None:
+    """As programs that run browser tests do, which then wait for the end of its output."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        assert [] != processes_of(folder)
+        os.killpg(process.pid, signal.SIGKILL)
+        assert "" == process.stdout.read()
+    deadline = time.monotonic() + 60
+    while folder.exists() or processes_of(folder):
+        assert time.monotonic() < deadline, processes_of(folder)
+        time.sleep(0.1)
 
 
 def check_ephemeral(document: dict[str, Any], command: str, *, cwd: Path, env: dict[str, str]) -> None:

@@ -3,13 +3,11 @@
 import asyncio
 import itertools
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Iterator, MutableMapping
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import MutableMapping
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
@@ -23,6 +21,7 @@ from authmint_service import migrations
 from authmint_service.app import create_app
 from authmint_service.database import Database, database_url
 from authmint_service.development.announcement import Announcement
+from authmint_service.development.ephemeral import SIGNALS, temporary_folder
 from authmint_service.development.first_run import FILE, Credentials, FirstRun, page_client_id
 from authmint_service.development.page import make_page_server, serving
 from authmint_service.embedded_postgres import has_database
@@ -33,7 +32,6 @@ from authmint_service.settings import Settings, load_development_settings
 
 PAGE_PORT = 8003
 READY_SECONDS = 60
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 OF_THE_ENVIRONMENT = ("database_url", "key_encryption_keys", "refresh_token_keys", "shared_secret")
 """The secrets that an ephemeral service does not take from the environment: everything it uses goes with it."""
 
@@ -58,7 +56,7 @@ def run(options: Options) -> None:
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            data_dir = stack.enter_context(_temporary_folder()) if options.ephemeral else options.data_dir
+            data_dir = stack.enter_context(temporary_folder()) if options.ephemeral else options.data_dir
             settings, listener = _listen(options, data_dir)
             stack.enter_context(listener)
             configure_logging(settings.log_level, settings.log_format)
@@ -174,18 +172,6 @@ def _port_error(port: int, error: OSError, option: str) -> SettingsError:
     return SettingsError(
         f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose another with {option}; 0 is any."
     )
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """Provide a folder inside the block, and remove it afterwards, also when more signals come."""
-    folder = Path(tempfile.mkdtemp(prefix="authmint-dev-"))
-    try:
-        yield folder
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _is_ready_in_time(app: FastAPI) -> bool:
