@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 from email.message import Message
 from email.parser import Parser
@@ -80,6 +81,20 @@ def test_no_link_of_a_readme_is_relative_on_the_index(wheels: dict[str, Path], n
         assert (ROOT / path).exists(), path
     if name == "authmint-service":
         assert f"{sources['Source']}/blob/v{project(name)['version']}/CONTRIBUTING.md" in text
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_source_distribution_builds_the_same_wheel(wheels: dict[str, Path], name: str, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
+    subprocess.run([*build, "-t", "sdist"], cwd=FOLDERS[name], check=True, capture_output=True, timeout=60)
+    (packed,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(tmp_path, filter="data")
+    source = tmp_path / packed.name.removesuffix(".tar.gz")
+    subprocess.run([*build, "-t", "wheel"], cwd=source, check=True, capture_output=True, timeout=60)
+    (again,) = tmp_path.glob("*.whl")
+    with ZipFile(wheels[name]) as expected, ZipFile(again) as actual:
+        assert sorted(expected.namelist()) == sorted(actual.namelist())
 
 
 def test_one_version_stands_at_every_place_that_names_it_and_is_the_installed_one() -> None:
