@@ -357,7 +357,9 @@ def test_events_are_listed_by_account_kind_and_time(commands: Commands) -> None:
     after = commands.run("events", "list", "--account", "yvonne", "--since", "2999-01-01T00:00Z")
     assert (0, "No such event was recorded.\n") == (after.returncode, after.stdout)
     assert 1 == len(json.loads(commands.run("events", "list", "--limit", "1", "--json").stdout))
-    for wrong, field in ((("--since", "yesterday"), "--since"), (("--kind", "session"), "--kind")):
+    assert 0 == commands.run("events", "list", "--since", "0001-01-01", "--limit", "1").returncode
+    days = "yesterday", "0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"
+    for wrong, field in (*((("--since", day), "--since") for day in days), (("--kind", "session"), "--kind")):
         refused = commands.run("events", "list", *wrong)
         assert 2 == refused.returncode
         assert field in refused.stderr
@@ -381,8 +383,9 @@ def test_deliveries_are_listed_and_dead_ones_tried_again(commands: Commands) -> 
         "attempts": 11,
         "last_error": "503",
     }.items() <= dead.items()
-    for wrong in ((), (str(delivery), "--all")):
-        assert 2 == commands.run("deliveries", "retry", *wrong).returncode
+    for wrong in ((), (str(delivery), "--all"), (str(2**63),), ("0",)):
+        refused = commands.run("deliveries", "retry", *wrong)
+        assert (2, False) == (refused.returncode, "Traceback" in refused.stderr)
     assert 2 == commands.run("deliveries", "retry", str(delivery + 1)).returncode
     assert "1 delivery is tried again.\n" == commands.run("deliveries", "retry", str(delivery)).stdout
     assert "No delivery is dead.\n" == commands.run("deliveries", "list", "--dead").stdout

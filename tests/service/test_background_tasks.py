@@ -1,6 +1,9 @@
 """The runner of background tasks: no error ends a task, and all tasks end with the process."""
 
 import asyncio
+import errno
+import io
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
@@ -55,6 +58,23 @@ async def test_no_error_ends_a_task_and_its_text_is_not_logged(
     lines = [line for line in lines_of(logged) if line["logger"] == LOGGER]
     assert [("error.unexpected", "work")] == [(line["event"], line["task"]) for line in lines]
     assert "hunter2" not in logged
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), BrokenPipeError(), ValueError("closed file")]
+)
+async def test_a_log_that_cannot_be_written_ends_no_task(
+    error: Exception, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, _: str) -> int:
+            raise error
+
+    work = Outcomes(RuntimeError(), DatabaseUnavailable("later"), None)
+    runner, pauses = make_runner(Task("work", 7.0, work, at_start=True))
+    monkeypatch.setattr(sys, "stderr", Full())
+    async with runner.running(), asyncio.timeout(5):
+        assert [7.0, RETRY_SECONDS, 7.0] == [await pauses.end_next() for _ in range(3)]
 
 
 async def test_a_task_is_retried_soon_while_the_database_is_unavailable_and_the_log_says_so_once(

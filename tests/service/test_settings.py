@@ -31,6 +31,11 @@ def load(**changes: object) -> Settings:
         ("signing_algorithm", "none"), ("access_token_ttl", "0"), ("access_token_ttl", "inf"), ("refresh_grace_seconds", "121"),
         ("session_ttl", "nan"), ("session_idle_ttl", "99999999999"), ("password_hash_workers", "0"),
         ("password_min_length", "7"),
+        ("issuer", "https://u:canary\u2100@a.example"), ("otlp_endpoint", "http://u:canary\u2100@a"),
+        ("database_url", "postgresql://u:canary\u2100@h/x"), ("database_url", "postgresql://u:canary/x@h:5432/x"),
+        ("database_url", "postgresql://u:12/canary@h/x"), ("database_url", "postgresql://u:12?canary@h/x"),
+        ("database_url", "postgresql://u:canary#3@h/x"), ("database_url", "postgresql://u:x@h:canary/x"),
+        ("database_url", "postgresql://u:x@h,i:canary/x"), ("database_url", "postgresql://u:x@h:65536/canary"),
         ("database_url", "mysql://canary@host/x"), ("log_level", "canary"), ("environment", "canary"), ("docs", "canary"),
         ("key_encryption_keys", None), ("refresh_token_keys", None), ("key_encryption_keys", ""),
         ("key_encryption_keys", "canary"),
@@ -48,6 +53,18 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value
     assert f"AUTHMINT_{name.upper()}" in str(raised.value)
     assert "canary" not in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///x", "postgres://u@h/x", "postgresql://u:a@b@h:65535/x", "postgresql://u:p@[::1]:5432/x",
+        "postgresql://u:p@h:1,[::1],i:10000/x", "postgresql://u:p@/x?host=/run/postgresql", "postgresql://%2Frun/x",
+        "postgresql://a@h/x?user=b@c", "postgresql://:5432/x",
+    ],
+)  # fmt: skip
+def test_each_form_of_a_database_url_is_accepted(url: str) -> None:
+    assert load(database_url=url).database_url is not None
 
 
 COMMON = list(FREQUENCY_LISTS["passwords"])[:95]

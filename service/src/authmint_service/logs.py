@@ -9,6 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -101,7 +102,9 @@ class _LineWriter:
         self.name = name
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(f"{line}\n")
+        # A full disk or a reader that has gone must end neither a request nor a background task. `logging` does the same.
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{line}\n")
 
     debug = info = warning = error = critical = msg
 

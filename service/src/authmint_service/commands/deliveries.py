@@ -17,6 +17,7 @@ from authmint_service.settings import Settings
 
 app = typer.Typer(name="deliveries", help="What is to be sent because of an event.", no_args_is_help=True)
 
+MAX_ID = 2**63 - 1
 COLUMNS = ("id", "kind", "target", "event", "attempts", "due_at", "dead_at", "last_error")
 
 
@@ -37,7 +38,9 @@ def list_deliveries(
 
 @app.command()
 def retry(
-    ids: Annotated[list[int] | None, typer.Argument(help="The ids of dead deliveries; see deliveries list --dead.")] = None,
+    ids: Annotated[
+        list[int] | None, typer.Argument(min=1, max=MAX_ID, help="The ids of dead deliveries; see deliveries list --dead.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead deliveries.")] = False,
     as_json: AsJson = False,
     data_dir: DataDir = None,

@@ -53,9 +53,10 @@ def _read_time(text: str | None) -> float | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        # In UTC the first and the last day of the calendar can be outside of it.
+        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError) as error:
         raise InvalidValue("since_invalid", field="since") from error
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _members(event: RecordedEvent) -> dict[str, Any]:

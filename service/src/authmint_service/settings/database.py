@@ -1,12 +1,16 @@
 """How the database is reached. A migration needs these settings and no others."""
 
+import re
 from typing import Annotated, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from authmint_service.settings.group import Secret
+from authmint_service.settings.group import Secret, split_url
 from authmint_service.settings.service import DataFolderSettings
+
+FORM = "must look like postgresql://user:password@host:5432/name"
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
+_HOST = re.compile(rf"(\[[^\]]*\]|[^:\[\]]*)(:({_PORT})?)?")
 
 
 class DatabaseSettings(DataFolderSettings):
@@ -39,8 +43,16 @@ class DatabaseSettings(DataFolderSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, url: Secret | None) -> Secret | None:
-        if url is not None and urlsplit(url.get_secret_value()).scheme not in {"postgresql", "postgres"}:
-            raise ValueError("must look like postgresql://user:password@host:5432/name")
+        if url is None:
+            return url
+        parts = split_url(url.get_secret_value())
+        if parts.scheme not in {"postgresql", "postgres"}:
+            raise ValueError(FORM)
+        # The driver would take what stands before such a character for the host and its port, and repeat it in its error.
+        if "@" not in parts.netloc and "@" in parts.path + parts.query + parts.fragment:
+            raise ValueError(f"{FORM}; in a password, write / as %2F, ? as %3F, # as %23 and @ as %40")
+        if not all(map(_HOST.fullmatch, parts.netloc.rpartition("@")[2].split(","))):
+            raise ValueError(f"{FORM}; a port is not a number from 1 to 65535")
         return url
 
     @property

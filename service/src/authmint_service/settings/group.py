@@ -1,6 +1,7 @@
 """The base of all groups of settings, and the type of a setting that is secret."""
 
 from typing import Any, ClassVar, get_args
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -68,6 +69,14 @@ class _FromVariables(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def split_url(text: str) -> SplitResult:
+    """Return the parts of a URL. Raise ValueError, whose text repeats nothing of it: it may have a password."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        raise ValueError("is not a URL") from None
 
 
 def variable(field: str) -> str:

@@ -1,11 +1,10 @@
 """Logs and traces."""
 
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from authmint_service.settings.group import SettingsGroup
+from authmint_service.settings.group import SettingsGroup, split_url
 
 
 class ObservabilitySettings(SettingsGroup):
@@ -33,7 +32,7 @@ class ObservabilitySettings(SettingsGroup):
     @field_validator("otlp_endpoint")
     @classmethod
     def _check_otlp_endpoint(cls, endpoint: str | None) -> str | None:
-        parts = urlsplit(endpoint or "http://localhost")
+        parts = split_url(endpoint or "http://localhost")
         # No password: settings that are not secret are shown to operators.
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
             raise ValueError("must look like http://collector:4318")

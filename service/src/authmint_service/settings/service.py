@@ -3,12 +3,11 @@
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from authmint.loopback import is_loopback
-from authmint_service.settings.group import Required, SettingsGroup
+from authmint_service.settings.group import Required, SettingsGroup, split_url
 
 
 class Environment(StrEnum):
@@ -56,7 +55,10 @@ class ServiceSettings(DataFolderSettings):
                     "AUTHMINT_ISSUER is missing. Set it to the https URL of this service, the `iss` of its tokens."
                 )
             return self
-        parts = urlsplit(self.issuer)
+        try:
+            parts = split_url(self.issuer)
+        except ValueError:
+            raise ValueError("AUTHMINT_ISSUER is not a URL.") from None
         if not parts.hostname or parts.query or parts.fragment or parts.username or not self.issuer.isprintable():
             raise ValueError("AUTHMINT_ISSUER must be a URL without query, fragment and user, like https://auth.example.com.")
         if parts.scheme != "https" and not (parts.scheme == "http" and (is_loopback(parts.hostname) or self.is_development)):
