@@ -24,7 +24,8 @@ def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
         ring,
         issuer=kernel.issuer,
         lifetime=kernel.settings.access_token_ttl,
-        clock=kernel.clock,
+        # The clock that all processes share: one whose own is ahead would leave out what was revoked last.
+        clock=kernel.database_clock,
     )
     routes = RevocationListEndpoint(publisher, kernel.draining).routes()
     return RevocationListParts(Feature(name="revocation_list", routers=(routes,)), publisher)

@@ -33,7 +33,8 @@ def sessions(kernel: Kernel) -> SessionParts:
     )
     feature = Feature(
         name="sessions",
-        tasks=(pruning_task(store, kernel.clock),),
+        # The clock that all processes share: one whose own is ahead must not delete what is live.
+        tasks=(pruning_task(store, kernel.database_clock),),
         estimates=(rows,),
     )
     cookies = RefreshCookies(idle_ttl=settings.session_idle_ttl, insecure=settings.uses_insecure_cookies)

@@ -1,0 +1,37 @@
+"""A process whose own clock is wrong deletes no live session, and leaves out nothing that was revoked."""
+
+import pytest
+
+from authmint.jose import decode_base64url, read_json_object
+from authmint_service.features.kernel import make_kernel
+from authmint_service.features.revocation_list import revocation_list
+from authmint_service.features.sessions import sessions
+from authmint_service.features.signing import signing
+from tests.service.conftest import Service, make_settings
+from tests.service.devices import SignedIn, sign_in
+
+pytestmark = pytest.mark.anyio
+
+DAY = 86_400
+
+
+def sid_of(one: SignedIn) -> str:
+    return str(read_json_object(decode_base64url(one.access.split(".")[1]))["sid"])
+
+
+@pytest.mark.parametrize("ahead", [3600, 40 * DAY])
+async def test_a_process_whose_clock_is_ahead_prunes_no_live_session_and_lists_every_revocation(
+    service: Service, dsn: str, ahead: float
+) -> None:
+    live, revoked = await sign_in(service), await sign_in(service)
+    kernel = make_kernel(make_settings(dsn), lambda: service.clock() + ahead, service.clock.ask, None)
+    parts, keys = sessions(kernel), signing(kernel)
+    lists = revocation_list(kernel, keys.ring)
+    await revoked.ask("DELETE", "/account/v1/sessions/current")
+    async with kernel.database.open(dsn):
+        await kernel.changes.read()
+        for task in (*keys.feature.tasks, *parts.feature.tasks):
+            await task.run()
+        listed = await lists.publisher.current()
+    assert not await live.is_over()
+    assert sid_of(revoked) in listed.revoked.sids
