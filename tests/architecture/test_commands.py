@@ -20,3 +20,10 @@ def test_every_command_that_opens_the_database_has_the_option_for_the_data_folde
             signatures = re.findall(r"@app\.command\(.*?\) -> None:", text, re.DOTALL)
             assert signatures, path
             assert [one for one in signatures if "data_dir: DataDir" not in one] == [], path
+
+
+def test_no_command_goes_by_the_clock_of_its_computer() -> None:
+    """What is revoked at a time that has passed already is still accepted: `ask_time` asks the database."""
+    asking = {path.name for path in MODULES if "ask_time(database)" in path.read_text()}
+    assert {"accounts.py", "clients.py", "keys.py", "sessions.py", "tokens.py"} <= asking
+    assert [path.name for path in MODULES if re.search(r"\btime\.time\b|\bimport time\b|\bnow\(", path.read_text())] == []

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -297,6 +298,39 @@ def test_an_operator_disables_a_client_and_revokes_all_tokens(commands: Commands
     assert 0 == commands.run("tokens", "revoke", "--all").returncode
     refused = commands.run("tokens", "revoke")
     assert (2, True) == (refused.returncode, refused.stderr.startswith("Name the tokens: --all."))
+
+
+@pytest.mark.parametrize("ahead", [-7200, 40 * 86_400])
+def test_a_command_on_a_computer_with_a_wrong_clock_goes_by_the_databases(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """Otherwise what it revokes is still accepted, or a session that is live is deleted."""
+    name, client = f"early-{abs(ahead)}", f"early-{abs(ahead)}"
+    assert 0 == commands.run("accounts", "add", name).returncode
+    assert 0 == commands.run("clients", "add", client, "--confidential").returncode
+    asyncio.run(_execute(commands, SIGN_IN.format(name=name, client=client)))
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + ahead)
+    for arguments in (("sessions", "prune"), ("accounts", "disable", name), ("clients", "disable", client)):
+        assert 0 == commands.run(*arguments).returncode
+    assert 0 == commands.run("tokens", "revoke", "--all").returncode
+    assert 4 == asyncio.run(_execute(commands, JUST_REVOKED.format(name=name, client=client)))
+
+
+SIGN_IN = """
+    INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences, started_at, rotated_at,
+                                   idle_expires_at, expires_at)
+    SELECT decode(md5(account_id::text), 'hex'), gen_random_uuid(), account_id, '{client}', '{{}}', '{{x}}', now(), now(),
+           now() + interval '14 days', now() + interval '30 days'
+      FROM authmint.account_names WHERE prepared = '{name}' RETURNING 1
+"""
+JUST_REVOKED = """
+    SELECT count(*) FROM (SELECT tokens_not_before FROM authmint.all_tokens
+                UNION ALL SELECT tokens_not_before FROM authmint.clients WHERE client_id = '{client}'
+                UNION ALL SELECT tokens_not_before FROM authmint.accounts JOIN authmint.account_names ON account_id = id
+                           WHERE prepared = '{name}'
+                UNION ALL SELECT revoked_at FROM authmint.sessions WHERE client_id = '{client}') AS revoked (revoked_at)
+     WHERE revoked_at BETWEEN now() - interval '5 minutes' AND now() + interval '1 second'
+"""
 
 
 def test_a_client_has_lifetimes_of_its_own_and_senseless_ones_are_refused(commands: Commands) -> None:

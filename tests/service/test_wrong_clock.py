@@ -3,10 +3,13 @@
 import pytest
 
 from authmint.jose import decode_base64url, read_json_object
+from authmint_service.accounts import AccountStore
+from authmint_service.clients import ClientStore
 from authmint_service.features.kernel import make_kernel
 from authmint_service.features.revocation_list import revocation_list
 from authmint_service.features.sessions import sessions
 from authmint_service.features.signing import signing
+from tests.actors import OPERATOR
 from tests.service.conftest import Service, make_settings
 from tests.service.devices import SignedIn, sign_in
 
@@ -35,3 +38,17 @@ async def test_a_process_whose_clock_is_ahead_prunes_no_live_session_and_lists_e
         listed = await lists.publisher.current()
     assert not await live.is_over()
     assert sid_of(revoked) in listed.revoked.sids
+
+
+async def test_a_second_disabling_by_a_clock_that_is_behind_brings_no_token_back(service: Service) -> None:
+    person, client = await service.add_account(), await service.add_client()
+    accounts, clients = AccountStore(service.database), ClientStore(service.database)
+    for seconds in (0, -1000):
+        now = service.clock() + seconds
+        await accounts.disable(person.id, now, actor=OPERATOR)
+        await clients.disable(client.client_id, now, actor=OPERATOR)
+    for statement, key in (
+        ("SELECT extract(epoch FROM tokens_not_before)::float8 FROM authmint.accounts WHERE id = $1", person.id),
+        ("SELECT extract(epoch FROM tokens_not_before)::float8 FROM authmint.clients WHERE client_id = $1", client.client_id),
+    ):
+        assert service.clock() == await service.database.fetch_value(statement, key)

@@ -100,7 +100,7 @@ class AccountStore:
 
     _DISABLE = """
         WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = coalesce($3, disabled_reason),
-                                                    tokens_not_before = $2
+                                                    tokens_not_before = greatest(tokens_not_before, $2)
                            WHERE id = $1 AND state <> 'deleted'
                           RETURNING id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,

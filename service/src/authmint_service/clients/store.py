@@ -136,7 +136,8 @@ class ClientStore:
             return True
 
     _DISABLE = """
-        WITH disabled AS (UPDATE authmint.clients SET enabled = false, tokens_not_before = $2 WHERE client_id = $1
+        WITH disabled AS (UPDATE authmint.clients SET enabled = false, tokens_not_before = greatest(tokens_not_before, $2)
+                           WHERE client_id = $1
                           RETURNING client_id, refresh_cookie),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)

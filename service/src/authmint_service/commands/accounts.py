@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 import uuid
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.commands.service_settings import DataDir, load_service_settings
+from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings
 
@@ -135,7 +135,7 @@ async def _set_password(settings: Settings, username: str, password: str) -> Non
             new_hash,
             credentials_version=account.credentials_version,
             except_session_id=None,
-            now=time.time(),
+            now=await ask_time(database),
             actor=operator(),
         )
         if not changed:
@@ -146,20 +146,20 @@ async def _disable(settings: Settings, username: str, reason: str | None) -> Non
     async with open_database(settings) as database:
         store = AccountStore(database)
         account = await find_account(store, username)
-        await store.disable(account.id, time.time(), actor=operator(), reason=reason)
+        await store.disable(account.id, await ask_time(database), actor=operator(), reason=reason)
 
 
 async def _enable(settings: Settings, username: str) -> None:
     async with open_database(settings) as database:
         store = AccountStore(database)
         account = await find_account(store, username)
-        await store.enable(account.id, time.time(), actor=operator())
+        await store.enable(account.id, await ask_time(database), actor=operator())
 
 
 async def _add(settings: Settings, username: str, password: str) -> Account:
     account = Account(id=str(uuid.uuid4()), username=username, password_hash=await _hash(password))
     async with open_database(settings) as database:
-        await AccountStore(database).add(account, time.time(), actor=operator())
+        await AccountStore(database).add(account, await ask_time(database), actor=operator())
     return account
 
 

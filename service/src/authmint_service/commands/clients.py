@@ -1,7 +1,6 @@
 """`authmint-service clients …`"""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from authmint_service.clients import Client, ClientStore, new_client_secret, sec
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.commands.service_settings import DataDir, load_service_settings
+from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings
 from authmint_service.web_origins import are_of_different_sites
@@ -167,7 +167,7 @@ def _row(client: Client) -> dict[str, Any]:
 
 async def _add(settings: Settings, client: Client) -> None:
     async with open_database(settings) as database:
-        await ClientStore(database).add(client, time.time(), actor=operator())
+        await ClientStore(database).add(client, await ask_time(database), actor=operator())
 
 
 def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> None:
@@ -175,7 +175,7 @@ def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> Non
         async with open_database(settings) as database:
             store = ClientStore(database)
             change = store.enable if enabled else store.disable
-            return await change(client_id, time.time(), actor=operator())
+            return await change(client_id, await ask_time(database), actor=operator())
 
     if not asyncio.run(run(load_service_settings(data_dir))):
         raise InvalidValue("client_id_unknown", field="client_id", client_id=client_id)

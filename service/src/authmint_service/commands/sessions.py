@@ -1,7 +1,6 @@
 """`authmint-service sessions …`"""
 
 import asyncio
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,6 +13,7 @@ from authmint_service.commands.accounts import Username, find_account
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
+from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions
@@ -68,17 +68,17 @@ def _limits(settings: Settings) -> SessionLifetimes:
 async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).list(account.id, time.time())
+        return await SessionStore(database, _limits(settings)).list(account.id, await ask_time(database))
 
 
 async def _revoke(settings: Settings, username: str, session_id: str) -> bool:
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
         return await SessionStore(database, _limits(settings)).revoke(
-            session_id, account.id, time.time(), cause=EndCause.OPERATOR, actor=operator(), source=None
+            session_id, account.id, await ask_time(database), cause=EndCause.OPERATOR, actor=operator(), source=None
         )
 
 
 async def _prune(settings: Settings) -> int:
     async with open_database(settings) as database:
-        return await prune_sessions(SessionStore(database, _limits(settings)), time.time())
+        return await prune_sessions(SessionStore(database, _limits(settings)), await ask_time(database))

@@ -1,7 +1,6 @@
 """`authmint-service tokens …`"""
 
 import asyncio
-import time
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ import typer
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
+from authmint_service.database_clock import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings
@@ -33,4 +33,4 @@ def revoke(
 
 async def _revoke_all(settings: Settings) -> None:
     async with open_database(settings) as database:
-        await RevocationStore(database).raise_global_epoch(time.time(), actor=operator())
+        await RevocationStore(database).raise_global_epoch(await ask_time(database), actor=operator())
