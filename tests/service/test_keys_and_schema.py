@@ -8,6 +8,7 @@ import pytest
 
 from authmint_service import migrations
 from authmint_service.database import Database
+from authmint_service.errors import DatabaseUnavailable
 from authmint_service.signing_keys import SigningKeyStore
 from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, make_settings, own_database
@@ -55,6 +56,17 @@ async def test_the_schema_can_be_taken_back_and_made_again(server_dsn: str) -> N
         config.attributes["dsn"] = dsn
         await asyncio.to_thread(command.downgrade, config, "base")
         await migrations.migrate(dsn)
+
+
+async def test_a_migration_that_the_database_refuses_is_one_line_without_its_statements(server_dsn: str) -> None:
+    async with own_database(server_dsn) as dsn:
+        read_only = f"{dsn}{'&' if '?' in dsn else '?'}default_transaction_read_only=on"
+        with pytest.raises(DatabaseUnavailable) as raised:
+            await migrations.migrate(read_only)
+    for text in (str(raised.value), str(raised.value.__cause__)):
+        assert "read-only transaction" in text
+        assert "\n" not in text
+        assert "SQL:" not in text
 
 
 async def test_metadata_is_consistent(service: Service) -> None:

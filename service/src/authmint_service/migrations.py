@@ -52,7 +52,8 @@ async def migrate(dsn: str) -> str | None:
         cause = error.orig and error.orig.__cause__
         if not isinstance(cause, UNAVAILABLE):
             raise
-        raise DatabaseUnavailable(_reason(cause)) from error
+        # SQLAlchemy's text has the whole statement.
+        raise DatabaseUnavailable(_reason(cause)) from cause
     revision: str | None = config.attributes["revision"]
     return revision
 

@@ -54,19 +54,35 @@ class FirstRun:
         return self._file
 
     async def add_missing(self, database: Database, echo: Callable[[str], None]) -> Credentials:
-        """Add the account and the clients, and return their credentials. Raise SettingsError if the file is damaged."""
-        if self._file.exists():
-            await self._add_page_client(database)
-            return _read(self._file)
-        echo("Creating one account and three clients …")
-        # Written before they are used: after a crash the next start goes on with the same ones.
-        credentials = _read(self._draft) if self._draft.exists() else self._write_draft()
-        await self._add_account(database, credentials)
+        """Add the account and the clients, and return their credentials.
+
+        Raise SettingsError if the file is damaged, or the database has those of another folder.
+        """
+        is_new = not self._file.exists()
+        if is_new:
+            echo("Creating one account and three clients …")
+            # Written before they are used: after a crash the next start goes on with the same ones.
+            credentials = _read(self._draft) if self._draft.exists() else self._write_draft()
+        else:
+            credentials = _read(self._file)
+        # Each time: AUTHMINT_DATABASE_URL may name another database than at the last start.
+        if await AccountStore(database).find_by_name(credentials.username) is None:
+            await self._add_account(database, credentials)
         for client in (self._spa_client(credentials), self._service_client(credentials)):
             await self._add_client(database, client)
+        await self._check_secret(database, credentials)
         await self._add_page_client(database)
-        self._draft.rename(self._file)
+        if is_new:
+            self._draft.rename(self._file)
         return credentials
+
+    async def _check_secret(self, database: Database, credentials: Credentials) -> None:
+        found = (await ClientStore(database).load(credentials.service_client_id)).client
+        if found is None or not found.accepts(credentials.service_client_secret):
+            raise SettingsError(
+                f"The database has the client {credentials.service_client_id} of another data folder. Start with that folder, "
+                "or with another database."
+            )
 
     def _write_draft(self) -> Credentials:
         credentials = Credentials(
