@@ -180,8 +180,10 @@ def _check_free(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
+        # The rest of the text repeats the address.
+        reason = str(error.strerror).partition(" (while")[0]
         raise Failure(
-            f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose others: "
+            f"Port {port} cannot be used ({reason}). Stop what uses it, or choose others: "
             "make run AUTHMINT_PORT=… ORDERS_PORT=… BILLING_PORT=… SPA_PORT=…"
         ) from error
 

@@ -402,7 +402,7 @@ def test_events_are_listed_by_account_kind_and_time(commands: Commands) -> None:
 
 def test_deliveries_are_listed_and_dead_ones_tried_again(commands: Commands) -> None:
     empty = commands.run("deliveries", "list")
-    assert (0, "Everything was delivered.\n") == (empty.returncode, empty.stdout)
+    assert (0, "Nothing waits to be sent.\n") == (empty.returncode, empty.stdout)
     commands.run("accounts", "add", "zoe")
     statement = (
         "INSERT INTO authmint.deliveries (event_id, kind, target, due_at, attempts, dead_at, last_error) "

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,13 @@ async def events_of(service: Service, **by: str) -> list[dict[str, Any]]:
     return [
         dict(row) | {"details": json.loads(row["details"]), "personal": json.loads(row["personal"] or "null")} for row in rows
     ]
+
+
+def test_every_kind_of_event_stands_in_the_table_of_the_documentation() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    _, _, table = text.partition("\n| kind | when |\n|---|---|\n")
+    rows = table.partition("\n\n")[0].splitlines()
+    assert {kind.value for kind in EventKind} == {kind for row in rows for kind in re.findall("`([^`]+)`", row.split("|")[1])}
 
 
 def test_the_personal_part_is_salted_and_only_its_digest_stays() -> None:

@@ -217,6 +217,7 @@ def run_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_the_command_shows_every_setting_its_source_and_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / ".env").write_text("AUTHMINT_PORT=9000\nAUTHMINT_DATABASE_URL_FILE=url\n")
     (folder / "url").write_text("postgresql://user:canary@host/name")

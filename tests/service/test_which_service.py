@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from authmint_service.commands.service_settings import load_service_settings
+from authmint_service.commands.service_settings import load_migration_settings, load_service_settings
+from authmint_service.commands.settings import show_settings
 from authmint_service.errors import SettingsError
 from authmint_service.running_services import RunningService, listed, running_services
 from authmint_service.serving import listed_for_commands
@@ -125,6 +126,55 @@ def test_an_ephemeral_service_is_found_by_its_data_folder_alone(folder: Path) ->
     with running(folder.parent / "data", port=9000), running(folder.parent / "gone", port=9001, ephemeral=True):
         assert "http://127.0.0.1:9000" == load_service_settings(None).issuer_url
         assert "http://127.0.0.1:9001" == load_service_settings(folder.parent / "gone").issuer_url
+        assert "http://127.0.0.1:9001" == load_service_settings(Path("../gone")).issuer_url
+    with running(folder.parent / "alone", port=9002, ephemeral=True):
+        with pytest.raises(SettingsError) as refused:
+            load_service_settings(None)
+        assert [
+            "Only ephemeral development services run. Choose one with --data-dir:",
+            f"  http://127.0.0.1:9002  --data-dir {folder.parent / 'alone'}",
+        ] == str(refused.value).splitlines()
+
+
+def test_the_settings_shown_are_those_of_the_service_a_command_speaks_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown(data_dir: Path | None = None) -> dict[str, tuple[str, str]]:
+        show_settings(data_dir=data_dir, as_json=True)
+        return {row["variable"]: (row["value"], row["source"]) for row in json.loads(capsys.readouterr().out)}
+
+    with running(folder.parent / "data", port=9000, key_encryption_keys=GOOD):
+        settings = shown()
+        assert ("9000", "the service") == settings["AUTHMINT_PORT"]
+        assert ("http://127.0.0.1:9000", "default") == settings["AUTHMINT_ISSUER"]
+        assert ("set", "the service") == settings["AUTHMINT_KEY_ENCRYPTION_KEYS"]
+        assert ("not set", "default") == settings["AUTHMINT_REFRESH_TOKEN_KEYS"]
+        with running(folder.parent / "other", port=9001):
+            assert ("9001", "the service") == shown(folder.parent / "other")["AUTHMINT_PORT"]
+            with pytest.raises(SettingsError, match="Several development services run"):
+                shown()
+        monkeypatch.setenv("AUTHMINT_DATABASE_URL", "postgresql://db.example/authmint")
+        monkeypatch.setenv("AUTHMINT_ISSUER", "https://auth.example")
+        assert ("https://auth.example", "environment") == shown()["AUTHMINT_ISSUER"]
+    monkeypatch.delenv("AUTHMINT_DATABASE_URL")
+    assert ("https://auth.example", "environment") == shown()["AUTHMINT_ISSUER"], "none runs: those that serve would have"
+    with pytest.raises(
+        SettingsError, match=r"^No service runs with its data in .*/data\. Start one with: authmint-service dev"
+    ):
+        shown(folder.parent / "data")
+
+
+def test_a_migration_without_a_database_is_refused_but_in_development(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for environment in ("", "production"):
+        monkeypatch.setenv("AUTHMINT_ENVIRONMENT", environment)
+        with pytest.raises(SettingsError, match=r"^AUTHMINT_DATABASE_URL is missing\."):
+            load_migration_settings()
+    assert [] == list(folder.iterdir())
+    monkeypatch.setenv("AUTHMINT_ENVIRONMENT", "development")
+    assert Path(".authmint") == load_migration_settings().data_dir
+    monkeypatch.delenv("AUTHMINT_ENVIRONMENT")
+    monkeypatch.setenv("AUTHMINT_DATA_DIR", "data")
+    assert Path("data") == load_migration_settings().data_dir
 
 
 LIST = """

@@ -28,7 +28,7 @@ from authmint_service.errors import (
     SchemaOutdated,
     SettingsError,
 )
-from authmint_service.settings import load_database_settings, load_settings
+from authmint_service.settings import load_settings
 
 GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "events", "deliveries")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
@@ -143,23 +143,34 @@ def dev(
 def migrate() -> None:
     """Bring the database schema to the version of this program. Several processes may do it at once."""
     from authmint_service import migrations
+    from authmint_service.commands.service_settings import load_migration_settings
     from authmint_service.database import database_url
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
+    database = load_migration_settings()
+    if database.uses_embedded_database:
+        sys.stderr.write(f"Migrating the embedded database in {database.data_dir.absolute()}.\n")
+
     async def run() -> str | None:
-        async with database_url(load_database_settings()) as dsn:
+        async with database_url(database) as dsn:
             return await migrations.migrate(dsn)
 
     echo(f"The database schema is at revision {asyncio.run(run())}.")
 
 
 @app.command()
-def settings(as_json: AsJson = False) -> None:
-    """Show every setting in effect and where it comes from. Of a secret only whether it is set."""
+def settings(
+    data_dir: Annotated[Path | None, typer.Option(help="The data folder of a development service that runs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every setting in effect and where it comes from. Of a secret only whether it is set.
+
+    They are those of the development service that runs, or, without one, those that serve would have.
+    """
     from authmint_service.commands.settings import show_settings
 
-    show_settings(as_json=as_json)
+    show_settings(data_dir=data_dir, as_json=as_json)
 
 
 def _listen(host: str, port: int, count: int, setting: str = "PORT") -> list[socket.socket]:

@@ -33,7 +33,7 @@ def list_deliveries(
     if as_json:
         echo_json(rows)
     else:
-        echo_table(COLUMNS, rows, empty="No delivery is dead." if dead else "Everything was delivered.")
+        echo_table(COLUMNS, rows, empty="No delivery is dead." if dead else "Nothing waits to be sent.")
 
 
 @app.command()

@@ -14,7 +14,13 @@ import typer
 from authmint_service.embedded_postgres import has_database
 from authmint_service.errors import SettingsError
 from authmint_service.running_services import RunningService, running_services
-from authmint_service.settings import Settings, load_settings, load_settings_of_another
+from authmint_service.settings import (
+    DatabaseSettings,
+    Settings,
+    load_database_settings,
+    load_settings,
+    load_settings_of_another,
+)
 from authmint_service.settings.variables import Variables
 
 DataDir = Annotated[
@@ -30,26 +36,79 @@ def load_service_settings(data_dir: Path | None) -> Settings:
     `data_dir`: as the option says.
     """
     variables = Variables.read()
-    if variables.find_secret("AUTHMINT_DATABASE_URL") is not None:
-        if data_dir is not None:
-            raise SettingsError("AUTHMINT_DATABASE_URL is set, and --data-dir names another database. Leave out one of them.")
+    if _has_database_url(variables, data_dir):
         return load_settings()
     services = running_services()
+    folder = _named_folder(variables, data_dir)
+    if folder is None:
+        return settings_of_service(_choose(services))
+    service = _with_data_in(folder, services)
+    if service is not None:
+        return settings_of_service(service)
+    return _settings_of_folder(folder, has_environment=variables.find("AUTHMINT_ENVIRONMENT") is not None)
+
+
+def find_service(data_dir: Path | None) -> RunningService | None:
+    """Return the development service that a command speaks to, None if its settings are those of this process.
+
+    `data_dir`: as the option says. Raise SettingsError if it names no service that runs.
+    """
+    variables = Variables.read()
+    if _has_database_url(variables, data_dir):
+        return None
+    services = running_services()
+    folder = _named_folder(variables, data_dir)
+    if folder is None:
+        return _choose(services) if any(not service.ephemeral for service in services) else None
+    service = _with_data_in(folder, services)
+    if service is None and data_dir is not None:
+        raise SettingsError(
+            f"No service runs with its data in {folder}. Start one with: authmint-service dev --data-dir {folder}"
+        )
+    return service
+
+
+def load_migration_settings() -> DatabaseSettings:
+    """Return the settings of the database that is migrated. Raise SettingsError.
+
+    A deployment whose database was forgotten must not migrate an embedded one and report success.
+    """
+    settings = load_database_settings()
+    is_named = not settings.uses_embedded_database or "data_dir" in settings.model_fields_set
+    environment = Variables.read().find("AUTHMINT_ENVIRONMENT")
+    if not is_named and (environment is None or environment.value != "development"):
+        raise SettingsError(
+            "AUTHMINT_DATABASE_URL is missing. Set it to the URL of a PostgreSQL; for the embedded one set "
+            "AUTHMINT_ENVIRONMENT=development, or its folder with AUTHMINT_DATA_DIR."
+        )
+    return settings
+
+
+def settings_of_service(service: RunningService) -> Settings:
+    """Return the settings that a service runs with. Raise SettingsError."""
+    return load_settings_of_another(service.settings, service.secrets)
+
+
+def _has_database_url(variables: Variables, data_dir: Path | None) -> bool:
+    if variables.find_secret("AUTHMINT_DATABASE_URL") is None:
+        return False
+    if data_dir is not None:
+        raise SettingsError("AUTHMINT_DATABASE_URL is set, and --data-dir names another database. Leave out one of them.")
+    return True
+
+
+def _named_folder(variables: Variables, data_dir: Path | None) -> Path | None:
     named = variables.find("AUTHMINT_DATA_DIR")
     if data_dir is None and named is not None:
         data_dir = Path(named.value)
-    if data_dir is not None:
-        has_environment = variables.find("AUTHMINT_ENVIRONMENT") is not None
-        return _settings_of_folder(data_dir.absolute(), services, has_environment=has_environment)
-    service = _choose([service for service in services if not service.ephemeral])
-    sys.stderr.write(f"Speaking to the development service {service.url} (data in {service.data_dir}).\n")
-    return _settings_of_service(service)
+    return None if data_dir is None else data_dir.absolute()
 
 
-def _settings_of_folder(folder: Path, services: Sequence[RunningService], *, has_environment: bool) -> Settings:
-    for service in services:
-        if Path(service.data_dir) == folder:
-            return _settings_of_service(service)
+def _with_data_in(folder: Path, services: Sequence[RunningService]) -> RunningService | None:
+    return next((service for service in services if Path(service.data_dir).resolve() == folder.resolve()), None)
+
+
+def _settings_of_folder(folder: Path, *, has_environment: bool) -> Settings:
     if not has_database(folder):
         raise SettingsError(f"There is no database in {folder}. Make one with: authmint-service dev --data-dir {folder}")
     # An embedded database is one of a development service, whether the environment says so or not.
@@ -57,16 +116,16 @@ def _settings_of_folder(folder: Path, services: Sequence[RunningService], *, has
     return load_settings(data_dir=folder, **development)
 
 
-def _settings_of_service(service: RunningService) -> Settings:
-    return load_settings_of_another(service.settings, service.secrets)
-
-
 def _choose(services: Sequence[RunningService]) -> RunningService:
-    if len(services) == 1:
-        return services[0]
+    lasting = [service for service in services if not service.ephemeral]
+    if len(lasting) == 1:
+        (service,) = lasting
+        sys.stderr.write(f"Speaking to the development service {service.url} (data in {service.data_dir}).\n")
+        return service
     if services:
-        listed = "\n".join(f"  {service.url}  --data-dir {service.data_dir}" for service in services)
-        raise SettingsError(f"Several development services run. Choose one with --data-dir:\n{listed}")
+        found = "Several development services run" if lasting else "Only ephemeral development services run"
+        listed = "\n".join(f"  {service.url}  --data-dir {service.data_dir}" for service in lasting or services)
+        raise SettingsError(f"{found}. Choose one with --data-dir:\n{listed}")
     raise SettingsError(
         "No development service runs. Start one with `authmint-service dev`, or name a service: its data folder with "
         "--data-dir, or its database with AUTHMINT_DATABASE_URL."

@@ -1,20 +1,27 @@
 """`authmint-service settings`"""
 
 from dataclasses import asdict
+from pathlib import Path
 
 from authmint_service.commands.output import echo_json, echo_table
+from authmint_service.commands.service_settings import find_service, settings_of_service
 from authmint_service.settings import load_settings_without_secrets
-from authmint_service.settings.catalogue import list_settings_in_effect
+from authmint_service.settings.catalogue import list_settings_in_effect, list_settings_of_another
 from authmint_service.settings.variables import Variables
 
 COLUMNS = ("variable", "value", "source")
 
 
-def show_settings(*, as_json: bool) -> None:
-    """Print every setting in effect and its source."""
-    settings = load_settings_without_secrets()
-    settings.check_given_keys()
-    rows = [asdict(setting) for setting in list_settings_in_effect(settings, Variables.read())]
+def show_settings(*, data_dir: Path | None, as_json: bool) -> None:
+    """Print every setting in effect and its source: of the development service that runs, or of a service started here."""
+    service = find_service(data_dir)
+    if service is None:
+        settings = load_settings_without_secrets()
+        settings.check_given_keys()
+        found = list_settings_in_effect(settings, Variables.read())
+    else:
+        found = list_settings_of_another(settings_of_service(service), service.secrets)
+    rows = [asdict(setting) for setting in found]
     if as_json:
         echo_json(rows)
     else:

@@ -169,8 +169,10 @@ def _make_page(options: Options, settings: Settings) -> ThreadingHTTPServer | No
 
 
 def _port_error(port: int, error: OSError, option: str) -> SettingsError:
+    # The rest of the text repeats the address.
+    reason = str(error.strerror).partition(" (while")[0]
     return SettingsError(
-        f"Port {port} cannot be used ({error.strerror}). Stop what uses it, or choose another with {option}; 0 is any."
+        f"Port {port} cannot be used ({reason}). Stop what uses it, or choose another with {option}; 0 is any."
     )
 
 

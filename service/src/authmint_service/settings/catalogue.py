@@ -1,7 +1,7 @@
 """The list of all settings, for everything that is about each of them: the documentation, and `authmint-service settings`."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Literal, get_args, get_origin
@@ -41,7 +41,7 @@ class SettingInEffect:
     value: str
     """Of a secret only whether it is set."""
     source: str
-    """The environment, `.env` or the default; of a secret in a file, also the variable that names the file."""
+    """The environment, `.env`, the default or the service that runs; of a secret in a file, also the variable that names it."""
 
 
 def list_settings() -> list[Setting]:
@@ -52,6 +52,11 @@ def list_settings() -> list[Setting]:
 def list_settings_in_effect(settings: Settings, variables: Variables) -> list[SettingInEffect]:
     """Return every setting with its value and its source. `variables`: those that `settings` was made from."""
     return [_in_effect(setting, settings, variables) for setting in list_settings()]
+
+
+def list_settings_of_another(settings: Settings, secrets: Collection[str]) -> list[SettingInEffect]:
+    """Return every setting of a service that runs. `secrets`: the fields of those that its environment has set."""
+    return [_in_effect_elsewhere(setting, settings, secrets) for setting in list_settings()]
 
 
 def _settings_of(group: type) -> Iterator[Setting]:
@@ -121,3 +126,13 @@ def _in_effect(setting: Setting, settings: Settings, variables: Variables) -> Se
     found = variables.find(setting.variable)
     source = Source.DEFAULT if found is None else found.source
     return SettingInEffect(setting.variable, _text(settings.value_in_effect(setting.field)), source.value)
+
+
+def _in_effect_elsewhere(setting: Setting, settings: Settings, secrets: Collection[str]) -> SettingInEffect:
+    if setting.is_secret:
+        is_given = setting.field in secrets
+        value = "set" if is_given else "not set"
+    else:
+        is_given = _text(getattr(settings, setting.field)) != setting.default
+        value = _text(settings.value_in_effect(setting.field))
+    return SettingInEffect(setting.variable, value, (Source.SERVICE if is_given else Source.DEFAULT).value)

@@ -42,6 +42,8 @@ class Source(StrEnum):
     ENVIRONMENT = "environment"
     ENV_FILE = ".env"
     DEFAULT = "default"
+    SERVICE = "the service"
+    """A service that runs was started with it."""
 
 
 @dataclass(frozen=True, slots=True)
