@@ -197,6 +197,41 @@ async def test_who_guesses_from_many_networks_fills_one_event_more_and_no_table(
         assert MAX_A_MINUTE + 2 == await database.fetch_value(count)
 
 
+async def test_failures_at_once_are_as_few_statements_and_events_as_one_after_another(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, ran = FailureRecorder(empty_database, KEYS, Clock()), list[str]()
+    execute = empty_database.execute
+
+    async def counted(statement: str, *values: object) -> None:
+        ran.append(statement)
+        await execute(statement, *values)
+
+    monkeypatch.setattr(empty_database, "execute", counted)
+
+    async def fail(number: int) -> None:
+        source = RequestSource(request_id="r", ip_address=f"10.{number // 256}.{number % 256}.7", user_agent=None)
+        await recorder.record(Event(kind=EventKind.SIGN_IN_FAILED, actor=OPERATOR, source=source, client_id="spa"))
+
+    await asyncio.gather(*(fail(1) for _ in range(500)))
+    assert 1 == len(ran)
+    await asyncio.gather(*(fail(number) for number in range(3 * MAX_A_MINUTE)))
+    assert MAX_A_MINUTE + 1 == len(ran) == await empty_database.fetch_value("SELECT count(*) FROM authmint.events")
+
+
+async def test_a_record_that_is_cancelled_is_made_by_the_next_failure(
+    empty_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, event = FailureRecorder(empty_database, KEYS, Clock()), Event(kind=EventKind.SIGN_IN_FAILED, actor=OPERATOR)
+    with monkeypatch.context() as patch:
+        patch.setattr(empty_database, "execute", lambda *_: asyncio.Event().wait())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await recorder.record(event)
+    await recorder.record(event)
+    assert 1 == await empty_database.fetch_value("SELECT count(*) FROM authmint.events")
+
+
 @pytest.mark.parametrize(
     ("address", "prefix"),
     [

@@ -58,13 +58,17 @@ class FailureRecorder:
         key = self._key(event, prefix, minute)
         if key in self._recorded:
             return
+        # Before the statement: of a thousand at once one shall use a connection, and no more prefixes than there may be.
+        recorded = self._recorded
+        recorded.add(key)
+        self._prefixes.add(prefix)
         try:
             await self._database.execute(self._RECORD, key, *event.values(now))
-        except (DatabaseUnavailable, SchemaOutdated):
-            return
-        if minute == self._minute:
-            self._recorded.add(key)
-            self._prefixes.add(prefix)
+        except BaseException as error:
+            # The next one of this minute records it.
+            recorded.discard(key)
+            if not isinstance(error, DatabaseUnavailable | SchemaOutdated):
+                raise
 
     def _key(self, event: Event, prefix: str, minute: int) -> bytes:
         text = "\0".join((event.kind.value, event.client_id or "", prefix, str(minute)))
