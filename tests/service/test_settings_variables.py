@@ -107,6 +107,12 @@ def test_a_file_that_holds_no_secret_is_named_without_its_path_and_content(
     assert reason in said
 
 
+def test_a_file_of_variables_that_cannot_be_read_is_named(folder: Path) -> None:
+    # It can be opened, also by root, and not be read.
+    (folder / ".env").symlink_to("/proc/self/mem")
+    assert refusal().startswith("The file .env cannot be read: ")
+
+
 def test_a_folder_in_place_of_a_file_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHMINT_DATABASE_URL_FILE", str(folder))
     assert "AUTHMINT_DATABASE_URL_FILE cannot be read: Is a directory." == refusal()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -215,3 +216,20 @@ def test_a_home_that_cannot_be_written_stops_no_service(folder: Path) -> None:
     (folder.parent / "state").write_text("in the way")
     with running(folder.parent / "data"):
         assert [] == running_services()
+
+
+def test_a_full_disk_stops_no_service(folder: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+        service = RunningService(url="http://127.0.0.1:1", data_dir="/a", pid=os.getpid(), settings={}, secrets=[])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        stack.enter_context(listed(service))
+        assert [] == running_services()
+    assert [] == list((folder.parent / "state/authmint/services").iterdir())
+
+
+def test_a_running_service_is_found_by_any_name_of_its_folder(folder: Path) -> None:
+    (folder / "link").symlink_to(folder.parent / "data")
+    with running(folder.parent / "data", port=9000):
+        assert "http://127.0.0.1:9000" == load_service_settings(folder / "link").issuer_url

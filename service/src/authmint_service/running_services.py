@@ -41,7 +41,7 @@ def data_folder() -> Path:
 
 @contextmanager
 def listed(service: RunningService) -> Iterator[None]:
-    """List a service inside the block. Without a folder for the state of this user it is not listed."""
+    """List a service inside the block. Without a folder for the state of this user, or on a full disk, it is not."""
     try:
         folder = _folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -49,13 +49,16 @@ def listed(service: RunningService) -> Iterator[None]:
     except OSError:
         yield
         return
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    name = Path(path).with_name(f"{_PREFIX}{Path(path).name.removeprefix('new-')}{_SUFFIX}")
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
         # Locked before it has the name that others look for: they never find it complete and without a lock.
         fcntl.flock(file, fcntl.LOCK_EX)
-        json.dump(asdict(service), file)
-        file.flush()
-        name = Path(path).with_name(f"{_PREFIX}{Path(path).name.removeprefix('new-')}{_SUFFIX}")
-        Path(path).rename(name)
+        try:
+            file.write(json.dumps(asdict(service)).encode())
+            Path(path).rename(name)
+        except OSError:
+            # The disk is full.
+            Path(path).unlink(missing_ok=True)
         try:
             yield
         finally:

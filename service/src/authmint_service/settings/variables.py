@@ -71,6 +71,8 @@ class Variables:
             ).env_vars
         except UnicodeDecodeError as error:
             raise SettingsError("The file .env is not UTF-8 text.") from error
+        except OSError as error:
+            raise SettingsError(f"The file .env cannot be read: {error.strerror}.") from error
         return cls(EnvSettingsSource(BaseSettings, env_ignore_empty=False).env_vars, in_file)
 
     def find(self, name: str) -> Variable | None:
