@@ -112,10 +112,12 @@ class ClientStore:
            AND EXISTS (SELECT FROM authmint.clients WHERE client_id = $1 AND NOT enabled)
     """
     _ENABLE = """
-        WITH enabled AS (UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id, refresh_cookie),
+        WITH before AS (SELECT client_id, enabled FROM authmint.clients WHERE client_id = $1),
+             enabled AS (UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id, refresh_cookie),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
-                       SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12 FROM enabled)
+                       SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12
+                         FROM enabled JOIN before USING (client_id) WHERE NOT before.enabled)
         SELECT refresh_cookie FROM enabled
     """
 
