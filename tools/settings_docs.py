@@ -22,7 +22,8 @@ PAGE_HEAD = """\
 
 Every setting of the token service. Its value comes from the environment, or else from the file `.env` in the folder where the
 service starts; `.env.example` is one to start from. A variable that is empty counts as not set. Durations are seconds.
-`authmint-service settings` shows what is in effect, and where it comes from.
+`authmint-service settings` shows what is in effect, and where it comes from, in the development service that runs
+or, without one, in a `serve` that is started here.
 
 **Secrets in files.** For every secret `X` there is `X_FILE`, the name of a file that holds it, such as a container secret. Line
 ends at the end of the file are left out. To set both is refused.
