@@ -62,6 +62,23 @@ class CountingCollector(Collector):
         return []
 
 
+async def test_metrics_that_could_not_be_made_are_made_for_the_next_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authmint_service.endpoints.metrics.CACHE_SECONDS", 1.0)
+    failures: list[Exception] = [ValueError()]
+
+    def sample() -> None:
+        if failures:
+            raise failures.pop()
+
+    async def estimate() -> float:
+        return 7.0
+
+    endpoint = MetricsEndpoint([], [Estimate("rows", "Rows", estimate)], sample=sample, clock=lambda: 100.0)
+    with pytest.raises(ValueError, match=r"^$"):
+        await endpoint.metrics()
+    assert b"rows 7.0" in bytes((await endpoint.metrics()).body)
+
+
 async def test_however_many_ask_the_metrics_are_made_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authmint_service.endpoints.metrics.CACHE_SECONDS", 1.0)
     now, asked = 100.0, 0

@@ -139,9 +139,11 @@ class MetricsEndpoint:
         """Respond with what is at most CACHE_SECONDS old: however many ask, the work is done once a second."""
         async with self._lock:
             if self._clock() - self._made_at >= CACHE_SECONDS:
-                self._made_at = self._clock()
+                made_at = self._clock()
                 self._sample()
                 self._text = generate_latest(self._registry) + await self._read_estimates()
+                # Not before: what could not be made is no reason to respond with an older text, or with none.
+                self._made_at = made_at
         return Response(self._text, headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})
 
     async def _read_estimates(self) -> bytes:
