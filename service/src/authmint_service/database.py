@@ -198,3 +198,8 @@ async def _configured(dsn: str) -> AsyncIterator[str]:
 def to_datetime(seconds: float) -> datetime:
     """Convert seconds since the epoch to the type that asyncpg takes for `timestamptz`."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+async def ask_time(database: Database) -> float:
+    """Return the database's time, seconds since the epoch. Raise DatabaseUnavailable."""
+    return float(await database.fetch_value("SELECT extract(epoch FROM clock_timestamp())"))

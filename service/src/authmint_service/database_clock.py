@@ -4,16 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from authmint_service.database import Database
-
 MAX_OFFSET_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
-
-
-async def ask_time(database: Database) -> float:
-    """Return the database's time, seconds since the epoch. Raise DatabaseUnavailable."""
-    return float(await database.fetch_value("SELECT extract(epoch FROM clock_timestamp())"))
 
 
 class DatabaseClock:

@@ -11,7 +11,7 @@ from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.commands.service_settings import DataDir, load_service_settings
-from authmint_service.database_clock import ask_time
+from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings
 

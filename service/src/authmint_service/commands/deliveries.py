@@ -10,7 +10,7 @@ import typer
 
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
-from authmint_service.database_clock import ask_time
+from authmint_service.database import ask_time
 from authmint_service.deliveries import DeliveryStore, StoredDelivery
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings

@@ -13,7 +13,7 @@ from authmint_service.commands.accounts import Username, find_account
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
-from authmint_service.database_clock import ask_time
+from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.sessions import EndCause, SessionLifetimes, SessionStore, SessionSummary
 from authmint_service.sessions import prune as prune_sessions

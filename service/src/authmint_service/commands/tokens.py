@@ -8,7 +8,7 @@ import typer
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
-from authmint_service.database_clock import ask_time
+from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings
