@@ -139,7 +139,8 @@ def check_ephemeral(document: dict[str, Any], command: str, *, cwd: Path, env: d
     listed = json.loads(run(command, "clients", "list", "--json", "--data-dir", data_dir, cwd=cwd, env=env).stdout)
     assert {"demo-spa", "demo-service", document["clients"]["page"]["client_id"]} == {one["client_id"] for one in listed}
     refused = run(command, "clients", "list", cwd=cwd, env=env)
-    assert (2, True) == (refused.returncode, refused.stderr.startswith("No development service runs."))
+    assert (2, True) == (refused.returncode, refused.stderr.startswith("Only ephemeral development services run"))
+    assert data_dir in refused.stderr
 
 
 def processes_of(folder: Path) -> list[str]:
