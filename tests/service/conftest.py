@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.app import create_app
-from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
 from authmint_service.embedded_postgres import embedded_postgres
@@ -209,6 +209,7 @@ class Service:
         await ClientStore(self.database).add(client, self.clock(), actor=OPERATOR)
         return client
 
+    @repeat_if_undone
     async def change(self, kind: ChangeKind, name: str, statement: str, *values: object) -> None:
         """Run a statement as a change of `name`, and wait until the service knows of it."""
         async with change_transaction(self.database) as change:

@@ -14,7 +14,9 @@ from authmint_service.change_feed import (
     MAX_TRANSACTION_SECONDS,
     ChangeFeed,
     ChangeKind,
+    ChangeUndone,
     change_transaction,
+    repeat_if_undone,
 )
 from authmint_service.change_feed.transaction import LIMIT_PAUSES, TAKE_TURN
 from authmint_service.clients import Client, ClientCache, ClientStore, secret_hash
@@ -181,6 +183,45 @@ async def test_a_transaction_that_takes_too_long_is_undone_and_releases_the_turn
         assert loaded.client is not None
         assert loaded.client.enabled
         assert await store.disable("robot", NOW, actor=OPERATOR)
+
+
+@pytest.mark.parametrize(("slow", "is_made"), [(0, True), (1, True), (4, True), (5, False)])
+async def test_a_change_that_took_too_long_is_made_again_and_not_without_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch, slow: int, is_made: bool
+) -> None:
+    monkeypatch.setattr("authmint_service.change_feed.transaction.MAX_TRANSACTION_SECONDS", 0.2)
+    await ClientStore(database).add(a_client("robot"), NOW, actor=OPERATOR)
+    before, attempts = await rows_of(database), count(1)
+
+    @repeat_if_undone
+    async def change_robot() -> int:
+        async with change_transaction(database) as change:
+            await change.record(ChangeKind.CLIENT, "robot", takes=True)
+            if (attempt := next(attempts)) <= slow:
+                await hang(database)
+            return attempt
+
+    if is_made:
+        assert slow + 1 == await change_robot()
+    else:
+        with pytest.raises(ChangeUndone):
+            await change_robot()
+    assert len(before) + is_made == len(await rows_of(database))
+
+
+async def test_another_failure_of_a_change_is_not_tried_again(database: Database) -> None:
+    attempts = 0
+
+    @repeat_if_undone
+    async def fail() -> None:
+        nonlocal attempts
+        attempts += 1
+        async with change_transaction(database) as change:
+            await change.connection.execute("SELECT 1 / 0")
+
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await fail()
+    assert 1 == attempts
 
 
 async def test_a_process_that_stops_when_it_has_the_turn_loses_it(database: Database, own_dsn: str) -> None:

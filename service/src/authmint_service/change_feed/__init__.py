@@ -14,7 +14,13 @@ from authmint_service.change_feed.feed import (
     seconds_since_boot,
 )
 from authmint_service.change_feed.known import Change, ChangeKind, KnownChanges, Reading
-from authmint_service.change_feed.transaction import MAX_TRANSACTION_SECONDS, ChangeTransaction, change_transaction
+from authmint_service.change_feed.transaction import (
+    MAX_TRANSACTION_SECONDS,
+    ChangeTransaction,
+    ChangeUndone,
+    change_transaction,
+    repeat_if_undone,
+)
 
 __all__ = [
     "MAX_AGE_SECONDS",
@@ -25,8 +31,10 @@ __all__ = [
     "ChangeFeed",
     "ChangeKind",
     "ChangeTransaction",
+    "ChangeUndone",
     "KnownChanges",
     "Reading",
     "change_transaction",
+    "repeat_if_undone",
     "seconds_since_boot",
 ]

@@ -5,14 +5,25 @@ change has left, and so that no two changes of whatever kinds can wait for each 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from authmint_service.change_feed.known import ChangeKind
 from authmint_service.database import Connection, Database
+from authmint_service.errors import DatabaseUnavailable
 
 MAX_TRANSACTION_SECONDS = 0.5
 """From the turn to the end."""
+MAX_ATTEMPTS = 5
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class ChangeUndone(DatabaseUnavailable):
+    """The transaction took too long, as on a saturated computer. Nothing was changed."""
 
 
 class ChangeTransaction:
@@ -50,13 +61,36 @@ LIMIT_DURATION = """
 async def change_transaction(database: Database) -> AsyncIterator[ChangeTransaction]:
     """Begin a transaction, and wait for the turn. Read, check, change and record inside the block.
 
-    Raise DatabaseUnavailable if the block takes more than MAX_TRANSACTION_SECONDS: then nothing was changed. All settings are
-    those of the transaction alone, as transaction pooling requires.
+    Raise ChangeUndone if the block takes more than MAX_TRANSACTION_SECONDS. All settings are those of the transaction alone, as
+    transaction pooling requires.
     """
-    limit = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}"
-    async with database.transaction() as connection:
-        await connection.fetchval(LIMIT_PAUSES, limit)
-        await connection.fetchval(TAKE_TURN)
-        async with asyncio.timeout(MAX_TRANSACTION_SECONDS):
-            await connection.fetchval(LIMIT_DURATION, limit)
-            yield ChangeTransaction(connection)
+    limit, took_too_long = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}", False
+    try:
+        async with database.transaction() as connection:
+            await connection.fetchval(LIMIT_PAUSES, limit)
+            await connection.fetchval(TAKE_TURN)
+            try:
+                async with asyncio.timeout(MAX_TRANSACTION_SECONDS):
+                    await connection.fetchval(LIMIT_DURATION, limit)
+                    yield ChangeTransaction(connection)
+            except TimeoutError:
+                # Before the commit, so whatever the rollback comes to, nothing was changed.
+                took_too_long = True
+                raise
+    except DatabaseUnavailable as error:
+        if took_too_long:
+            raise ChangeUndone(str(error)) from error
+        raise
+
+
+def repeat_if_undone(change: Callable[Parameters, Awaitable[Result]]) -> Callable[Parameters, Awaitable[Result]]:
+    """Wrap a function that makes one change: when it was undone because it took too long, it is made again."""
+
+    @wraps(change)
+    async def repeated(*values: Parameters.args, **named: Parameters.kwargs) -> Result:
+        for _ in range(MAX_ATTEMPTS - 1):
+            with suppress(ChangeUndone):
+                return await change(*values, **named)
+        return await change(*values, **named)
+
+    return repeated

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.clients.client import Client
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
@@ -71,6 +71,7 @@ class ClientStore:
         SELECT client_id FROM client
     """
 
+    @repeat_if_undone
     async def add(self, client: Client, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Add a client with its secrets. `now`: seconds since the epoch. Raise AlreadyExists."""
         details = {
@@ -121,6 +122,7 @@ class ClientStore:
         SELECT refresh_cookie FROM enabled
     """
 
+    @repeat_if_undone
     async def enable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
         """Allow a client to get tokens again. Revoked sessions stay revoked. `now`: seconds since the epoch.
 
@@ -147,6 +149,7 @@ class ClientStore:
         SELECT refresh_cookie FROM disabled
     """
 
+    @repeat_if_undone
     async def disable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
         """Disable a client. It gets no token, and has no live session once this returns. `now`: seconds since the epoch.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from authmint.jose import SigningKey
-from authmint_service.change_feed import ChangeKind, ChangeTransaction, change_transaction
+from authmint_service.change_feed import ChangeKind, ChangeTransaction, change_transaction, repeat_if_undone
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.events import Event, EventKind
@@ -74,6 +74,7 @@ class SigningKeyStore:
         rows = await self._database.fetch_all(self._LOAD)
         return LoadedKeys(self._read(rows), rows[0]["n"] if rows else 0)
 
+    @repeat_if_undone
     async def rotate_if_due(self, policy: RotationPolicy, now: float, *, actor: Actor) -> str | None:
         """Make the next key if it is due. Return its `kid`, or None. Many processes may call this at once: one makes the key.
 
@@ -89,6 +90,7 @@ class SigningKeyStore:
             await self._append(change, key, Schedule(published_at=now, active_from=active_from), policy, event)
         return key.kid
 
+    @repeat_if_undone
     async def announce(
         self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor,
         kind: EventKind = EventKind.SIGNING_KEY_IMPORTED,
@@ -123,6 +125,7 @@ class SigningKeyStore:
         SELECT kid FROM revoked
     """
 
+    @repeat_if_undone
     async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor) -> Sequence[str]:
         """Add `key` as the active key and revoke all other published keys. Return the `kid`s of those."""
         event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor, details={"emergency": True})
@@ -148,6 +151,7 @@ class SigningKeyStore:
          WHERE retired_at = $1 AND revoked_at IS NULL
     """
 
+    @repeat_if_undone
     async def revoke(self, kid: str, now: float, *, actor: Actor) -> None:
         """Revoke a next or a retired key at once, and delete its private half. Raise InvalidValue."""
         async with self._locked() as (change, keys):
@@ -168,6 +172,7 @@ class SigningKeyStore:
 
     _REENCRYPT = "UPDATE authmint.signing_keys SET encrypted_key = $2, encryption_key_id = $3 WHERE kid = $1"
 
+    @repeat_if_undone
     async def reencrypt(self) -> tuple[int, Sequence[str]]:
         """Encrypt every key with the current encryption key. Return how many were encrypted, and the problems of the others."""
         current = self._secrets.current_id
@@ -194,6 +199,7 @@ class SigningKeyStore:
         RETURNING kid
     """
 
+    @repeat_if_undone
     async def erase(self, now: float) -> None:
         """Delete the private halves of withdrawn keys: no token that they could sign would be accepted."""
         async with change_transaction(self._database) as change:
