@@ -124,6 +124,9 @@ def test_keys_are_rotated_revoked_and_replaced_by_commands_while_a_service_follo
         assert published(site) == {key["kid"]: key for key in json.loads(exported.stdout)["keys"]}
         refused = commands.run("keys", "revoke", first["kid"])
         assert (2, True) == (refused.returncode, "--emergency" in refused.stderr)
+        # An id may begin with a hyphen.
+        unknown = commands.run("keys", "revoke", f"-W{first['kid'][2:]}")
+        assert (2, False) == (unknown.returncode, "No such option" in unknown.stderr)
         assert 0 == commands.run("keys", "revoke", announced["kid"]).returncode
         wait_for_keys(site, {first["kid"]})
         replaced = commands.run("keys", "rotate", "--emergency")

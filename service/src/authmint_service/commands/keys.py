@@ -86,7 +86,8 @@ def rotate(
     echo(f"Announced the key {kid}. It signs from {_format(schedule.active_from)} on.")
 
 
-@app.command()
+# One id of 64 begins with a hyphen, as they are base64url: it is no option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def revoke(kid: Annotated[str, typer.Argument(help="The key's id; see keys list.")], data_dir: DataDir = None) -> None:
     """Revoke a key that does not sign. For the one that signs, use rotate --emergency."""
 
