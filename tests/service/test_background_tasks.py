@@ -6,6 +6,7 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -103,7 +104,7 @@ async def test_tasks_that_need_not_run_at_start_begin_at_different_times() -> No
     delays = []
     for spread in (0.0, 0.25, 1.0):
         pauses = Pauses()
-        runner = TaskRunner([task], Leases(Database(size=1)), sleep=pauses, spread=lambda spread=spread: spread)  # type: ignore[misc]
+        runner = TaskRunner([task], Leases(Database(size=1)), sleep=pauses, spread=partial(float, spread))
         async with runner.running():
             delays.append((await pauses.next())[0])
             assert runner.started.is_set()

@@ -1,7 +1,7 @@
 """The change feed on a real database: transactions that have the turn, readings, cached clients, and outages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -14,6 +14,7 @@ from authmint_service.change_feed import (
     MAX_TRANSACTION_SECONDS,
     ChangeFeed,
     ChangeKind,
+    ChangeTransaction,
     ChangeUndone,
     change_transaction,
     repeat_if_undone,
@@ -148,22 +149,22 @@ async def test_changes_of_several_kinds_side_by_side_all_finish_and_a_reader_mis
     assert [row[0] for row in await rows_of(database) if row[0] > start] == seen
 
 
-async def hang(_: Database) -> None:
+async def hang(_: object) -> None:
     await asyncio.Event().wait()
 
 
-async def be_slow(change: object) -> None:
-    await change.connection.execute("SELECT pg_sleep(30)")  # type: ignore[attr-defined]
+async def be_slow(change: ChangeTransaction) -> None:
+    await change.connection.execute("SELECT pg_sleep(30)")
 
 
-async def think(change: object) -> None:
+async def think(change: ChangeTransaction) -> None:
     for _ in range(100):
-        await change.connection.execute("SELECT pg_sleep(0.1)")  # type: ignore[attr-defined]
+        await change.connection.execute("SELECT pg_sleep(0.1)")
 
 
 @pytest.mark.parametrize("work", [hang, be_slow, think])
 async def test_a_transaction_that_takes_too_long_is_undone_and_releases_the_turn(
-    database: Database, work: Callable[[object], Awaitable[None]]
+    database: Database, work: Callable[[ChangeTransaction], Awaitable[None]]
 ) -> None:
     store = ClientStore(database)
     await store.add(a_client("robot"), NOW, actor=OPERATOR)
@@ -269,11 +270,11 @@ class CountingDatabase(Database):
             raise DatabaseUnavailable("gone")
         self.statements.append("load" if "c.client_id" in statement else "read")
 
-    async def fetch_row(self, statement: str, *values: object):  # type: ignore[no-untyped-def]
+    async def fetch_row(self, statement: str, *values: object) -> asyncpg.Record | None:
         self.note(statement)
         return await super().fetch_row(statement, *values)
 
-    async def fetch_all(self, statement: str, *values: object):  # type: ignore[no-untyped-def]
+    async def fetch_all(self, statement: str, *values: object) -> Sequence[asyncpg.Record]:
         self.note(statement)
         return await super().fetch_all(statement, *values)
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from authmint_service.endpoints.metrics import Estimate, MetricsEndpoint
@@ -57,7 +58,7 @@ class CountingCollector(Collector):
     def __init__(self) -> None:
         self.asked = 0
 
-    def collect(self) -> list[object]:  # type: ignore[override]  # there is nothing to collect
+    def collect(self) -> list[Metric]:
         self.asked += 1
         return []
 

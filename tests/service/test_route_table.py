@@ -103,7 +103,7 @@ def with_dependencies() -> APIRouter:
 
 def with_middleware() -> APIRouter:
     router = router_of()
-    router.middleware_stack = Wrapper(router.middleware_stack)  # type: ignore[assignment]
+    router.middleware_stack = Wrapper(router.middleware_stack)  # type: ignore[assignment]  # any ASGI application can stand there
     return router
 
 
@@ -117,7 +117,7 @@ def with_another_app() -> APIRouter:
     router = router_of()
     (route,) = router.routes
     assert isinstance(route, APIRoute)
-    route.app = Wrapper(route.app)  # type: ignore[assignment]
+    route.app = Wrapper(route.app)  # type: ignore[assignment]  # as above
     return router
 
 

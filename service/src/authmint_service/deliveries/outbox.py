@@ -67,7 +67,6 @@ class Outbox:
         except TimeoutError:
             return f"The handler took longer than {self._handler_seconds:.0f} seconds."
         except Exception as error:
-            # The text of another library's error may hold what a receiver wrote, or a secret.
-            log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400
+            log.error("error.unexpected", error_locations=error_locations(error))  # noqa: TRY400 - the text of an error may hold a secret
             return f"Unexpected error: {type(error).__name__}."
         return None
