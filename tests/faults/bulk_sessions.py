@@ -21,10 +21,7 @@ LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
 EVERY_SECONDS = 300
 """The lifetime of an access token: an active client refreshes as often."""
 
-REQUEST = RefreshRequest(
-    client_id="spa", scopes=frozenset(), audiences=(), allowed_scopes=frozenset({"orders:read"}), allowed_audiences=("orders",),
-    actor=OPERATOR, source=NO_REQUEST,
-)  # fmt: skip
+REQUEST = RefreshRequest(client_id="spa", scopes=frozenset(), audiences=(), actor=OPERATOR, source=NO_REQUEST)
 """The request of the client whose sessions `fill` makes."""
 
 

@@ -82,8 +82,8 @@ class Grant(ABC):
     async def authorize(self, request: GrantRequest) -> Authorization:
         """Return what the client is authorized to do. Raise an OAuthError, and then change nothing.
 
-        A grant with stored scopes checks them against `request.scopes` and `request.audiences` in the statement that changes
-        something, so that nothing is refused after the change.
+        A grant with stored scopes checks in the statement that changes something that the client may still have one of them, so
+        that nothing is refused after the change.
         """
 
     async def undo(self, authorization: Authorization) -> None:  # noqa: B027 - most grants change nothing

@@ -29,8 +29,6 @@ class RefreshTokenGrant(Grant):
                 client_id=request.client.client_id,
                 scopes=request.requested_scopes,
                 audiences=request.requested_audiences,
-                allowed_scopes=request.scopes,
-                allowed_audiences=request.audiences,
                 actor=request.client.actor,
                 source=request.source,
             ),

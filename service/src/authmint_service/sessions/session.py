@@ -33,17 +33,13 @@ class Session:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshRequest:
-    """What a client asks for when it redeems a refresh token, and what it may have."""
+    """What a client asks for when it redeems a refresh token."""
 
     client_id: str
     scopes: frozenset[str]
     """The requested scopes. The session must have all of them."""
     audiences: tuple[str, ...]
     """The requested audiences. The session must have all of them."""
-    allowed_scopes: frozenset[str]
-    """The scopes that the client may have. The session must have one of them, unless it has no scopes at all."""
-    allowed_audiences: tuple[str, ...]
-    """The audiences that the client may have. The session must have one of them."""
     actor: Actor
     """Who asks, for the event of a reuse. A refresh records none."""
     source: RequestSource

@@ -145,7 +145,7 @@ class Sessions:
             )  # fmt: skip
             self._count("reused", 1)
             raise RefreshTokenReused(stored.session)
-        _check_permitted(stored.session, request)
+        _check_permitted(stored, request)
         if decision is RotationDecision.ROTATE:
             # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
@@ -162,13 +162,13 @@ class Sessions:
         )
 
 
-def _check_permitted(session: Session, request: RefreshRequest) -> None:
+def _check_permitted(stored: StoredSession, request: RefreshRequest) -> None:
     """Raise InvalidScope or InvalidTarget for what the statement `ROTATE` refuses in a live session."""
-    if not session.scopes >= request.scopes:
+    if not stored.session.scopes >= request.scopes:
         raise InvalidScope("The scope is wider than the one that was granted.")
-    if not set(session.audiences) >= set(request.audiences):
+    if not set(stored.session.audiences) >= set(request.audiences):
         raise InvalidTarget
-    if session.scopes and not session.scopes & request.allowed_scopes:
+    if not stored.has_scopes:
         raise InvalidScope("This client may no longer have any of these scopes.")
-    if not set(session.audiences) & set(request.allowed_audiences):
+    if not stored.has_audiences:
         raise InvalidTarget("This client may no longer have tokens for any of these audiences.")

@@ -35,6 +35,10 @@ class StoredSession:
     """Seconds in which the parent of the current token may be presented again."""
     is_live: bool
     """Neither revoked nor expired, and both account and client are enabled."""
+    has_scopes: bool
+    """Whether the client may still have one of its scopes, or it never had any."""
+    has_audiences: bool
+    """Whether the client may still have tokens for one of its audiences."""
 
 
 class SessionStore:
@@ -85,8 +89,8 @@ class SessionStore:
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
            AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
-           AND (s.scopes && $8::text[] OR s.scopes = '{}') AND s.audiences && $9::text[]
            AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
+           AND (s.scopes && c.scopes OR s.scopes = '{}') AND s.audiences && c.resources
         RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at
     """
 
@@ -97,7 +101,7 @@ class SessionStore:
         """
         row = await self._database.fetch_row(
             self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
-            list(request.scopes), list(request.audiences), list(request.allowed_scopes), list(request.allowed_audiences),
+            list(request.scopes), list(request.audiences),
         )  # fmt: skip
         return None if row is None else _session(row)
 
@@ -116,6 +120,7 @@ class SessionStore:
         SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at, s.generation,
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
                coalesce(c.refresh_grace_seconds, $3) AS grace,
+               s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
                AND a.state = 'active' AND c.enabled AS is_live
           FROM authmint.sessions AS s
@@ -130,7 +135,7 @@ class SessionStore:
             return None
         return StoredSession(
             session=_session(row), generation=row["generation"], rotated_at=row["rotated_at"], grace=row["grace"],
-            is_live=row["is_live"],
+            is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
         )  # fmt: skip
 
     _REVOKE = """
