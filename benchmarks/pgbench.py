@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from authmint_service.embedded_postgres.programs import find_programs
-from authmint_service.sessions import SessionStore
+from authmint_service.sessions import RotationStore
 
 IDLE_TTL = 14 * 86_400
 CLIENT = "pgbench"
@@ -41,4 +41,4 @@ def rotations_a_second(port: int, data: Path, *, clients: int, seconds: int) -> 
 
 
 def _statement() -> str:
-    return re.sub(r"\$(\d)", lambda number: VALUES[int(number[1])], SessionStore.ROTATE).strip()
+    return re.sub(r"\$(\d)", lambda number: VALUES[int(number[1])], RotationStore.ROTATE).strip()

@@ -11,6 +11,7 @@ from authmint_service.sessions import (
     RefreshRequest,
     RefreshToken,
     RefreshTokenCodec,
+    RotationStore,
     SessionLifetimes,
     Sessions,
     SessionStore,
@@ -87,7 +88,8 @@ async def refresh_for_a_day(
     after_each_round: Callable[[], object] = lambda: None,
 ) -> list[str]:  # fmt: skip
     """Refresh each session every five minutes for 24 hours of `clock`. Return the tokens that are current then."""
-    sessions, current = Sessions(SessionStore(database, LIMITS), codec, clock), list(tokens)
+    sessions = Sessions(SessionStore(database, LIMITS), RotationStore(database, LIMITS), codec, clock)
+    current = list(tokens)
 
     async def refresh(numbers: range) -> None:
         for number in numbers:

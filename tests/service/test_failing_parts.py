@@ -20,7 +20,7 @@ from authmint_service.grants.registry import GRANTS
 from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 from authmint_service.readiness import Readiness
 from authmint_service.revocations import RevocationStore
-from authmint_service.sessions import RefreshTokenCodec, Sessions, SessionStore
+from authmint_service.sessions import RefreshTokenCodec, RotationStore, Sessions, SessionStore
 from authmint_service.signing_keys import RotatingKeyRing
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
 from tests.service.browser import signed_in
@@ -33,7 +33,7 @@ PARTS = (
     ClientAuthentication, ClientCache, ClientStore, Database, RotatingKeyRing,
     TokenIssuer, PasswordAuthenticator,
     PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore, Readiness, AccessTokenReader, RefreshCookies,
-    RefreshTokenCodec, RevocationListPublisher, RevocationStore, SessionStore, Sessions,
+    RefreshTokenCodec, RevocationListPublisher, RevocationStore, RotationStore, SessionStore, Sessions,
     TokenVerifier, AccountStore,
 )  # fmt: skip
 METHODS = {
@@ -49,7 +49,7 @@ NOT_FOR_REQUESTS = {
     # Start, background tasks and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
     # Only after a fault. `test_nothing_is_lost_after_a_rotation` has them.
-    "PasswordGrant.undo", "RefreshTokenGrant.undo", "SessionStore.restore_parent", "Sessions.restore_parent",
+    "PasswordGrant.undo", "RefreshTokenGrant.undo", "RotationStore.restore_parent", "Sessions.restore_parent",
     # Only for a token that is refused in any case.
     "RotatingKeyRing.fetch",
 }  # fmt: skip

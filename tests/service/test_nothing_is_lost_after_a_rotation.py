@@ -16,7 +16,7 @@ from authmint_service.endpoints.oauth import token
 from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.grants import Grant, RefreshTokenGrant, offered_grants
-from authmint_service.sessions import SessionStore
+from authmint_service.sessions import RotationStore
 from authmint_service.signing_keys import RotatingKeyRing
 from authmint_service.tokens import TokenIssuer, TokenResponse
 from tests.service.browser import signed_in
@@ -43,7 +43,7 @@ PHASES: dict[str, tuple[object, str, Callable[[], Exception], int]] = {
     "1 parsing fails": (token, "read_form_by", RuntimeError, 500),
     "2 authentication of the client fails": (ClientAuthentication, "authenticate", RuntimeError, 500),
     "5 the policy fails": (token, "_apply_client_policy", RuntimeError, 500),
-    "6 the statement fails": (SessionStore, "rotate", RuntimeError, 500),
+    "6 the statement fails": (RotationStore, "rotate", RuntimeError, 500),
     "7 the restriction fails": (token.TokenEndpoint, "_restrict", RuntimeError, 500),
     "8 the issuer fails": (TokenIssuer, "issue", RuntimeError, 500),
     "8 the signer is not available": (TokenIssuer, "issue", unavailable, 503),
@@ -79,7 +79,7 @@ async def test_the_key_may_go_between_the_rotation_and_the_signature(
     service = await start_service()
     client = await add_client(service, 0)
     first = (await service.sign_in(client, await service.add_account())).json()["refresh_token"]
-    rotate = SessionStore.rotate
+    rotate = RotationStore.rotate
 
     with monkeypatch.context() as fault:
 
@@ -88,7 +88,7 @@ async def test_the_key_may_go_between_the_rotation_and_the_signature(
             fault.setattr(RotatingKeyRing, "signer", property(fails_with(unavailable())))
             return rotated
 
-        fault.setattr(SessionStore, "rotate", rotate_and_lose_the_key)
+        fault.setattr(RotationStore, "rotate", rotate_and_lose_the_key)
         assert 503 == (await service.refresh(client, first)).status_code
     service.clock.now += LONG_AFTER_THE_GRACE_PERIOD
     await still_works(service, client, first)

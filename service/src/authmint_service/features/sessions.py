@@ -6,7 +6,14 @@ from authmint_service.endpoints.metrics import Estimate
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
-from authmint_service.sessions import RefreshTokenCodec, SessionLifetimes, Sessions, SessionStore, pruning_task
+from authmint_service.sessions import (
+    RefreshTokenCodec,
+    RotationStore,
+    SessionLifetimes,
+    Sessions,
+    SessionStore,
+    pruning_task,
+)
 
 
 @dataclass(frozen=True)
@@ -23,9 +30,9 @@ def sessions(kernel: Kernel) -> SessionParts:
     lifetimes = SessionLifetimes(
         grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl
     )
-    store = SessionStore(kernel.database, lifetimes)
+    store, rotations = SessionStore(kernel.database, lifetimes), RotationStore(kernel.database, lifetimes)
     codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-    parts = Sessions(store, codec, kernel.clock, kernel.metrics.count_session_event)
+    parts = Sessions(store, rotations, codec, kernel.clock, kernel.metrics.count_session_event)
     rows = Estimate(
         "authmint_session_rows_estimate",
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",

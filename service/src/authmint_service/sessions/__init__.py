@@ -7,9 +7,10 @@ The grants start and refresh sessions, the endpoints list and revoke them, a bac
 from authmint_service.sessions.exporters import EXPORTERS
 from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
+from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
 from authmint_service.sessions.sessions import Sessions
-from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
+from authmint_service.sessions.store import SessionStore, SessionSummary
 
 __all__ = [
     "EXPORTERS",
@@ -17,6 +18,7 @@ __all__ = [
     "RefreshRequest",
     "RefreshToken",
     "RefreshTokenCodec",
+    "RotationStore",
     "Session",
     "SessionLifetimes",
     "SessionStore",

@@ -1,7 +1,7 @@
 """The rules for refresh tokens (RFC 9700, section 4.14.2) as one pure function, without a database and without a clock.
 
-The statement `SessionStore.ROTATE` applies the "rotate" row of the table below. If it changes nothing, the session is read, and
-`decide` chooses among the other rows.
+The statement `RotationStore.ROTATE` applies the "rotate" row of the table below. If it changes nothing, the session is read,
+and `decide` chooses among the other rows.
 """
 
 from enum import Enum

@@ -9,8 +9,9 @@ from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
+from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session
-from authmint_service.sessions.store import SessionStore, SessionSummary, StoredSession
+from authmint_service.sessions.store import SessionStore, SessionSummary
 
 
 class RefreshTokenReused(InvalidGrant):
@@ -37,12 +38,14 @@ class Sessions:
     def __init__(
         self,
         store: SessionStore,
+        rotations: RotationStore,
         codec: RefreshTokenCodec,
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
     ) -> None:
         """`clock`: seconds since the epoch; `count`: receives an event (started, refreshed, revoked, reused) and a number."""
-        self._store, self._codec, self._clock, self._count = store, codec, clock, count
+        self._store, self._rotations, self._codec = store, rotations, codec
+        self._clock, self._count = clock, count
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
@@ -66,9 +69,9 @@ class Sessions:
         InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
         token, now = self._codec.decode(text), self._clock()
-        session = await self._store.rotate(token, request, now=now)
+        session = await self._rotations.rotate(token, request, now=now)
         if session is None:
-            stored = await self._store.find(token.handle, now)
+            stored = await self._rotations.find(token.handle, now)
             session = await self._explain_unrotated(token, stored, request, now)
         self._count("refreshed", 1)
         return SessionWithToken(session, self._codec.encode(token.child()))
@@ -78,7 +81,7 @@ class Sessions:
 
         Reuse is still found: once the child is redeemed, the parent revokes the session.
         """
-        await self._store.restore_parent(self._codec.decode(text))
+        await self._rotations.restore_parent(self._codec.decode(text))
 
     async def revoke_by_token(self, text: str, *, client_id: str, actor: Actor, source: RequestSource) -> Session | None:
         """Revoke the session of a refresh token of this client, of any generation (RFC 7009, section 2.1).
@@ -101,7 +104,7 @@ class Sessions:
             token = self._codec.decode(text)
         except InvalidGrant:
             return None
-        stored = await self._store.find(token.handle, self._clock())
+        stored = await self._rotations.find(token.handle, self._clock())
         if stored is None or not stored.is_live or stored.session.client_id != client_id:
             return None
         return stored if stored.generation == token.generation else None

@@ -1,4 +1,4 @@
-"""Sessions in the database. Each rotation and each revocation writes the session's row, so PostgreSQL orders them."""
+"""Sessions in the database: their start, their revocation, lists of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,25 +24,8 @@ class SessionSummary:
     """The IP address that the sign-in came from, as this service saw it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSession:
-    """A session's row, read when a rotation changed nothing."""
-
-    session: Session
-    generation: int
-    rotated_at: float
-    grace: int
-    """Seconds in which the parent of the current token may be presented again."""
-    is_live: bool
-    """Neither revoked nor expired, and both account and client are enabled."""
-    has_scopes: bool
-    """Whether the client may still have one of its scopes, or it never had any."""
-    has_audiences: bool
-    """Whether the client may still have tokens for one of its audiences."""
-
-
 class SessionStore:
-    """Starts, rotates, finds, lists and revokes sessions. Each method is one statement."""
+    """Starts, lists, revokes and deletes sessions. Each method is one statement. `RotationStore` rotates them."""
 
     def __init__(self, database: Database, lifetimes: SessionLifetimes) -> None:
         self._database, self._lifetimes = database, lifetimes
@@ -80,64 +63,6 @@ class SessionStore:
         )  # fmt: skip
         return started is not None
 
-    # One statement decides: of concurrent requests with one generation, one finds it, and the others find the next.
-    ROTATE = """
-        UPDATE authmint.sessions AS s
-           SET generation = s.generation + 1, rotated_at = $4,
-               idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
-          FROM authmint.accounts AS a, authmint.clients AS c
-         WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
-           AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
-           AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
-           AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
-           AND (s.scopes && c.scopes OR s.scopes = '{}') AND s.audiences && c.resources
-        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at
-    """
-
-    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> Session | None:
-        """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
-
-        Return None as well if the session is not live, or does not permit the request.
-        """
-        row = await self._database.fetch_row(
-            self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
-            list(request.scopes), list(request.audiences),
-        )  # fmt: skip
-        return None if row is None else _session(row)
-
-    # As if it had been rotated at the last time at which it can be: the parent stays in its grace period until the child is
-    # redeemed. To count back would refuse the child, which a repeated request may have received meanwhile.
-    _RESTORE_PARENT = """
-        UPDATE authmint.sessions SET rotated_at = idle_expires_at
-         WHERE handle = $1 AND generation = $2 AND revoked_at IS NULL
-    """
-
-    async def restore_parent(self, token: RefreshToken) -> None:
-        """Accept the parent of `token` again, for as long as `token` is current."""
-        await self._database.execute(self._RESTORE_PARENT, token.handle, token.generation)
-
-    _FIND = """
-        SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at, s.generation,
-               extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
-               coalesce(c.refresh_grace_seconds, $3) AS grace,
-               s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
-               s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
-               AND a.state = 'active' AND c.enabled AS is_live
-          FROM authmint.sessions AS s
-          JOIN authmint.accounts AS a ON a.id = s.account_id
-          JOIN authmint.clients AS c ON c.client_id = s.client_id
-         WHERE s.handle = $1
-    """
-
-    async def find(self, handle: bytes, now: float) -> StoredSession | None:
-        row = await self._database.fetch_row(self._FIND, handle, to_datetime(now), self._lifetimes.grace)
-        if row is None:
-            return None
-        return StoredSession(
-            session=_session(row), generation=row["generation"], rotated_at=row["rotated_at"], grace=row["grace"],
-            is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
-        )  # fmt: skip
-
     _REVOKE = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
                           WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
@@ -161,7 +86,7 @@ class SessionStore:
         event = Event(kind=kind, actor=actor, source=source, details={"cause": cause.value})
         values = handle, to_datetime(now), client_id, cause.value
         row = await self._database.fetch_row(self._REVOKE, *values, *event.values(now))
-        return None if row is None else _session(row)
+        return None if row is None else read_session(row)
 
     _REVOKE_BY_ID = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
@@ -262,7 +187,8 @@ class SessionStore:
         return (None, 0) if row is None else (row["last"], row["deleted"])
 
 
-def _session(row: Record) -> Session:
+def read_session(row: Record) -> Session:
+    """Return the session of a row."""
     return Session(
         id=str(row["id"]),
         account_id=str(row["account_id"]),

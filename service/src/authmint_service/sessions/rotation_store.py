@@ -1,0 +1,91 @@
+"""Rotations in the database. Each rotation and each revocation writes the session's row, so PostgreSQL orders them."""
+
+from dataclasses import dataclass
+
+from authmint_service.database import Database, to_datetime
+from authmint_service.sessions.refresh_token import RefreshToken
+from authmint_service.sessions.session import RefreshRequest, Session, SessionLifetimes
+from authmint_service.sessions.store import read_session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """A session's row, read when a rotation changed nothing."""
+
+    session: Session
+    generation: int
+    rotated_at: float
+    grace: int
+    """Seconds in which the parent of the current token may be presented again."""
+    is_live: bool
+    """Neither revoked nor expired, and both account and client are enabled."""
+    has_scopes: bool
+    """Whether the client may still have one of its scopes, or it never had any."""
+    has_audiences: bool
+    """Whether the client may still have tokens for one of its audiences."""
+
+
+class RotationStore:
+    """Rotates sessions, and finds out why one was not rotated. Each method is one statement."""
+
+    def __init__(self, database: Database, lifetimes: SessionLifetimes) -> None:
+        self._database, self._lifetimes = database, lifetimes
+
+    # One statement decides: of concurrent requests with one generation, one finds it, and the others find the next.
+    ROTATE = """
+        UPDATE authmint.sessions AS s
+           SET generation = s.generation + 1, rotated_at = $4,
+               idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
+          FROM authmint.accounts AS a, authmint.clients AS c
+         WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
+           AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
+           AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
+           AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
+           AND (s.scopes && c.scopes OR s.scopes = '{}') AND s.audiences && c.resources
+        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at
+    """
+
+    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> Session | None:
+        """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
+
+        Return None as well if the session is not live, or does not permit the request.
+        """
+        row = await self._database.fetch_row(
+            self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
+            list(request.scopes), list(request.audiences),
+        )  # fmt: skip
+        return None if row is None else read_session(row)
+
+    # As if it had been rotated at the last time at which it can be: the parent stays in its grace period until the child is
+    # redeemed. To count back would refuse the child, which a repeated request may have received meanwhile.
+    _RESTORE_PARENT = """
+        UPDATE authmint.sessions SET rotated_at = idle_expires_at
+         WHERE handle = $1 AND generation = $2 AND revoked_at IS NULL
+    """
+
+    async def restore_parent(self, token: RefreshToken) -> None:
+        """Accept the parent of `token` again, for as long as `token` is current."""
+        await self._database.execute(self._RESTORE_PARENT, token.handle, token.generation)
+
+    _FIND = """
+        SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at, s.generation,
+               extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
+               coalesce(c.refresh_grace_seconds, $3) AS grace,
+               s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
+               s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
+               AND a.state = 'active' AND c.enabled AS is_live
+          FROM authmint.sessions AS s
+          JOIN authmint.accounts AS a ON a.id = s.account_id
+          JOIN authmint.clients AS c ON c.client_id = s.client_id
+         WHERE s.handle = $1
+    """
+
+    async def find(self, handle: bytes, now: float) -> StoredSession | None:
+        """Return the session of a handle, None if there is none."""
+        row = await self._database.fetch_row(self._FIND, handle, to_datetime(now), self._lifetimes.grace)
+        if row is None:
+            return None
+        return StoredSession(
+            session=read_session(row), generation=row["generation"], rotated_at=row["rotated_at"], grace=row["grace"],
+            is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
+        )  # fmt: skip
