@@ -226,6 +226,22 @@ async def test_times_are_judged_to_the_second(
         assert code == await reason(server, token)
 
 
+@pytest.mark.parametrize("epoch", [0, 1, 1_900_000_000_000, 2**53])
+async def test_an_epoch_is_part_of_the_principal(server: ResourceServer, issuer: Issuer, epoch: int) -> None:
+    assert epoch == (await server.verify(issuer.token(epoch=epoch))).epoch
+
+
+async def test_a_token_without_an_epoch_has_none(server: ResourceServer, issuer: Issuer) -> None:
+    assert (await server.verify(issuer.token())).epoch is None
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.0, 1.5, 2**53 + 1, 10**30, "1", True, None, [], {}])
+async def test_an_epoch_that_is_not_an_integer_from_0_to_2_to_the_53_is_refused(
+    server: ResourceServer, issuer: Issuer, epoch: Any
+) -> None:
+    assert "malformed_epoch" == await reason(server, issuer.token(epoch=epoch))
+
+
 @pytest.mark.parametrize(
     "change",
     [

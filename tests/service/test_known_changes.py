@@ -43,6 +43,13 @@ def test_a_change_of_another_name_or_kind_concerns_no_record() -> None:
     assert known.is_kind_current(CLIENT, 102)
 
 
+def test_a_change_of_everything_concerns_each_record_of_each_kind() -> None:
+    known = started()
+    known.apply(reading(101, (101, ""), kind=ChangeKind.ALL), 100)
+    assert not any(known.is_current(kind, "a", 100) or known.is_kind_current(kind, 100) for kind in ChangeKind)
+    assert all(known.is_current(kind, "a", 101) and known.is_kind_current(kind, 101) for kind in ChangeKind)
+
+
 def test_nothing_is_used_that_was_loaded_before_the_first_reading() -> None:
     known = KnownChanges()
     known.observe(90)

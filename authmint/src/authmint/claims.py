@@ -30,6 +30,8 @@ class AccessTokenClaims:
     session_id: str | None = None
     """One sign-in of one person on one device; None for a service."""
     not_before: int | None = None
+    epoch: int | None = None
+    """The authorization version that the token was made from; None of an issuer that has none."""
 
     def to_claims(self) -> dict[str, Any]:
         """Return the members of the JWT."""
@@ -49,11 +51,15 @@ class AccessTokenClaims:
             claims["sid"] = self.session_id
         if self.not_before is not None:
             claims["nbf"] = self.not_before
+        if self.epoch is not None:
+            claims["epoch"] = self.epoch
         return claims
 
 
 # The end of the year 9999, where Python's calendar ends: a later time would make the code fail that reads the claims next.
 MAX_TIME = 253_402_300_799
+# A greater integer is not the same number in every language that reads JSON (RFC 8259, section 6).
+MAX_EPOCH = 2**53
 MAX_TEXT_LENGTH = 2048
 MAX_AUDIENCES = 64
 
@@ -75,6 +81,7 @@ def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
         subject_profile=_profile(claims.get("sub_profile")),
         session_id=_text(claims, "sid") if "sid" in claims else None,
         not_before=_time(claims, "nbf") if "nbf" in claims else None,
+        epoch=_epoch(claims["epoch"]) if "epoch" in claims else None,
     )
 
 
@@ -91,6 +98,12 @@ def _time(claims: Mapping[str, Any], name: str) -> int:
     # `True` is an int to Python, and is no time.
     if type(value) is not int or not 0 <= value <= MAX_TIME:
         raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
+    return value
+
+
+def _epoch(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_EPOCH:
+        raise InvalidToken("malformed_epoch")
     return value
 
 

@@ -28,6 +28,8 @@ class Principal:
     """A service acts for itself (client credentials)."""
     claims: Mapping[str, Any]
     """All claims, read-only, as the token has them."""
+    epoch: int | None = None
+    """The authorization version that the token was made from; None if the token does not say."""
 
     @classmethod
     def from_claims(cls, token: AccessTokenClaims, claims: Mapping[str, Any]) -> "Principal":
@@ -44,6 +46,7 @@ class Principal:
             is_user=token.subject_profile == "user",
             is_service=token.subject_profile == "service",
             claims=MappingProxyType(dict(claims)),
+            epoch=token.epoch,
         )
 
     def __hash__(self) -> int:

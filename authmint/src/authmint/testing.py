@@ -62,6 +62,7 @@ class Tokens:
             expires_at=now + LIFETIME_SECONDS,
             token_id=secrets.token_urlsafe(8),
             subject_profile=profile,
+            epoch=now * 1000,
         )
         claims = {name: value for name, value in (known.to_claims() | changes).items() if value is not None}
         return {"Authorization": f"Bearer {signer.sign(claims)}"}

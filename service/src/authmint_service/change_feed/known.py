@@ -9,14 +9,24 @@ MAX_NAMES = 10_000
 
 
 class ChangeKind(StrEnum):
-    """What was changed."""
+    """What was changed.
 
+    A change that takes something away makes the tokens worthless that were made before it, for some kinds: it is an entry of
+    the revocation list's `below`.
+    """
+
+    ACCOUNT = "account"
+    """The name is the account's id. An entry: all tokens of the account."""
+    ALL = "all"
+    """Everything, as after a restore; the name is empty. An entry: all tokens. No record that is older may be used."""
     CLIENT = "client"
-    """A client or its secrets; the name is the client's id."""
+    """A client or its secrets; the name is the client's id. An entry: all tokens of the client."""
     ORIGINS = "origins"
-    """Which web origins may use a refresh cookie; the name is the id of the client that has them."""
+    """Which web origins may use a refresh cookie; the name is the id of the client that has them. No entry."""
+    SCOPE = "scope"
+    """Who may have a scope; the name is the scope's. An entry: all tokens that have the scope."""
     SIGNING_KEY = "signing_key"
-    """The name is the `kid`."""
+    """The name is the `kid`. No entry: the revocation list has the keys themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,9 @@ class KnownChanges:
         self._by_kind.clear()
 
     def _add(self, change: Change) -> None:
+        if change.kind == ChangeKind.ALL:
+            self._oldest_usable = max(self._oldest_usable, change.n)
+            return
         key = change.kind, change.name
         # To the end, so that the first one is the oldest.
         self._by_name.pop(key, None)
