@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 from authmint import BearerAuth
 from authmint_service.endpoints.requests import RequestMiddleware
 from authmint_service.metrics import Metrics
+from authmint_service.trusted_proxies import TrustedProxies
 from tests.service.conftest import PASSWORD, Service, StartService
 from tests.service.routes import endpoints_of
 
@@ -213,7 +214,7 @@ async def test_an_unexpected_error_is_a_500_that_says_nothing(service: Service) 
 
     metrics = Metrics()
     metrics.allocate(routes=(), grants=(), rows=1)
-    transport = httpx2.ASGITransport(app=RequestMiddleware(broken, secure=False, metrics=metrics))
+    transport = httpx2.ASGITransport(app=RequestMiddleware(broken, secure=False, metrics=metrics, proxies=TrustedProxies(())))
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
         answer = await http.get("/x")
     assert (500, "server_error") == (answer.status_code, answer.json()["code"])

@@ -11,7 +11,7 @@ import pytest
 from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.events import Event, EventKind, FailureRecorder
-from authmint_service.events.failures import MAX_A_MINUTE, address_prefix
+from authmint_service.events.failures import MAX_A_MINUTE
 from authmint_service.request_log import current_fields, current_record
 from authmint_service.request_source import RequestSource
 from authmint_service.secret_keys import SecretKeys
@@ -230,17 +230,6 @@ async def test_a_record_that_is_cancelled_is_made_by_the_next_failure(
                 await recorder.record(event)
     await recorder.record(event)
     assert 1 == await empty_database.fetch_value("SELECT count(*) FROM authmint.events")
-
-
-@pytest.mark.parametrize(
-    ("address", "prefix"),
-    [
-        ("192.0.2.77", "192.0.2.0/24"), ("::ffff:192.0.2.77", "192.0.2.0/24"), ("2001:db8:1:2::3", "2001:db8:1::/48"),
-        ("fe80::1%eth0", "fe80::/48"), ("", ""), (None, ""), ("a proxy", ""),
-    ],
-)  # fmt: skip
-def test_an_address_counts_as_its_network(address: str | None, prefix: str) -> None:
-    assert prefix == address_prefix(address)
 
 
 async def test_a_failure_while_the_database_is_away_is_refused_all_the_same_and_recorded_later(server_dsn: str) -> None:

@@ -28,6 +28,8 @@ def load(**changes: object) -> Settings:
         ("issuer", ""), ("issuer", "http://auth.example"), ("issuer", "auth.example"), ("issuer", "https://a.example?x"),
         ("issuer", "https://u:p@a.example"), ("port", "canary"), ("port", "70000"), ("cors_origins", "*"),
         ("cors_origins", "https://a.example/path"), ("cors_origins", "canary"), ("signing_algorithm", "HS256"),
+        ("trusted_proxies", "canary"), ("trusted_proxies", "10.0.0.1/8"), ("trusted_proxies", "0.0.0.0/0"),
+        ("trusted_proxies", "none,10.0.0.0/8"),
         ("signing_algorithm", "none"), ("access_token_ttl", "0"), ("access_token_ttl", "inf"), ("refresh_grace_seconds", "121"),
         ("session_ttl", "nan"), ("session_idle_ttl", "99999999999"), ("password_hash_workers", "0"),
         ("password_min_length", "7"),

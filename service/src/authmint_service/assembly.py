@@ -23,9 +23,14 @@ from authmint_service.grants import GrantRegistry
 from authmint_service.leases import Leases
 from authmint_service.one_time_tokens import check_kinds
 from authmint_service.tasks import TaskRunner
+from authmint_service.trusted_proxies import TrustedProxies
 
 FIRST_ATTEMPT_SECONDS = 10.0
 METRICS_NOTE = "Metrics are nowhere: set AUTHMINT_INTERNAL_PORT to serve them on a listener of their own."
+PROXIES_NOTE = (
+    "AUTHMINT_TRUSTED_PROXIES is not set: behind a reverse proxy, every request has the proxy's address. Set it to the "
+    "addresses of the proxies, or to none if clients connect directly."
+)
 _OPTIONS: dict[str, Any] = {
     "docs_url": None,
     "redoc_url": None,
@@ -70,8 +75,9 @@ def assemble(
     app.add_middleware(CrossOriginMiddleware, allowed_origins=settings.cors_origins, cookie_origins=cookie_origins)
     if kernel.tracing is not None:
         app.add_middleware(kernel.tracing.requests)
+    secure, proxies = urlsplit(kernel.issuer).scheme == "https", TrustedProxies(settings.trusted_proxies or ())
     for each in (app, internal):
-        each.add_middleware(RequestMiddleware, secure=urlsplit(kernel.issuer).scheme == "https", metrics=kernel.metrics)
+        each.add_middleware(RequestMiddleware, secure=secure, metrics=kernel.metrics, proxies=proxies)
     kernel.metrics.allocate(
         routes=["/openapi.json", *routes],
         grants=grants.names,
@@ -104,6 +110,8 @@ class _Lifespan:
             log.warning("service.started", note=INSECURE_COOKIES_NOTE)
         if settings.internal_port is None and not settings.is_development:
             log.warning("service.started", note=METRICS_NOTE)
+        if settings.trusted_proxies is None and not settings.is_development:
+            log.warning("service.started", note=PROXIES_NOTE)
         try:
             async with AsyncExitStack() as stack:
                 if tracing is not None:

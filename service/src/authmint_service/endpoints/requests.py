@@ -17,6 +17,7 @@ from authmint_service.logs import error_locations
 from authmint_service.metrics import Metrics
 from authmint_service.request_log import Outcome, RequestRecord, current_record
 from authmint_service.request_source import Actor, RequestSource
+from authmint_service.trusted_proxies import TrustedProxies
 
 SOURCE_KEY = "authmint_service.source"
 """Where the scope of a request has its `RequestSource`."""
@@ -69,9 +70,9 @@ def record_verification_event(event: VerificationEvent) -> None:
 class RequestMiddleware:
     """The outermost middleware. Plain ASGI, so that streaming, cancellation and context variables stay as they are."""
 
-    def __init__(self, app: ASGIApp, *, secure: bool, metrics: Metrics) -> None:
-        """`secure`: the issuer is https, so browsers are told never to use http."""
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, *, secure: bool, metrics: Metrics, proxies: TrustedProxies) -> None:
+        """`secure`: the issuer is https, so browsers are told never to use http; `proxies`: whose headers are used."""
+        self._app, self._metrics, self._proxies = app, metrics, proxies
         self._headers = [
             (b"x-content-type-options", b"nosniff"),
             (b"referrer-policy", b"no-referrer"),
@@ -87,7 +88,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         name = secrets.token_hex(8)
-        scope[SOURCE_KEY] = source = _read_source(scope, name)
+        scope[SOURCE_KEY] = source = self._read_source(scope, name)
         record = RequestRecord(request_id=name, ip_address=source.ip_address or "")
         bound = record.bind()
         started, status = time.perf_counter(), 0
@@ -115,6 +116,12 @@ class RequestMiddleware:
             write(event, method=scope["method"], path=scope["path"], status=status, duration_ms=round(took * 1000, 1))
             record.unbind(bound)
 
+    def _read_source(self, scope: Scope, name: str) -> RequestSource:
+        client, headers = scope.get("client"), scope["headers"]
+        address = self._proxies.find_client(client[0] if client else None, headers)
+        user_agent = next((value.decode("latin-1") for header, value in headers if header == b"user-agent"), None)
+        return RequestSource(request_id=name, ip_address=address, user_agent=user_agent)
+
     def _count(self, record: RequestRecord, scope: Scope, status: int, seconds: float) -> None:
         self._metrics.observe_request(scope, status, seconds)
         fields = record.fields
@@ -130,12 +137,6 @@ class RequestMiddleware:
         headers += [header for header in self._headers if header[0] not in present]
         headers.append((b"x-request-id", name.encode()))
         message["headers"] = headers
-
-
-def _read_source(scope: Scope, name: str) -> RequestSource:
-    client = scope.get("client")
-    user_agent = next((value.decode("latin-1") for header, value in scope["headers"] if header == b"user-agent"), None)
-    return RequestSource(request_id=name, ip_address=client[0] if client else None, user_agent=user_agent)
 
 
 async def _send_server_error(send: Send) -> None:

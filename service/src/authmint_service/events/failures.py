@@ -7,16 +7,15 @@ part is erased; a unique index lets one process record it.
 import hmac
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv6Address, ip_address, ip_network
 
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.events.event import Event
+from authmint_service.ip_addresses import address_prefix
 from authmint_service.secret_keys import SecretKeys
 
 MAX_A_MINUTE = 100
 """Prefixes that one process records in a minute; the rest of that minute is one event for each kind and client."""
-IPV4_PREFIX, IPV6_PREFIX = 24, 48
 MINUTE_SECONDS = 60
 
 KEY_LABEL, NAME_LABEL = "failure-key/v1", "name-digest/v1"
@@ -73,16 +72,3 @@ class FailureRecorder:
     def _key(self, event: Event, prefix: str, minute: int) -> bytes:
         text = "\0".join((event.kind.value, event.client_id or "", prefix, str(minute)))
         return hmac.digest(self._key_secret, text.encode(), "sha256")
-
-
-def address_prefix(address: str | None) -> str:
-    """Return the network of an address: /24 of IPv4, /48 of IPv6; an IPv4 address inside IPv6 is IPv4. "" if it is none."""
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return ""
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    length = IPV6_PREFIX if isinstance(parsed, IPv6Address) else IPV4_PREFIX
-    # A zone names an interface of this computer, and is no part of a network.
-    return str(ip_network(f"{str(parsed).partition('%')[0]}/{length}", strict=False))

@@ -2,9 +2,10 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from authmint_service.settings.group import SettingsGroup
+from authmint_service.trusted_proxies import TrustedProxies
 
 
 class ListeningSettings(SettingsGroup):
@@ -31,6 +32,16 @@ class ListeningSettings(SettingsGroup):
             "public listener in development and nowhere in production.",
         ),
     ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...] | None,
+        Field(
+            description="Addresses or networks (CIDR) of the reverse proxies in front, separated by commas: their `Forwarded` "
+            "and `X-Forwarded-For` say where a request comes from. `none`: clients connect directly. Left out: no header is "
+            "used, and the address takes no part in the recognition of stolen refresh tokens; production says so at "
+            "the start.",
+            examples=["10.0.0.0/8,2001:db8::/32"],
+        ),
+    ] = None
     workers: Annotated[
         int,
         Field(
@@ -52,6 +63,24 @@ class ListeningSettings(SettingsGroup):
             examples=["6"],
         ),
     ] = None
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_networks(cls, networks: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        try:
+            TrustedProxies(networks or ())
+        except ValueError:
+            # Raised anew: the text of the first error repeats the value.
+            raise ValueError(
+                "each must be an address, or a network like 10.0.0.0/8 with no bit set behind its prefix; a network of all "
+                "addresses is refused, and none stands alone"
+            ) from None
+        return networks or None
 
     @property
     def max_processes(self) -> int:
