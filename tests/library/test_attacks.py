@@ -7,6 +7,7 @@ one of a server that counts its requests.
 import base64
 import hmac
 import json
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -169,7 +170,7 @@ async def test_none_of_the_eight_laboratories_and_none_of_the_playbooks_attacks_
 async def test_no_token_under_one_of_ninety_five_common_secrets_is_accepted(scene: Scene) -> None:
     common = list(FREQUENCY_LISTS["passwords"])[:95]
     assert 95 == len(common)
-    strong = ResourceServer(issuer=scene.site.url, audience=AUDIENCE, shared_secret=b"\x07" * 31 + b"\x01", clock=lambda: NOW)
+    strong = ResourceServer(issuer=scene.site.url, audience=AUDIENCE, shared_secret=secrets.token_bytes(32), clock=lambda: NOW)
     for secret in common:
         for spelling in (secret.encode(), secret.upper().encode(), (secret * 32)[:32].encode()):
             token = scene.with_hmac(spelling)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import secrets
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +21,8 @@ from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 from tests.library.web import publish, web
 
 pytestmark = pytest.mark.anyio
+
+SECRET = secrets.token_bytes(32)
 
 
 async def explained(issuer: Issuer, token: str, now: float = NOW) -> Explanation:
@@ -50,8 +53,8 @@ async def test_each_fault_is_explained_in_a_sentence_with_the_values(issuer: Iss
         issuer.token(jti=...): ("claims", "The claim jti is missing."),
         issuer.token(sub=7): ("claims", "The claim sub is not of the right form."),
         other.token(): ("signature", f"has no key {other.key.kid}"),
-        JWTSigner(SharedSecretKey(b"x" * 32, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
-        JWTSigner(SharedSecretKey(b"x" * 32)).sign(issuer.claims()): ("signature", "names no key"),
+        JWTSigner(SharedSecretKey(SECRET, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),
+        JWTSigner(SharedSecretKey(SECRET)).sign(issuer.claims()): ("signature", "names no key"),
         issuer.token()[:-4] + "AAAA": ("signature", "was changed"),
         "a.b": ("form", "three parts"),
         "é.b.c": ("form", "ASCII"),

@@ -1,6 +1,7 @@
 """A setting that is missing, weak or wrong stops the start with a sentence that names it and does not repeat its value."""
 
 import base64
+import hashlib
 import inspect
 import stat
 from pathlib import Path
@@ -14,7 +15,7 @@ from authmint_service.errors import SettingsError
 from authmint_service.settings import DatabaseSettings, Settings, load_settings, signing
 from authmint_service.settings.group import SettingsGroup
 
-GOOD = "1:" + base64.b64encode(bytes(range(32))).decode()
+GOOD = "1:" + base64.b64encode(hashlib.sha256(b"a key of these tests").digest()).decode()
 KNOWN: dict[str, object] = {"issuer": "https://auth.example", "key_encryption_keys": GOOD, "refresh_token_keys": GOOD}
 
 
@@ -44,7 +45,10 @@ def load(**changes: object) -> Settings:
         ("key_encryption_keys", "1:canary"), ("refresh_token_keys", "1:" + base64.b64encode(b"short").decode()),
         ("refresh_token_keys", "1:" + base64.b64encode(b"changeme" * 4).decode()), ("refresh_token_keys", f"{GOOD},{GOOD}"),
         ("refresh_token_keys", "0:" + GOOD[2:]), ("refresh_token_keys", "256:" + GOOD[2:]),
-        ("refresh_token_keys", "1:" + "A" * 43),
+        ("refresh_token_keys", "1:" + "A" * 43), ("key_encryption_keys", "1:" + base64.b64encode(bytes(range(32))).decode()),
+        ("refresh_token_keys", "1:" + base64.b64encode(bytes.fromhex("9f3c07d15be8a264") * 4).decode()),
+        ("key_encryption_keys", "1:ThisIsMyVerySecretKeyEncryptionKeyForAuthmx="),
+        ("refresh_token_keys", "1:" + base64.b64encode(b"password123password123password!!").decode()),
         ("signing_key_rotation_seconds", "3599"), ("signing_rsa_bits", "2047"),
         ("signing_rsa_bits", "4097"), ("shared_secret", "canary" * 6),
     ],
@@ -80,7 +84,10 @@ def test_none_of_ninety_five_common_secrets_is_a_shared_secret_however_long_it_i
                 load(signing_algorithm="HS256", shared_secret=spelling)
 
 
-@pytest.mark.parametrize("secret", ["canary", "canary" * 6, "c" * 64, "changeme" * 8])
+@pytest.mark.parametrize(
+    "secret",
+    ["canary", "canary" * 6, "c" * 64, "changeme" * 8, "password123 password123 password!!", bytes(range(32)).hex()],
+)
 def test_a_shared_secret_that_is_short_or_not_random_is_refused(secret: str) -> None:
     with pytest.raises(SettingsError, match="AUTHMINT_SHARED_SECRET is wrong") as raised:
         load(signing_algorithm="HS256", shared_secret=secret)
@@ -88,9 +95,9 @@ def test_a_shared_secret_that_is_short_or_not_random_is_refused(secret: str) -> 
 
 
 def test_a_shared_secret_is_for_hs256_alone() -> None:
-    secret = base64.b64encode(bytes(range(32))).decode()
-    assert secret.encode() == load(signing_algorithm="HS256", shared_secret=secret).hmac_secret
-    assert bytes(range(32)).hex().encode() == load(signing_algorithm="HS256", shared_secret=bytes(range(32)).hex()).hmac_secret
+    secret = GOOD[2:]
+    for spelling in (secret, base64.b64decode(secret).hex()):
+        assert spelling.encode() == load(signing_algorithm="HS256", shared_secret=spelling).hmac_secret
     assert load().hmac_secret is None
     with pytest.raises(SettingsError, match="contradict each other"):
         load(shared_secret=secret)
@@ -119,7 +126,7 @@ def test_settings_do_not_show_secrets_in_their_text_form() -> None:
     for text in (repr(settings), str(settings), repr(settings.refresh_keys), f"{settings.encryption_keys}"):
         assert "canary" not in text
         assert GOOD[2:] not in text
-        assert str(bytes(range(32))) not in text
+        assert str(base64.b64decode(GOOD[2:])) not in text
 
 
 def test_a_development_start_makes_its_secrets_once_and_for_the_owner_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,9 @@ PLAIN = Authorization(
 
 
 def issue(authorization: Authorization) -> tuple[TokenResponse, dict[str, Any]]:
-    issuer = TokenIssuer(SharedSecretKeyRing(bytes(range(32))), issuer="https://auth.example", lifetime=300, clock=lambda: NOW)
+    issuer = TokenIssuer(
+        SharedSecretKeyRing(secrets.token_bytes(32)), issuer="https://auth.example", lifetime=300, clock=lambda: NOW
+    )
     tokens = asyncio.run(issuer.issue(authorization))
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(tokens.access_token.split(".")[1] + "=="))
     return tokens, claims

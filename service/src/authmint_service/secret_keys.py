@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from authmint.secret_strength import is_guessable
 from authmint_service.errors import SettingsError
 
 KEY_BYTES = 32
@@ -72,9 +73,9 @@ def _decode(encoded: str, name: str) -> bytes:
         raise SettingsError(f"{name} is wrong: a key is not base64. Make one with: openssl rand -base64 32") from None
     if len(key) != KEY_BYTES:
         raise SettingsError(f"{name} is wrong: a key has {len(key)} bytes, not 32. Make one with: openssl rand -base64 32")
-    # 32 random bytes have about 30 different values. 16 or fewer were typed by a person, or are an example.
-    if len(set(key)) <= 16:
-        raise SettingsError(f"{name} is wrong: a key is not random. Make one with: openssl rand -base64 32")
+    # Both: a sentence that happens to be base64 stands for bytes that look random.
+    if is_guessable(key) or is_guessable(encoded.encode()):
+        raise SettingsError(f"{name} is wrong: a key is not random, and can be guessed. Make one with: openssl rand -base64 32")
     return key
 
 
@@ -83,9 +84,8 @@ def check_shared_secret(text: str) -> bytes:
     secret, name, advice = text.encode(), "AUTHMINT_SHARED_SECRET", "Make one with: openssl rand -base64 32"
     if len(secret) < KEY_BYTES:
         raise SettingsError(f"{name} is wrong: it has {len(secret)} bytes, and HS256 needs at least 32. {advice}")
-    # 64 random hexadecimal digits have nearly all of the sixteen; a repeated word has fewer.
-    if len(set(secret)) < 12:
-        raise SettingsError(f"{name} is wrong: it is not random. {advice}")
+    if is_guessable(secret):
+        raise SettingsError(f"{name} is wrong: it is not random, and can be guessed. {advice}")
     return secret
 
 

@@ -16,6 +16,7 @@ from jose.backends.cryptography_backend import CryptographyECKey, CryptographyRS
 from authmint.errors import InvalidToken
 from authmint.jose.encoding import decode_base64url, encode_base64url
 from authmint.jose.parser import MAX_KEY_ID_LENGTH, CompactJWS
+from authmint.secret_strength import is_guessable
 
 _CURVES: dict[str, tuple[str, type[ec.EllipticCurve], int]] = {
     "ES256": ("P-256", ec.SECP256R1, 32),
@@ -99,7 +100,9 @@ class SharedSecretKey(VerifyingKey):
     def __init__(self, secret: bytes, *, kid: str | None = None) -> None:
         """`secret`: 32 random bytes at least (RFC 7518, section 3.2). Raise ValueError."""
         if len(secret) not in _SECRET_BYTES:
-            raise ValueError("A shared secret has 32 bytes at least, and 1024 at most. Make one with `openssl rand 32`.")
+            raise ValueError("A shared secret has 32 to 1024 bytes. Make one with `openssl rand -base64 32`.")
+        if is_guessable(secret):
+            raise ValueError("A shared secret is random, and this one can be guessed. Make one with `openssl rand -base64 32`.")
         key = jwk.construct({"kty": "oct", "k": encode_base64url(secret)}, "HS256")
         super().__init__(key, algorithm="HS256", kid=kid)
 
