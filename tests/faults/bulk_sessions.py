@@ -18,7 +18,7 @@ from authmint_service.sessions import (
 )
 from tests.actors import NO_REQUEST, OPERATOR
 
-LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400)
+LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400, access_token=300)
 EVERY_SECONDS = 300
 """The lifetime of an access token: an active client refreshes as often."""
 

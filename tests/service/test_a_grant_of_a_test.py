@@ -30,7 +30,12 @@ class SumGrant(Grant):
             raise InvalidGrant("The sum is wrong.", extra={"terms": len(request.values("term"))})
         subject, client = request.client.subject, request.client.client_id
         return Authorization(
-            subject=subject, subject_profile="service", client_id=client, scopes=request.scopes, audiences=request.audiences
+            subject=subject,
+            subject_profile="service",
+            client_id=client,
+            scopes=request.scopes,
+            audiences=request.audiences,
+            reading=await self._parts.changes.epoch(),
         )
 
 

@@ -103,7 +103,7 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
         await Leases(database).take("a task")
         await delete_old_rows(database)
         assert 0 < await prune(
-            SessionStore(database, SessionLifetimes(grace=30, idle=60, absolute=60)), NOW + 400 * DAY, pause=0
+            SessionStore(database, SessionLifetimes(grace=30, idle=60, absolute=60, access_token=300)), NOW + 400 * DAY, pause=0
         )
         assert head() == await migrate(roles.serve)
         await migrate_if_behind(database, roles.serve)

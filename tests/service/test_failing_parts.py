@@ -116,6 +116,12 @@ async def requests(service: Service, secret: str) -> list[Asking]:
     who = {"client_id": robot.client_id, "client_secret": secret}
     passwords = {"current_password": PASSWORD, "new_password": PASSWORD}
     proof = {"refresh_token": tokens["refresh_token"]}
+
+    async def repeated() -> httpx2.Response:
+        """A refresh, and the same again, as after a lost response."""
+        await service.refresh(spa, tokens["refresh_token"])
+        return await service.refresh(spa, tokens["refresh_token"])
+
     return [
         lambda: service.sign_in(spa, newcomer),
         lambda: service.token(**form),
@@ -123,7 +129,7 @@ async def requests(service: Service, secret: str) -> list[Asking]:
         lambda: http.post("/introspect", data=who | {"token": tokens["refresh_token"]}),
         lambda: http.post("/introspect", data=who | {"token": service_token}),
         lambda: http.post("/account/v1/sessions/revoke-others", data=proof, headers=mine),
-        lambda: service.refresh(spa, tokens["refresh_token"]),
+        repeated,
         lambda: page.refresh(),
         lambda: http.get("/account/v1", headers=mine),
         lambda: http.get("/account/v1/sessions", headers=mine),

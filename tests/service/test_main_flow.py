@@ -43,7 +43,7 @@ async def test_an_access_token_has_the_claims_of_rfc_9068_and_the_profile_of_its
     robot = await service.add_client(secret)
     of_user = await service.sign_in(spa, user)
     of_service = await service.token(grant_type="client_credentials", client_id=robot.client_id, client_secret=secret)
-    required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"}
+    required = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile", "epoch"}
     assert required | {"sid", "auth_time", "amr"} == set(claims_of(of_user))
     assert required == set(claims_of(of_service))
     assert ("user", "service") == (claims_of(of_user)["sub_profile"], claims_of(of_service)["sub_profile"])

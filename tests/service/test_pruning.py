@@ -21,7 +21,7 @@ async def test_sessions_that_ended_a_day_ago_are_pruned_in_batches_and_live_ones
     revoked, live = await sign_in(service), await sign_in(service)
     await revoked.ask("DELETE", "/account/v1/sessions/current")
     ids = [sid_of(one) for one in (old, idle, revoked, live)]
-    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=86_400 * 14, absolute=86_400 * 90))
+    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=86_400 * 14, absolute=86_400 * 90, access_token=300))
 
     async def remaining() -> list[bool]:
         rows = await service.database.fetch_all("SELECT id FROM authmint.sessions WHERE id = ANY($1::uuid[])", ids)
@@ -39,7 +39,7 @@ async def test_sessions_that_ended_a_day_ago_are_pruned_in_batches_and_live_ones
 async def test_pruning_walks_the_whole_table_a_few_sessions_at_a_time(service: Service) -> None:
     for _ in range(3):
         await sign_in(service)
-    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=3600, absolute=3600))
+    store = SessionStore(service.database, SessionLifetimes(grace=30, idle=3600, absolute=3600, access_token=300))
     count = await service.database.fetch_value("SELECT count(*) FROM authmint.sessions")
     handles, last = [b""], (await store.prune(0, after=b"", limit=2))[0]
     while last is not None:

@@ -7,13 +7,18 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from authmint.errors import TemporarilyUnavailable
+from authmint_service.change_feed import EpochReading
 from authmint_service.signing_keys import SharedSecretKeyRing
 from authmint_service.tokens import Authentication, Authorization, Step, StepKind, TokenIssuer, TokenResponse
 
 NOW = 1_800_000_000.75
 PLAIN = Authorization(
-    subject="s", subject_profile="user", client_id="c", scopes=frozenset({"orders:read"}), audiences=("orders",)
-)
+    subject="s", subject_profile="user", client_id="c", scopes=frozenset({"orders:read"}), audiences=("orders",),
+    reading=EpochReading(1_799_999_999_000, NOW),
+)  # fmt: skip
 
 
 def issue(authorization: Authorization) -> tuple[TokenResponse, dict[str, Any]]:
@@ -27,7 +32,7 @@ def issue(authorization: Authorization) -> tuple[TokenResponse, dict[str, Any]]:
 
 def test_a_plain_authorization_has_the_claims_and_members_of_every_token_and_no_others() -> None:
     tokens, claims = issue(PLAIN)
-    assert {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile"} == set(claims)
+    assert {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "sub_profile", "epoch"} == set(claims)
     assert {"access_token", "token_type", "expires_in", "scope"} == set(tokens.to_json())
     assert "Bearer" == tokens.to_json()["token_type"]
 
@@ -51,3 +56,16 @@ def test_the_type_of_a_token_and_more_members_are_in_the_response_and_replace_no
     assert ("DPoP", "urn:ietf:params:oauth:token-type:access_token") == (members["token_type"], members["issued_token_type"])
     assert ("x", tokens.access_token, "amrt_x") == (members["id_token"], members["access_token"], members["refresh_token"])
     assert not {"id_token", "token_type", "issued_token_type"} & set(claims)
+
+
+@pytest.mark.parametrize("age", [0, 0.5, 1, 60, 250])
+def test_the_life_of_a_token_is_counted_from_its_reading_and_not_from_its_signature(age: float) -> None:
+    tokens, claims = issue(replace(PLAIN, reading=EpochReading(7, NOW - age)))
+    assert (7, int(NOW - age)) == (claims["epoch"], claims["iat"])
+    assert 288 <= claims["exp"] - claims["iat"] <= 300
+    assert int(claims["exp"] - NOW) == tokens.to_json()["expires_in"]
+
+
+def test_no_token_is_issued_whose_life_is_over() -> None:
+    with pytest.raises(TemporarilyUnavailable):
+        issue(replace(PLAIN, reading=EpochReading(7, NOW - 301)))

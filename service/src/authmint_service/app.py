@@ -76,7 +76,7 @@ def create_app(
     ]
     # These serve what the others bring.
     features.append(retention(kernel, others=features))
-    parts = GrantParts(authenticator=people.authenticator, sessions=session_parts.sessions)
+    parts = GrantParts(authenticator=people.authenticator, sessions=session_parts.sessions, changes=kernel.changes)
     features.append(
         token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, grants, parts, others=features)
     )

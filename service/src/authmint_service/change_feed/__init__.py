@@ -4,10 +4,15 @@ A statement that changes clients, client secrets or signing keys runs inside `ch
 process reads these rows every half second (`ChangeFeed`). A cached record bears the n that the statement which loaded it
 saw, and is used only while no change of it has a greater n (`KnownChanges`). So there is no time-to-live, and a load that was
 under way while a change arrived does no harm.
+
+A change that takes something away makes older access tokens worthless: each has the claim `epoch`, from an `EpochReading`, and
+the revocation list publishes the rows of `changes` that take (`ChangeKind` says which).
 """
 
+from authmint_service.change_feed.epoch import EpochReading
 from authmint_service.change_feed.feed import (
     MAX_AGE_SECONDS,
+    MAX_EPOCH_AGE_SECONDS,
     MAX_OUTAGE_SECONDS,
     POLL_SECONDS,
     ChangeFeed,
@@ -24,6 +29,7 @@ from authmint_service.change_feed.transaction import (
 
 __all__ = [
     "MAX_AGE_SECONDS",
+    "MAX_EPOCH_AGE_SECONDS",
     "MAX_OUTAGE_SECONDS",
     "MAX_TRANSACTION_SECONDS",
     "POLL_SECONDS",
@@ -32,6 +38,7 @@ __all__ = [
     "ChangeKind",
     "ChangeTransaction",
     "ChangeUndone",
+    "EpochReading",
     "KnownChanges",
     "Reading",
     "change_transaction",

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from authmint_service.change_feed.epoch import EpochReading
 from authmint_service.change_feed.known import Change, ChangeKind, KnownChanges, Reading
 from authmint_service.database import Database
-from authmint_service.errors import DatabaseUnavailable
+from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 
 if TYPE_CHECKING:
     from authmint_service.database_clock import DatabaseClock
@@ -18,8 +19,13 @@ POLL_SECONDS = 0.5
 MAX_AGE_SECONDS = 5.0
 """For how long after a reading cached records are used."""
 MAX_OUTAGE_SECONDS = 60.0
-"""For how long after a reading a client's cached record is used while the database does not answer: for machine tokens."""
+"""For how long after a reading a service gets tokens while the database does not answer."""
+MAX_EPOCH_AGE_SECONDS = 0.75
+"""The age of a reading from which a service's token is made, while the database answers. The revocation list waits for it."""
+MAX_QUESTIONS = 2
+"""The first may have been under way already; the second is sent after its caller came."""
 DEADLINE_SECONDS = 2.0
+IS_BEHIND = "the database has an older state than this process"
 BEHIND = (
     "The database has an older state than this process has seen: it was restored from a backup, or it is a copy that lags. No"
     " tokens are issued. Check AUTHMINT_DATABASE_URL; after a restore, restart every process of the service."
@@ -82,6 +88,45 @@ class ChangeFeed:
             # All who wait may be cancelled before it fails.
             self._asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
         return await asyncio.shield(self._asking)
+
+    async def epoch(self) -> EpochReading:
+        """Return the reading for a token that costs no statement. Raise DatabaseUnavailable, SchemaOutdated.
+
+        It was asked for MAX_EPOCH_AGE_SECONDS ago at most. While the database does not answer, the last one serves for
+        MAX_OUTAGE_SECONDS: the life of the token counts from it.
+        """
+        for _ in range(MAX_QUESTIONS):
+            if self.age <= MAX_EPOCH_AGE_SECONDS:
+                break
+            try:
+                await self.read()
+            except (DatabaseUnavailable, SchemaOutdated):
+                if not self.age < MAX_OUTAGE_SECONDS:
+                    raise
+                break
+        self._check_not_behind()
+        assert self._known.n is not None, "there was a reading, and it was not behind"
+        # The clock first: the reading is older rather than younger if the process stops in between.
+        now = self._time.local()
+        return EpochReading(self._known.n, now - self.age)
+
+    async def follow(self, n: int, *, known: int | None) -> None:
+        """Learn of all changes up to `n`, which a statement saw. Raise DatabaseUnavailable, SchemaOutdated.
+
+        `known`: `ChangeFeed.n` before that statement was sent. A database that knows less than this process is refused.
+        """
+        if known is not None and n < known:
+            raise DatabaseUnavailable(IS_BEHIND)
+        self.observe(n)
+        for _ in range(MAX_QUESTIONS):
+            if self._known.n is not None and self._known.n >= n:
+                break
+            await self.read()
+        self._check_not_behind()
+
+    def _check_not_behind(self) -> None:
+        if self._known.is_behind:
+            raise DatabaseUnavailable(IS_BEHIND)
 
     # `clock_timestamp()` is the database's time. Plain sub-selects see the snapshot of the statement.
     _ASK = """

@@ -50,6 +50,11 @@ class ClientCache:
             return cached.client
         return (await self._load(client_id)).client
 
+    def is_current(self, client: Client) -> bool:
+        """Return whether the change feed knows of no change since this client was found."""
+        cached = self._cached.get(client.client_id)
+        return cached is not None and cached.client is client and self._is_current(client.client_id, cached)
+
     def _is_current(self, client_id: str, cached: LoadedClient) -> bool:
         return self._feed.is_current(CLIENT, client_id, cached.n) and not self._has_ended(cached)
 

@@ -62,7 +62,12 @@ def _format(value: object) -> object:
 
 
 def _limits(settings: Settings) -> SessionLifetimes:
-    return SessionLifetimes(grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl)
+    return SessionLifetimes(
+        grace=settings.refresh_grace_seconds,
+        idle=settings.session_idle_ttl,
+        absolute=settings.session_ttl,
+        access_token=settings.access_token_ttl,
+    )
 
 
 async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:

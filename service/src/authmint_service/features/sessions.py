@@ -28,7 +28,10 @@ class SessionParts:
 def sessions(kernel: Kernel) -> SessionParts:
     settings, refresh_keys = kernel.settings, kernel.settings.refresh_keys
     lifetimes = SessionLifetimes(
-        grace=settings.refresh_grace_seconds, idle=settings.session_idle_ttl, absolute=settings.session_ttl
+        grace=settings.refresh_grace_seconds,
+        idle=settings.session_idle_ttl,
+        absolute=settings.session_ttl,
+        access_token=settings.access_token_ttl,
     )
     store, rotations = SessionStore(kernel.database, lifetimes), RotationStore(kernel.database, lifetimes)
     codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)

@@ -23,4 +23,5 @@ class ClientCredentialsGrant(Grant):
             client_id=request.client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
+            reading=await self._parts.changes.epoch(),
         )

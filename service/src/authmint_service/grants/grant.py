@@ -6,6 +6,7 @@ from enum import Enum
 from typing import ClassVar
 
 from authmint_service.authentication import PasswordAuthenticator
+from authmint_service.change_feed import ChangeFeed
 from authmint_service.grants.request import GrantRequest
 from authmint_service.sessions import Sessions
 from authmint_service.tokens import Authorization
@@ -58,6 +59,8 @@ class GrantParts:
 
     authenticator: PasswordAuthenticator
     sessions: Sessions
+    changes: ChangeFeed
+    """For the epoch of tokens that cost no statement."""
 
 
 class Grant(ABC):
@@ -81,6 +84,9 @@ class Grant(ABC):
     @abstractmethod
     async def authorize(self, request: GrantRequest) -> Authorization:
         """Return what the client is authorized to do. Raise an OAuthError, and then change nothing.
+
+        The reading of the result was made by the statement that changes something, or before anything else was read: the
+        endpoint applies the client as it was then, or later.
 
         A grant with stored scopes checks in the statement that changes something that the client may still have one of them, so
         that nothing is refused after the change.

@@ -47,6 +47,7 @@ class PasswordGrant(Grant):
             client_id=request.client.client_id,
             scopes=request.scopes,
             audiences=request.audiences,
+            reading=started.reading,
             session_id=started.session.id,
             refresh_token=started.refresh_token,
             authentication=Authentication(account.id, (Step(StepKind.PASSWORD, started.session.started_at),)),

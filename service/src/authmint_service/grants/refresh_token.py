@@ -40,6 +40,7 @@ class RefreshTokenGrant(Grant):
             client_id=session.client_id,
             scopes=request.requested_scopes or session.scopes,
             audiences=request.requested_audiences or session.audiences,
+            reading=redeemed.reading,
             session_id=session.id,
             refresh_token=redeemed.refresh_token,
             # Every session begins with a password: there is one interactive grant. A second one must store the steps.

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from authmint_service.database import Database, to_datetime
+from authmint_service.change_feed import EpochReading
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import RefreshRequest, Session, SessionLifetimes
+from authmint_service.sessions.session import RefreshRequest, Session, SessionLifetimes, SessionReading
 from authmint_service.sessions.store import read_session
 
 
@@ -13,6 +14,7 @@ class StoredSession:
     """A session's row, read when a rotation changed nothing."""
 
     session: Session
+    reading: EpochReading
     generation: int
     rotated_at: float
     grace: int
@@ -32,29 +34,42 @@ class RotationStore:
         self._database, self._lifetimes = database, lifetimes
 
     # One statement decides: of concurrent requests with one generation, one finds it, and the others find the next.
+    # The epoch is a plain sub-select, so it is as old as the rows of account and client, also if the statement waited.
     ROTATE = """
         UPDATE authmint.sessions AS s
            SET generation = s.generation + 1, rotated_at = $4,
-               idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at)
+               idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at),
+               tokens_until = greatest(s.tokens_until, $8)
           FROM authmint.accounts AS a, authmint.clients AS c
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
            AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
            AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
            AND (s.scopes && c.scopes OR s.scopes = '{}') AND s.audiences && c.resources
-        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at
+        RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at,
+                  (SELECT max(n) FROM authmint.changes) AS epoch
     """
 
-    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> Session | None:
+    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> SessionReading | None:
         """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
 
         Return None as well if the session is not live, or does not permit the request.
         """
         row = await self._database.fetch_row(
             self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
-            list(request.scopes), list(request.audiences),
+            list(request.scopes), list(request.audiences), to_datetime(now + self._lifetimes.access_token),
         )  # fmt: skip
-        return None if row is None else read_session(row)
+        return None if row is None else SessionReading(read_session(row), _reading(row, now))
+
+    _EXTEND = """
+        UPDATE authmint.sessions SET tokens_until = greatest(tokens_until, $2) WHERE handle = $1 AND revoked_at IS NULL
+        RETURNING id
+    """
+
+    async def extend(self, handle: bytes, now: float) -> bool:
+        """Note that one more access token is issued without a rotation. Return False if the session was revoked meanwhile."""
+        until = to_datetime(now + self._lifetimes.access_token)
+        return await self._database.fetch_value(self._EXTEND, handle, until) is not None
 
     # As if it had been rotated at the last time at which it can be: the parent stays in its grace period until the child is
     # redeemed. To count back would refuse the child, which a repeated request may have received meanwhile.
@@ -73,7 +88,8 @@ class RotationStore:
                coalesce(c.refresh_grace_seconds, $3) AS grace,
                s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
-               AND a.state = 'active' AND c.enabled AS is_live
+               AND a.state = 'active' AND c.enabled AS is_live,
+               (SELECT max(n) FROM authmint.changes) AS epoch
           FROM authmint.sessions AS s
           JOIN authmint.accounts AS a ON a.id = s.account_id
           JOIN authmint.clients AS c ON c.client_id = s.client_id
@@ -86,6 +102,11 @@ class RotationStore:
         if row is None:
             return None
         return StoredSession(
-            session=read_session(row), generation=row["generation"], rotated_at=row["rotated_at"], grace=row["grace"],
+            session=read_session(row), reading=_reading(row, now), generation=row["generation"],
+            rotated_at=row["rotated_at"], grace=row["grace"],
             is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
         )  # fmt: skip
+
+
+def _reading(row: Record, now: float) -> EpochReading:
+    return EpochReading(row["epoch"] or 0, now)

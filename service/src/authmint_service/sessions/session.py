@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from authmint_service.change_feed import EpochReading
 from authmint_service.request_source import Actor, RequestSource
 
 
@@ -31,6 +32,14 @@ class Session:
     """The time of the sign-in, seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class SessionReading:
+    """A session, and the epoch as the same statement saw it."""
+
+    session: Session
+    reading: EpochReading
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshRequest:
     """What a client asks for when it redeems a refresh token."""
@@ -55,3 +64,5 @@ class SessionLifetimes:
     """The session expires after this time without a refresh."""
     absolute: int
     """The session expires this long after the sign-in, even if it is refreshed."""
+    access_token: int
+    """An access token lives this long at most. A revoked session is on the revocation list until the last one has expired."""

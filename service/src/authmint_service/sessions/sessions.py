@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
+from authmint_service.change_feed import EpochReading
 from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
-from authmint_service.sessions.session import EndCause, RefreshRequest, Session
+from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionReading
 from authmint_service.sessions.store import SessionStore, SessionSummary
 
 
@@ -26,10 +27,11 @@ class RefreshTokenReused(InvalidGrant):
 
 @dataclass(frozen=True, slots=True)
 class SessionWithToken:
-    """A session and its current refresh token."""
+    """A session, its current refresh token, and the epoch of the access token that goes with it."""
 
     session: Session
     refresh_token: str
+    reading: EpochReading
 
 
 class Sessions:
@@ -56,11 +58,11 @@ class Sessions:
         session = Session(
             id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences, started_at=now
         )
-        started = await self._store.start(token, session, now, credentials_version=credentials_version, source=source)
-        if not started:
+        epoch = await self._store.start(token, session, now, credentials_version=credentials_version, source=source)
+        if epoch is None:
             raise InvalidGrant
         self._count("started", 1)
-        return SessionWithToken(session, self._codec.encode(token))
+        return SessionWithToken(session, self._codec.encode(token), EpochReading(epoch, now))
 
     async def redeem(self, text: str, request: RefreshRequest) -> SessionWithToken:
         """Redeem a refresh token. Return its session and the refresh token that replaces it.
@@ -69,12 +71,12 @@ class Sessions:
         InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
         token, now = self._codec.decode(text), self._clock()
-        session = await self._rotations.rotate(token, request, now=now)
-        if session is None:
+        redeemed = await self._rotations.rotate(token, request, now=now)
+        if redeemed is None:
             stored = await self._rotations.find(token.handle, now)
-            session = await self._explain_unrotated(token, stored, request, now)
+            redeemed = await self._explain_unrotated(token, stored, request, now)
         self._count("refreshed", 1)
-        return SessionWithToken(session, self._codec.encode(token.child()))
+        return SessionWithToken(redeemed.session, self._codec.encode(token.child()), redeemed.reading)
 
     async def restore_parent(self, text: str) -> None:
         """Undo a rotation of which the client has no response: `text` and the token that it replaced are both good.
@@ -134,7 +136,7 @@ class Sessions:
 
     async def _explain_unrotated(
         self, token: RefreshToken, stored: StoredSession | None, request: RefreshRequest, now: float
-    ) -> Session:
+    ) -> SessionReading:
         """Return the session if this repeats the last rotation; else raise the reason why it was not rotated."""
         if stored is not None:
             current_record().add(sub=stored.session.account_id, sid=stored.session.id)
@@ -152,7 +154,9 @@ class Sessions:
         if decision is RotationDecision.ROTATE:
             # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
-        return stored.session
+        if not await self._rotations.extend(token.handle, now):
+            raise InvalidGrant("The refresh token is not valid.")
+        return SessionReading(stored.session, stored.reading)
 
     def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> RotationDecision:
         return decide(

@@ -38,30 +38,32 @@ class SessionStore:
                                coalesce(session_ttl, $9) * interval '1 second' AS absolute
                           FROM authmint.clients WHERE client_id = $4 AND enabled FOR SHARE),
              started AS (INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences,
-                                                        started_at, rotated_at, idle_expires_at, expires_at, ip_address)
+                                                        started_at, rotated_at, idle_expires_at, expires_at, ip_address,
+                                                        tokens_until)
                          SELECT $1, $2, account.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
-                                $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11
+                                $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11,
+                                $23
                            FROM account, client
                          RETURNING id, account_id, client_id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $12, $13, $14, coalesce(account_id, $15), coalesce(client_id, $16), $17, $18, $19, $20, $21, $22
                          FROM started)
-        SELECT id FROM started
+        SELECT coalesce((SELECT max(n) FROM authmint.changes), 0) FROM started
     """
 
     async def start(
         self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, source: RequestSource
-    ) -> bool:
-        """Insert the session. Return False if account or client was disabled meanwhile, or the password changed."""
+    ) -> int | None:
+        """Insert the session. Return the epoch; None if account or client was disabled meanwhile, or the password changed."""
         actor = Actor(kind="account", id=session.account_id, client_id=session.client_id)
         event = Event(kind=EventKind.SESSION_STARTED, actor=actor, source=source, details={"sid": session.id})
-        started = await self._database.fetch_value(
+        epoch: int | None = await self._database.fetch_value(
             self._START, token.handle, session.id, session.account_id, session.client_id, sorted(session.scopes),
             list(session.audiences), to_datetime(now), self._lifetimes.idle, self._lifetimes.absolute,
-            credentials_version, source.ip_address, *event.values(now),
+            credentials_version, source.ip_address, *event.values(now), to_datetime(now + self._lifetimes.access_token),
         )  # fmt: skip
-        return started is not None
+        return epoch
 
     _REVOKE = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4

@@ -6,6 +6,7 @@ from typing import Any
 
 from authmint.claims import SubjectProfile
 from authmint.scopes import format_scope
+from authmint_service.change_feed import EpochReading
 from authmint_service.tokens.authentication import Authentication
 
 BEARER = "Bearer"
@@ -21,6 +22,8 @@ class Authorization:
     client_id: str
     scopes: frozenset[str]
     audiences: tuple[str, ...]
+    reading: EpochReading
+    """What the token's `epoch` and `iat` come from: no younger than anything else that this was made of."""
     session_id: str | None = None
     refresh_token: str | None = None
     authentication: Authentication | None = None

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from authmint.claims import AccessTokenClaims
+from authmint.errors import TemporarilyUnavailable
 from authmint.jose import encode_base64url
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tokens.authorization import Authorization, TokenResponse
@@ -22,8 +23,11 @@ class TokenIssuer:
         self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
 
     async def issue(self, authorization: Authorization) -> TokenResponse:
-        """Return the tokens for an authorization. Raise TemporarilyUnavailable while there is no key."""
-        issued_at = int(self._clock())
+        """Return the tokens for an authorization. Raise TemporarilyUnavailable while there is no key.
+
+        The life of an access token begins with the reading of its authorization. Raise TemporarilyUnavailable if it is over.
+        """
+        issued_at = int(authorization.reading.read_at)
         # One call for random bytes: the id, and one byte that shortens the lifetime.
         random = secrets.token_bytes(ID_BYTES + 1)
         lifetime = self._lifetime - int(self._lifetime * JITTER * random[-1] / 255)
@@ -38,10 +42,15 @@ class TokenIssuer:
             token_id=encode_base64url(random[:ID_BYTES]),
             subject_profile=authorization.subject_profile,
             session_id=authorization.session_id,
+            epoch=authorization.reading.epoch,
         )
+        signed = await self._ring.signer.sign({**claims.to_claims(), **_more_claims(authorization)})
+        expires_in = int(claims.expires_at - self._clock())
+        if expires_in <= 0:
+            raise TemporarilyUnavailable("The token took longer to issue than it would have lived.")
         return TokenResponse(
-            access_token=await self._ring.signer.sign({**claims.to_claims(), **_more_claims(authorization)}),
-            expires_in=lifetime,
+            access_token=signed,
+            expires_in=expires_in,
             scopes=authorization.scopes,
             refresh_token=authorization.refresh_token,
             token_id=claims.token_id,

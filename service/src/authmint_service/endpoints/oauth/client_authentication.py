@@ -47,6 +47,10 @@ class ClientAuthentication:
             )
             raise
 
+    def is_current(self, client: Client) -> bool:
+        """Return whether the change feed knows of no change since this client was authenticated."""
+        return self._clients.is_current(client)
+
     async def authenticate_form(self, request: Request) -> tuple[Client, Mapping[str, str]]:
         """Return the client and the parameters of a form, and add the client to the log line. Raises an OAuthError."""
         parameters = await read_form(request)

@@ -49,6 +49,7 @@ class TokenEndpoint:
     ) -> None:
         self._grants, self._rules = registry.make(parts), _form_rules(registry)
         self._clients, self._cookies, self._ring, self._issuer = clients, cookies, ring, issuer
+        self._changes = parts.changes
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -67,7 +68,8 @@ class TokenEndpoint:
         record.add(grant_type=self._known_grant_type(form.parameters))
         # 2. Authenticate the client. The refresh token of some clients comes in a cookie, from their own pages alone.
         source = request_source(request)
-        client = await self._clients.authenticate(read_credentials(request, form.parameters), source)
+        credentials = read_credentials(request, form.parameters)
+        client = await self._clients.authenticate(credentials, source)
         record.add(client_id=client.client_id)
         parameters = self._cookies.add_refresh_token(form.parameters, request, client)
         # 3. Find the grant.
@@ -78,21 +80,28 @@ class TokenEndpoint:
         if grant is None:
             raise UnsupportedGrantType
         # 4. Check that the client may use it.
-        if grant_type not in client.grants or (grant.confidential_only and not client.confidential):
-            raise UnauthorizedClient
+        _check_permission(grant, client)
         # 5. Parameters of the grant, scope and audience policy.
         _check_parameters(grant, parameters, form)
         grant_request = _apply_client_policy(grant, client, parameters, form, source)
         # 6. Authorize. From here on a refresh token may be used up.
+        known = self._changes.n
         authorization = await grant.authorize(grant_request)
         try:
+            # The token's epoch says that all changes up to it were seen, so what the client may have is at least as new.
+            await self._changes.follow(authorization.reading.epoch, known=known)
+            if not self._clients.is_current(client):
+                client = await self._clients.authenticate(credentials, source)
+                _check_permission(grant, client)
+                grant_request = _apply_client_policy(grant, client, parameters, form, source)
             return await self._deliver(authorization, grant_request)
         except Exception:
             await _undo(grant, authorization)
             raise
 
     async def _deliver(self, authorization: Authorization, request: GrantRequest) -> Response:
-        # 7. Restrict what was stored to what the client may have now. Nothing here refuses what `authorize` has settled.
+        # 7. Restrict what was stored to what the client may have now. What `authorize` has settled is refused only if the
+        # client was changed at the same time.
         authorization = self._restrict(authorization, request)
         # 8. Issue.
         tokens = await self._issuer.issue(authorization)
@@ -137,6 +146,11 @@ def _form_rules(registry: GrantRegistry) -> FormRules:
         credentials=frozenset(one.name for one in parameters if one.text is ParameterText.CREDENTIAL),
         repeatable=frozenset(one.name for one in parameters if one.repeatable),
     )
+
+
+def _check_permission(grant: Grant, client: Client) -> None:
+    if grant.name not in client.grants or (grant.confidential_only and not client.confidential):
+        raise UnauthorizedClient
 
 
 def _check_parameters(grant: Grant, parameters: Mapping[str, str], form: Form) -> None:
