@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 import asyncpg
 
 from authmint_service.database import Database
+from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import (
     RefreshRequest,
     RefreshToken,
     RefreshTokenCodec,
+    RotationPlaces,
     RotationStore,
     SessionLifetimes,
     Sessions,
@@ -21,6 +23,8 @@ from tests.actors import NO_REQUEST, OPERATOR
 LIMITS = SessionLifetimes(grace=30, idle=14 * 86_400, absolute=90 * 86_400, access_token=300)
 EVERY_SECONDS = 300
 """The lifetime of an access token: an active client refreshes as often."""
+
+PLACES = RotationPlaces(SecretKeys({1: bytes(32)}), has_addresses=False)
 
 REQUEST = RefreshRequest(client_id="spa", scopes=frozenset(), audiences=(), actor=OPERATOR, source=NO_REQUEST)
 """The request of the client whose sessions `fill` makes."""
@@ -88,7 +92,7 @@ async def refresh_for_a_day(
     after_each_round: Callable[[], object] = lambda: None,
 ) -> list[str]:  # fmt: skip
     """Refresh each session every five minutes for 24 hours of `clock`. Return the tokens that are current then."""
-    sessions = Sessions(SessionStore(database, LIMITS), RotationStore(database, LIMITS), codec, clock)
+    sessions = Sessions(SessionStore(database, LIMITS), RotationStore(database, LIMITS), codec, PLACES, clock)
     current = list(tokens)
 
     async def refresh(numbers: range) -> None:

@@ -1,4 +1,4 @@
-"""Clients that refresh, retry, share tokens between tabs, sign out and lose tokens to an attacker, while servers are killed.
+"""Clients that refresh, retry, share tokens between tabs, sign out and lose tokens to attackers, while servers are killed.
 
 Every response is recorded for the checker of histories. The clients are honest: after a lost response or a 503 they present the
 same token again until they get an answer.
@@ -21,6 +21,8 @@ from tests.faults.servers import generation_of
 
 QUIET_SECONDS = 1.5
 """Longer than a server waits for a connection, so that no statement is still to come."""
+HOME = "home"
+"""The user agent of clients. An attacker has another one, and so another place."""
 GRACES = {"spa": 30.0, "hasty": 1.0, "strict": 0.0}
 
 
@@ -71,18 +73,19 @@ class ChaosLoad:
             await self._revoke(family, self._chance.choice(tabs[0]))
         elif dice < 0.006 and newest >= 2:
             await self._refresh(family, self._chance.randrange(newest - 1), self._chance.choice(tabs[0]))
-        elif dice < 0.06 and newest >= 1 and family.client_id == "spa":
-            await self._refresh(family, newest - 1, self._chance.choice(tabs[0]))
+        elif dice < 0.06 and newest >= 1:
+            place = "elsewhere" if self._chance.random() < 0.1 else HOME
+            await self._refresh(family, newest - 1, self._chance.choice(tabs[0]), place)
         elif dice < 0.25 and family.client_id == "spa":
             chosen = [self._chance.choice(tab) for tab in tabs[: self._chance.choice((2, 3))]]
             await asyncio.gather(*(self._refresh(family, newest, connection) for connection in chosen))
         else:
             await self._refresh(family, newest, self._chance.choice(tabs[0]))
 
-    async def _refresh(self, family: TokenFamily, generation: int, connection: Connection) -> None:
+    async def _refresh(self, family: TokenFamily, generation: int, connection: Connection, place: str = HOME) -> None:
         form = {"grant_type": "refresh_token", "client_id": family.client_id, "refresh_token": family.tokens[generation]}
         try:
-            answer, started, ended = await self._ask(connection, "/token", form)
+            answer, started, ended = await self._ask(connection, "/token", form, place)
         except NotSent:
             return
         saw = Saw.UNKNOWN
@@ -95,7 +98,7 @@ class ChaosLoad:
         elif answer is not None and answer.status == 400:
             saw = Saw.REFUSED
             family.is_over = True
-        family.operations.append(Operation(generation, started, ended, saw))
+        family.operations.append(Operation(generation, started, ended, saw, place))
         self.counts[saw.name.lower()] += 1
 
     async def _revoke(self, family: TokenFamily, connection: Connection) -> None:
@@ -108,10 +111,12 @@ class ChaosLoad:
         family.operations.append(Operation(None, started, ended, saw))
         self.counts[saw.name.lower()] += 1
 
-    async def _ask(self, connection: Connection, path: str, form: dict[str, str]) -> tuple[Answer | None, float, float]:
+    async def _ask(
+        self, connection: Connection, path: str, form: dict[str, str], place: str = HOME
+    ) -> tuple[Answer | None, float, float]:
         answer, started = None, time.time()
         try:
-            answer = await connection.ask("POST", path, form)
+            answer = await connection.ask("POST", path, form, headers={"User-Agent": place})
         except NotSent:
             self.counts["not sent"] += 1
             await asyncio.sleep(0.02)
@@ -162,10 +167,12 @@ async def until_quiet(dsn: str) -> None:
 async def _outcomes(dsn: str) -> dict[bytes, Outcome]:
     connection = await asyncpg.connect(dsn)
     try:
-        rows = await connection.fetch("SELECT handle, generation, revoked_at IS NOT NULL AS is_revoked FROM authmint.sessions")
+        rows = await connection.fetch(
+            "SELECT handle, generation, revoked_at IS NOT NULL AS is_revoked, late_repeats, repeats FROM authmint.sessions"
+        )
     finally:
         await connection.close()
-    return {row["handle"]: Outcome(row["generation"], row["is_revoked"]) for row in rows}
+    return {row["handle"]: Outcome(*list(row)[1:]) for row in rows}
 
 
 async def while_going_on(work: Awaitable[object], faults: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:

@@ -6,16 +6,19 @@ later time, or never. A search tries the orders of each session (Wing and Gong, 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from authmint_service.sessions.rotation_rules import RotationDecision, decide
+from authmint_service.sessions.rotation_rules import Repeats, RotationDecision, decide
 
 LATE_SECONDS = 30.0
 """An operation takes effect within this time or never: every deadline is shorter."""
 CLOCK = 0.002
 """Seconds by which the clocks of processes on one machine, and the rounding of the database, may differ."""
 MAX_STATES = 200_000
+REFUSING = {
+    RotationDecision.REFUSE, RotationDecision.REFUSE_NEWER, RotationDecision.REVOKE_REUSED, RotationDecision.REVOKE_REPEATED,
+}  # fmt: skip
 
 
 class Saw(Enum):
@@ -35,6 +38,8 @@ class Operation:
     started: float
     ended: float
     saw: Saw
+    place: str = ""
+    """Where it came from."""
 
     @property
     def deadline(self) -> float:
@@ -47,6 +52,8 @@ class Outcome:
 
     generation: int
     is_revoked: bool
+    late_repeats: int = 0
+    generations_elsewhere: int = 0
 
 
 class Violation(AssertionError):
@@ -59,6 +66,16 @@ class _State:
     rotation: tuple[float, float] = (-math.inf, -math.inf)
     """The earliest and the latest time of the last rotation."""
     is_live: bool = True
+    place: str | None = None
+    """Where the last rotation came from, None if there was none."""
+    repeats: Repeats = field(default_factory=Repeats)
+
+    def agrees_with(self, outcome: Outcome) -> bool:
+        """Return whether a row may be as `outcome` says."""
+        counted = self.repeats.late, self.repeats.generations_elsewhere
+        return (self.generation, not self.is_live, *counted) == (
+            outcome.generation, outcome.is_revoked, outcome.late_repeats, outcome.generations_elsewhere,
+        )  # fmt: skip
 
 
 def check(operations: Sequence[Operation], outcome: Outcome, grace: float) -> None:
@@ -69,7 +86,7 @@ def check(operations: Sequence[Operation], outcome: Outcome, grace: float) -> No
     seen, stack = {start}, [start]
     while stack:
         done, state = stack.pop()
-        if done & known == known and (state.generation, not state.is_live) == (outcome.generation, outcome.is_revoked):
+        if done & known == known and state.agrees_with(outcome):
             return
         for following in _next(waiting, done, state, grace):
             if following not in seen:
@@ -102,10 +119,10 @@ def _next(waiting: Sequence[Operation], done: int, state: _State, grace: float) 
 def _apply(operation: Operation, state: _State, grace: float) -> list[_State]:
     """Return the states it may lead to; none if its response is impossible in `state`."""
     if operation.presented is None:
-        return [_State(state.generation, state.rotation, is_live=False)]
+        return [replace(state, is_live=False)]
     possible = []
     for decision in _decisions(operation, operation.presented, state, grace):
-        saw = Saw.CHILD if decision in {RotationDecision.ROTATE, RotationDecision.REPEAT} else Saw.REFUSED
+        saw = Saw.REFUSED if decision in REFUSING else Saw.CHILD
         if operation.saw in {saw, Saw.UNKNOWN}:
             possible.append(_after(decision, operation, state))
     return possible
@@ -117,16 +134,25 @@ def _decisions(operation: Operation, presented: int, state: _State, grace: float
     longest = operation.deadline - earliest + CLOCK
     return {
         decide(
-            presented, current=state.generation, is_live=state.is_live, is_own=True, seconds_since_rotation=seconds,
-            grace=grace,
+            presented, current=state.generation, is_live=state.is_live, is_own=True,
+            is_same_place=state.place in {None, operation.place}, seconds_since_rotation=seconds, grace=grace,
+            repeats=state.repeats,
         )
         for seconds in (shortest, longest)
     }  # fmt: skip
 
 
 def _after(decision: RotationDecision, operation: Operation, state: _State) -> _State:
-    if decision is RotationDecision.ROTATE:
-        return _State(state.generation + 1, (operation.started, operation.deadline), is_live=True)
-    if decision is RotationDecision.REVOKE:
-        return _State(state.generation, state.rotation, is_live=False)
+    repeats = state.repeats
+    match decision:
+        case RotationDecision.ROTATE:
+            rotation, counted = (operation.started, operation.deadline), Repeats(0, repeats.generations_elsewhere)
+            return _State(state.generation + 1, rotation, is_live=True, place=operation.place, repeats=counted)
+        case RotationDecision.REVOKE_REUSED | RotationDecision.REVOKE_REPEATED:
+            return replace(state, is_live=False)
+        case RotationDecision.REPEAT_LATE:
+            return replace(state, repeats=replace(repeats, late=repeats.late + 1))
+        case RotationDecision.REPEAT_ELSEWHERE if not repeats.is_counted:
+            counted = Repeats(repeats.late, repeats.generations_elsewhere + 1, is_counted=True)
+            return replace(state, repeats=counted)
     return state

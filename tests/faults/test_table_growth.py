@@ -11,7 +11,7 @@ from authmint_service.database import Database
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshTokenCodec, RotationStore, Sessions, SessionStore, prune
 from authmint_service.sessions.sessions import RefreshTokenReused
-from tests.faults.bulk_sessions import LIMITS, REQUEST, SettableClock, fill, first_token_of, refresh_for_a_day, size_of
+from tests.faults.bulk_sessions import LIMITS, PLACES, REQUEST, SettableClock, fill, first_token_of, refresh_for_a_day, size_of
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.servers import REFRESH_KEYS
 
@@ -33,7 +33,7 @@ async def a_day(dsn: str, *, live: int, over: int) -> None:
         after, left = await size_of(database)
         assert (live + over, live) == (rows, left)
         # The very first tokens are recognised after 288 rotations, and end their sessions.
-        sessions = Sessions(store, RotationStore(database, LIMITS), codec, clock)
+        sessions = Sessions(store, RotationStore(database, LIMITS), codec, PLACES, clock)
         for token in first:
             with pytest.raises(RefreshTokenReused):
                 await sessions.redeem(token, REQUEST)

@@ -7,8 +7,26 @@ from tests.faults.history import Operation, Outcome, Saw, Violation, check
 GRACE = 10.0
 
 
-def refresh(presented: int, started: float, ended: float, saw: Saw = Saw.CHILD) -> Operation:
-    return Operation(presented, started, ended, saw)
+def refresh(presented: int, started: float, ended: float, saw: Saw = Saw.CHILD, place: str = "home") -> Operation:
+    return Operation(presented, started, ended, saw, place)
+
+
+def elsewhere(presented: int, started: float, ended: float, saw: Saw = Saw.CHILD) -> Operation:
+    return refresh(presented, started, ended, saw, "elsewhere")
+
+
+def late(times: int) -> list[Operation]:
+    """A rotation, and late repeats of it from the same place."""
+    return [refresh(0, 0, 1), *(refresh(0, 12 + 2 * number, 13 + 2 * number) for number in range(times))]
+
+
+def followed(generations: int) -> list[Operation]:
+    """Rotations, each followed by a repeat from elsewhere."""
+    return [
+        operation
+        for number in range(generations)
+        for operation in (refresh(number, 4 * number, 4 * number + 1), elsewhere(number, 4 * number + 2, 4 * number + 3))
+    ]
 
 
 def end(started: float, ended: float, saw: Saw = Saw.ENDED) -> Operation:
@@ -21,7 +39,29 @@ GOOD = {
     "a retry after a lost answer": ([refresh(0, 0, 1, Saw.UNKNOWN), refresh(0, 2, 3)], Outcome(1, is_revoked=False)),
     "lost before it arrived": ([refresh(0, 0, 1, Saw.UNKNOWN)], Outcome(0, is_revoked=False)),
     "lost after the work": ([refresh(0, 0, 1, Saw.UNKNOWN)], Outcome(1, is_revoked=False)),
-    "a retry too late": ([refresh(0, 0, 1), refresh(0, 12, 13, Saw.REFUSED)], Outcome(1, is_revoked=True)),
+    "a retry too late from elsewhere": (
+        [refresh(0, 0, 1), elsewhere(0, 12, 13, Saw.REFUSED)], Outcome(1, is_revoked=True),
+    ),
+    "late retries": (late(16), Outcome(1, is_revoked=False, late_repeats=16)),
+    "one late retry too many": (
+        [*late(16), refresh(0, 100, 101, Saw.REFUSED)], Outcome(1, is_revoked=True, late_repeats=16),
+    ),
+    "late retries of another generation": (
+        [*late(16), refresh(1, 100, 101), refresh(1, 120, 121)], Outcome(2, is_revoked=False, late_repeats=1),
+    ),
+    "a late retry whose answer was lost": (
+        [*late(1), refresh(0, 20, 21, Saw.UNKNOWN)], Outcome(1, is_revoked=False, late_repeats=2),
+    ),
+    "repeats from elsewhere": (
+        [*followed(2), elsewhere(1, 8, 9), elsewhere(1, 8, 9)], Outcome(2, is_revoked=False, generations_elsewhere=2),
+    ),
+    "a third generation repeated from elsewhere": (
+        [*followed(2), refresh(2, 20, 21), elsewhere(2, 22, 23, Saw.REFUSED)],
+        Outcome(3, is_revoked=True, generations_elsewhere=2),
+    ),
+    "a thief who is first": (
+        [elsewhere(0, 0, 1), refresh(0, 2, 3)], Outcome(1, is_revoked=False, generations_elsewhere=1),
+    ),
     "reuse": ([refresh(0, 0, 1), refresh(1, 2, 3), refresh(0, 4, 5, Saw.REFUSED)], Outcome(2, is_revoked=True)),
     "a refresh beside a sign-out, before": ([end(0, 3), refresh(0, 1, 2)], Outcome(1, is_revoked=True)),
     "a refresh beside a sign-out, after": ([end(0, 3), refresh(0, 1, 2, Saw.REFUSED)], Outcome(0, is_revoked=True)),
@@ -29,7 +69,20 @@ GOOD = {
 }  # fmt: skip
 BAD = {
     "a refresh after a sign-out": ([end(0, 1), refresh(0, 2, 3)], Outcome(1, is_revoked=True)),
-    "a retry long after the grace period": ([refresh(0, 0, 1), refresh(0, 20, 21)], Outcome(1, is_revoked=False)),
+    "a retry long after the grace period from elsewhere": (
+        [refresh(0, 0, 1), elsewhere(0, 20, 21)], Outcome(1, is_revoked=False),
+    ),
+    "a late retry that was not counted": (late(1), Outcome(1, is_revoked=False)),
+    "a late retry that was counted twice": (late(1), Outcome(1, is_revoked=False, late_repeats=2)),
+    "a late retry that is refused": (
+        [refresh(0, 0, 1), refresh(0, 12, 13, Saw.REFUSED)], Outcome(1, is_revoked=True),
+    ),
+    "a late retry too many": (late(17), Outcome(1, is_revoked=False, late_repeats=17)),
+    "a repeat from elsewhere that was not counted": (followed(1), Outcome(1, is_revoked=False)),
+    "a repeat from elsewhere that was counted twice": (
+        [*followed(1), elsewhere(0, 4, 5)], Outcome(1, is_revoked=False, generations_elsewhere=2),
+    ),
+    "a third generation from elsewhere": (followed(3), Outcome(3, is_revoked=False, generations_elsewhere=3)),
     "a grandparent that is taken": ([refresh(0, 0, 1), refresh(1, 2, 3), refresh(0, 4, 5)], Outcome(2, is_revoked=False)),
     "reuse that ends nothing": (
         [refresh(0, 0, 1), refresh(1, 2, 3), refresh(0, 4, 5, Saw.REFUSED), refresh(2, 6, 7)],

@@ -234,6 +234,11 @@ class Service:
     async def refresh(self, client: Client, refresh_token: str, **more: str) -> httpx2.Response:
         return await self.token(grant_type="refresh_token", client_id=client.client_id, refresh_token=refresh_token, **more)
 
+    async def refresh_elsewhere(self, client: Client, refresh_token: str) -> httpx2.Response:
+        """Redeem a refresh token as someone else does who has a copy of it: with another user agent."""
+        form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": refresh_token}
+        return await self.http.post("/token", data=form, headers={"User-Agent": "elsewhere"})
+
 
 StartService = Callable[..., Awaitable[Service]]
 

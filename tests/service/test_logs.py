@@ -124,7 +124,8 @@ async def test_each_request_is_logged_with_its_event_its_parties_and_its_ip_addr
 FIELDS = {
     "token.issued": {"sub", "client_id", "grant_type", "jti"},
     "request.refused": {"client_id", "reason", "error"},
-    "refresh_token.reused": {"sub", "sid", "client_id", "grant_type"},
+    "refresh_token.repeated": {"sub", "sid", "client_id", "grant_type", "reason"},
+    "refresh_token.reused": {"sub", "sid", "client_id", "grant_type", "reason"},
     "session.revoked": {"sub", "sid", "actor", "client_id"},
     "sessions.revoked": {"sub", "extent", "client_id", "jti"},
     "password.changed": {"sub", "sid", "client_id", "jti"},
@@ -143,7 +144,8 @@ async def cause_every_event(requests: Requests, user: Account, client: Client, r
         grant_type="password", client_id=client.client_id, username="nobody at all", password="x"))  # fmt: skip
     second = (await requests("token.issued", service.refresh(client, first["refresh_token"]))).json()
     service.clock.now += 1
-    await requests("request.served", service.refresh(client, first["refresh_token"]), also="refresh_token.reused")
+    await requests("token.issued", service.refresh(client, first["refresh_token"]), also="refresh_token.repeated")
+    await requests("request.served", service.refresh_elsewhere(client, first["refresh_token"]), also="refresh_token.reused")
     await requests("request.refused", service.refresh(client, second["refresh_token"]))
     await requests("request.refused", service.refresh(client, "amrt_nonsense"))
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}

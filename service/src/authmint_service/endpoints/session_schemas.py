@@ -16,10 +16,16 @@ class Session(BaseModel):
     client_name: str
     started_at: datetime
     last_used_at: datetime
+    """Rounded down to the hour."""
     expires_at: datetime
-    """Unless it is used before."""
+    """Unless it is used before. Rounded up to the hour."""
     ip_address: str | None
     """The address of the sign-in, as this service saw it."""
+    repeats_elsewhere: int
+    """How often a refresh token that had been used was presented again from elsewhere: 0, unless someone may have a copy of it.
+
+    The third time, the session is revoked.
+    """
 
     @classmethod
     def from_summary(cls, session: SessionSummary, **more: Any) -> Self:
@@ -32,6 +38,7 @@ class Session(BaseModel):
             last_used_at=datetime.fromtimestamp(session.last_used_at, UTC),
             expires_at=datetime.fromtimestamp(session.expires_at, UTC),
             ip_address=session.ip_address,
+            repeats_elsewhere=session.repeats_elsewhere,
             **more,
         )
 

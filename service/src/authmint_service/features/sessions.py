@@ -8,6 +8,7 @@ from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.sessions import (
     RefreshTokenCodec,
+    RotationPlaces,
     RotationStore,
     SessionLifetimes,
     Sessions,
@@ -35,7 +36,8 @@ def sessions(kernel: Kernel) -> SessionParts:
     )
     store, rotations = SessionStore(kernel.database, lifetimes), RotationStore(kernel.database, lifetimes)
     codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
-    parts = Sessions(store, rotations, codec, kernel.clock, kernel.metrics.count_session_event)
+    places = RotationPlaces(refresh_keys, has_addresses=settings.trusted_proxies is not None)
+    parts = Sessions(store, rotations, codec, places, kernel.clock, kernel.metrics.count_session_event)
     rows = Estimate(
         "authmint_session_rows_estimate",
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",

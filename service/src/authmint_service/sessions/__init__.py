@@ -7,6 +7,7 @@ The grants start and refresh sessions, the endpoints list and revoke them, a bac
 from authmint_service.sessions.exporters import EXPORTERS
 from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
+from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
 from authmint_service.sessions.sessions import Sessions
@@ -18,6 +19,7 @@ __all__ = [
     "RefreshRequest",
     "RefreshToken",
     "RefreshTokenCodec",
+    "RotationPlaces",
     "RotationStore",
     "Session",
     "SessionLifetimes",

@@ -1,10 +1,13 @@
 """Rotations in the database. Each rotation and each revocation writes the session's row, so PostgreSQL orders them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from authmint_service.change_feed import EpochReading
 from authmint_service.database import Database, Record, to_datetime
+from authmint_service.events import Event, EventKind
 from authmint_service.sessions.refresh_token import RefreshToken
+from authmint_service.sessions.rotation_rules import MAX_GENERATIONS_ELSEWHERE, MAX_LATE_REPEATS, Repeats
 from authmint_service.sessions.session import RefreshRequest, Session, SessionLifetimes, SessionReading
 from authmint_service.sessions.store import read_session
 
@@ -19,6 +22,9 @@ class StoredSession:
     rotated_at: float
     grace: int
     """Seconds in which the parent of the current token may be presented again."""
+    place: bytes | None
+    """Where the last rotation came from, as `RotationPlaces` hashes it; None if that was not stored."""
+    repeats: Repeats
     is_live: bool
     """Neither revoked nor expired, and both account and client are enabled."""
     has_scopes: bool
@@ -37,7 +43,7 @@ class RotationStore:
     # The epoch is a plain sub-select, so it is as old as the rows of account and client, also if the statement waited.
     ROTATE = """
         UPDATE authmint.sessions AS s
-           SET generation = s.generation + 1, rotated_at = $4,
+           SET generation = s.generation + 1, rotated_at = $4, rotation_source = $9, late_repeats = 0,
                idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at),
                tokens_until = greatest(s.tokens_until, $8)
           FROM authmint.accounts AS a, authmint.clients AS c
@@ -50,14 +56,14 @@ class RotationStore:
                   (SELECT max(n) FROM authmint.changes) AS epoch
     """
 
-    async def rotate(self, token: RefreshToken, request: RefreshRequest, *, now: float) -> SessionReading | None:
+    async def rotate(self, token: RefreshToken, request: RefreshRequest, place: bytes, *, now: float) -> SessionReading | None:
         """Advance the session by one generation and return it. Return None, with nothing changed, if `token` is not current.
 
-        Return None as well if the session is not live, or does not permit the request.
+        Return None as well if the session is not live, or does not permit the request. `place`: where the request comes from.
         """
         row = await self._database.fetch_row(
             self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
-            list(request.scopes), list(request.audiences), to_datetime(now + self._lifetimes.access_token),
+            list(request.scopes), list(request.audiences), self._tokens_until(now), place,
         )  # fmt: skip
         return None if row is None else SessionReading(read_session(row), _reading(row, now))
 
@@ -68,8 +74,7 @@ class RotationStore:
 
     async def extend(self, handle: bytes, now: float) -> bool:
         """Note that one more access token is issued without a rotation. Return False if the session was revoked meanwhile."""
-        until = to_datetime(now + self._lifetimes.access_token)
-        return await self._database.fetch_value(self._EXTEND, handle, until) is not None
+        return await self._database.fetch_value(self._EXTEND, handle, self._tokens_until(now)) is not None
 
     # As if it had been rotated at the last time at which it can be: the parent stays in its grace period until the child is
     # redeemed. To count back would refuse the child, which a repeated request may have received meanwhile.
@@ -85,7 +90,8 @@ class RotationStore:
     _FIND = """
         SELECT s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at, s.generation,
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
-               coalesce(c.refresh_grace_seconds, $3) AS grace,
+               coalesce(c.refresh_grace_seconds, $3) AS grace, s.rotation_source, s.late_repeats, s.repeats,
+               s.repeated_generation IS NOT DISTINCT FROM s.generation AS is_counted,
                s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
                AND a.state = 'active' AND c.enabled AS is_live,
@@ -103,10 +109,66 @@ class RotationStore:
             return None
         return StoredSession(
             session=read_session(row), reading=_reading(row, now), generation=row["generation"],
-            rotated_at=row["rotated_at"], grace=row["grace"],
+            rotated_at=row["rotated_at"], grace=row["grace"], place=row["rotation_source"],
+            repeats=Repeats(row["late_repeats"], row["repeats"], row["is_counted"]),
             is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
         )  # fmt: skip
+
+    _RECORD_LATE_REPEAT = """
+        WITH repeated AS (UPDATE authmint.sessions
+                             SET late_repeats = late_repeats + 1, tokens_until = greatest(tokens_until, $4)
+                           WHERE handle = $1 AND generation = $2 AND revoked_at IS NULL AND late_repeats < $3
+                          RETURNING id, account_id, client_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
+                              $11::jsonb || jsonb_build_object('sid', id), $12, $13, $14, $15
+                         FROM repeated)
+        SELECT id FROM repeated
+    """
+
+    async def record_late_repeat(self, child: RefreshToken, request: RefreshRequest, now: float) -> bool:
+        """Count a late repeat of the parent of `child`. Return False, with nothing changed, if `child` is not current any more.
+
+        Return False as well if the session was revoked, or if no more late repeats are permitted.
+        """
+        event = _repeat_event("late", request)
+        values = child.handle, child.generation, MAX_LATE_REPEATS, self._tokens_until(now)
+        return await self._database.fetch_value(self._RECORD_LATE_REPEAT, *values, *event.values(now)) is not None
+
+    _RECORD_REPEAT_ELSEWHERE = """
+        WITH repeated AS (UPDATE authmint.sessions
+                             SET repeats = repeats + 1, repeated_generation = generation,
+                                 tokens_until = greatest(tokens_until, $4)
+                           WHERE handle = $1 AND generation = $2 AND revoked_at IS NULL AND repeats < $3
+                             AND repeated_generation IS DISTINCT FROM generation
+                          RETURNING id, account_id, client_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
+                              $11::jsonb || jsonb_build_object('sid', id), $12, $13, $14, $15
+                         FROM repeated)
+        SELECT id FROM repeated
+    """
+
+    async def record_repeat_elsewhere(self, child: RefreshToken, request: RefreshRequest, now: float) -> bool:
+        """Count the generation of `child` as one whose parent was repeated from elsewhere.
+
+        Return False, with nothing changed, if `child` is not current any more, if its generation is counted already, if the
+        session was revoked, or if one generation more would revoke it.
+        """
+        event = _repeat_event("elsewhere", request)
+        values = child.handle, child.generation, MAX_GENERATIONS_ELSEWHERE - 1, self._tokens_until(now)
+        return await self._database.fetch_value(self._RECORD_REPEAT_ELSEWHERE, *values, *event.values(now)) is not None
+
+    def _tokens_until(self, now: float) -> datetime:
+        return to_datetime(now + self._lifetimes.access_token)
 
 
 def _reading(row: Record, now: float) -> EpochReading:
     return EpochReading(row["epoch"] or 0, now)
+
+
+def _repeat_event(repeat: str, request: RefreshRequest) -> Event:
+    kind = EventKind.REFRESH_TOKEN_REPEATED
+    return Event(kind=kind, actor=request.actor, source=request.source, details={"repeat": repeat})

@@ -16,6 +16,8 @@ class EndCause(StrEnum):
     OPERATOR = "operator"
     REUSED = "reused"
     """An old refresh token was presented."""
+    REPEATED_ELSEWHERE = "repeated_elsewhere"
+    """The parent of the current refresh token was presented from elsewhere, in the third generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class RefreshRequest:
     audiences: tuple[str, ...]
     """The requested audiences. The session must have all of them."""
     actor: Actor
-    """Who asks, for the event of a reuse. A refresh records none."""
+    """Who asks, for the event of a repeat or a reuse. A refresh records none."""
     source: RequestSource
 
 

@@ -3,16 +3,22 @@
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
 from authmint_service.change_feed import EpochReading
 from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
+from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionReading
 from authmint_service.sessions.store import SessionStore, SessionSummary
+
+log = structlog.get_logger(__name__)
 
 
 class RefreshTokenReused(InvalidGrant):
@@ -20,9 +26,9 @@ class RefreshTokenReused(InvalidGrant):
 
     default_description = "The refresh token is not valid."
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, cause: EndCause) -> None:
         super().__init__()
-        self.session = session
+        self.session, self.cause = session, cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +48,15 @@ class Sessions:
         store: SessionStore,
         rotations: RotationStore,
         codec: RefreshTokenCodec,
+        places: RotationPlaces,
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
     ) -> None:
-        """`clock`: seconds since the epoch; `count`: receives an event (started, refreshed, revoked, reused) and a number."""
-        self._store, self._rotations, self._codec = store, rotations, codec
+        """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number."""
+        self._store, self._rotations, self._codec, self._places = store, rotations, codec, places
         self._clock, self._count = clock, count
+        self.newer_than_database_at: float | None = None
+        """When this process last saw a refresh token newer than its session's row, seconds since the epoch."""
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
@@ -71,8 +80,10 @@ class Sessions:
         InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
         token, now = self._codec.decode(text), self._clock()
-        redeemed = await self._rotations.rotate(token, request, now=now)
-        if redeemed is None:
+        redeemed = await self._rotations.rotate(token, request, self._places.hash(request.source), now=now)
+        # A repeat is recorded only if the row is still as it was read. When another request was first, it is read again: each
+        # time its generation or its counts are greater, so this ends.
+        while redeemed is None:
             stored = await self._rotations.find(token.handle, now)
             redeemed = await self._explain_unrotated(token, stored, request, now)
         self._count("refreshed", 1)
@@ -111,6 +122,23 @@ class Sessions:
             return None
         return stored if stored.generation == token.generation else None
 
+    async def find_redeemable(self, text: str, *, client_id: str) -> StoredSession | None:
+        """Return the live session of this client that would redeem `text` now, wherever it comes from; else None.
+
+        The parent of the current token is redeemed within its grace period. After it that depends on the place of the client,
+        which only a redemption shows: such a token is not returned.
+        """
+        try:
+            token = self._codec.decode(text)
+        except InvalidGrant:
+            return None
+        now = self._clock()
+        stored = await self._rotations.find(token.handle, now)
+        if stored is None:
+            return None
+        decision = _decide(token, stored, now, is_own=stored.session.client_id == client_id, is_same_place=True)
+        return stored if decision in {RotationDecision.ROTATE, RotationDecision.REPEAT} else None
+
     async def revoke(
         self, session_id: str, *, account_id: str, cause: EndCause, actor: Actor, source: RequestSource | None
     ) -> bool:
@@ -136,37 +164,85 @@ class Sessions:
 
     async def _explain_unrotated(
         self, token: RefreshToken, stored: StoredSession | None, request: RefreshRequest, now: float
-    ) -> SessionReading:
-        """Return the session if this repeats the last rotation; else raise the reason why it was not rotated."""
-        if stored is not None:
-            current_record().add(sub=stored.session.account_id, sid=stored.session.id)
-        decision = RotationDecision.REFUSE if stored is None else self._decide(token, stored, request.client_id, now)
-        if stored is None or decision is RotationDecision.REFUSE:
+    ) -> SessionReading | None:
+        """Return the session if this repeats the last rotation; else raise the reason why it was not rotated.
+
+        Return None if the row was changed after it had been read.
+        """
+        if stored is None:
             raise InvalidGrant("The refresh token is not valid.")
-        if decision is RotationDecision.REVOKE:
-            await self._store.revoke_by_handle(
-                token.handle, now, client_id=request.client_id, cause=EndCause.REUSED, actor=request.actor,
-                source=request.source,
-            )  # fmt: skip
-            self._count("reused", 1)
-            raise RefreshTokenReused(stored.session)
+        session = stored.session
+        current_record().add(sub=session.account_id, sid=session.id)
+        is_own, is_same_place = session.client_id == request.client_id, self._places.is_same(stored.place, request.source)
+        decision = _decide(token, stored, now, is_own=is_own, is_same_place=is_same_place)
+        if decision is RotationDecision.REFUSE_NEWER:
+            self._note_newer(session, now)
+        if decision in {RotationDecision.REFUSE, RotationDecision.REFUSE_NEWER}:
+            raise InvalidGrant("The refresh token is not valid.")
+        if cause := _END_CAUSES.get(decision):
+            await self._revoke_reused(token, session, request, cause, now)
         _check_permitted(stored, request)
         if decision is RotationDecision.ROTATE:
             # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
             raise InvalidGrant("The refresh token is not valid.")
-        if not await self._rotations.extend(token.handle, now):
-            raise InvalidGrant("The refresh token is not valid.")
-        return SessionReading(stored.session, stored.reading)
+        is_recorded = await self._record_repeat(decision, token.child(), stored, request, now)
+        return SessionReading(session, stored.reading) if is_recorded else None
 
-    def _decide(self, token: RefreshToken, stored: StoredSession, client_id: str, now: float) -> RotationDecision:
-        return decide(
-            token.generation,
-            current=stored.generation,
-            is_live=stored.is_live,
-            is_own=stored.session.client_id == client_id,
-            seconds_since_rotation=now - stored.rotated_at,
-            grace=stored.grace,
+    async def _record_repeat(
+        self, decision: RotationDecision, child: RefreshToken, stored: StoredSession, request: RefreshRequest, now: float
+    ) -> bool:
+        """Count a repeat. Return False if the row was changed after it had been read, so that it must be read again."""
+        session, event = stored.session, _REPEATS[decision]
+        if decision is RotationDecision.REPEAT_LATE:
+            is_recorded = await self._rotations.record_late_repeat(child, request, now)
+        elif decision is RotationDecision.REPEAT_ELSEWHERE and not stored.repeats.is_counted:
+            is_recorded = await self._rotations.record_repeat_elsewhere(child, request, now)
+        else:
+            is_recorded = await self._rotations.extend(child.handle, now)
+        if is_recorded:
+            self._count(event, 1)
+            if decision is not RotationDecision.REPEAT:
+                log.warning("refresh_token.repeated", reason=event, sub=session.account_id, sid=session.id)
+        return is_recorded
+
+    async def _revoke_reused(
+        self, token: RefreshToken, session: Session, request: RefreshRequest, cause: EndCause, now: float
+    ) -> NoReturn:
+        await self._store.revoke_by_handle(
+            token.handle, now, client_id=request.client_id, cause=cause, actor=request.actor, source=request.source
         )
+        self._count("reused", 1)
+        raise RefreshTokenReused(session, cause)
+
+    def _note_newer(self, session: Session, now: float) -> None:
+        self.newer_than_database_at = now
+        self._count("newer_than_database", 1)
+        log.error("refresh_token.newer_than_database", sub=session.account_id, sid=session.id)
+
+
+_END_CAUSES = {
+    RotationDecision.REVOKE_REUSED: EndCause.REUSED,
+    RotationDecision.REVOKE_REPEATED: EndCause.REPEATED_ELSEWHERE,
+}
+_REPEATS = {
+    RotationDecision.REPEAT: "repeated",
+    RotationDecision.REPEAT_ELSEWHERE: "repeated_elsewhere",
+    RotationDecision.REPEAT_LATE: "repeated_late",
+}
+"""How a repeat is counted and logged."""
+
+
+def _decide(token: RefreshToken, stored: StoredSession, now: float, *, is_own: bool, is_same_place: bool) -> RotationDecision:
+    return decide(
+        token.generation,
+        current=stored.generation,
+        is_live=stored.is_live,
+        is_own=is_own,
+        is_same_place=is_same_place,
+        seconds_since_rotation=now - stored.rotated_at,
+        grace=stored.grace,
+        repeats=stored.repeats,
+    )
 
 
 def _check_permitted(stored: StoredSession, request: RefreshRequest) -> None:

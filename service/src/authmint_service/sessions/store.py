@@ -22,6 +22,8 @@ class SessionSummary:
     expires_at: float
     ip_address: str | None
     """The IP address that the sign-in came from, as this service saw it."""
+    repeats_elsewhere: int
+    """Generations in which a redeemed refresh token was presented again from elsewhere."""
 
 
 class SessionStore:
@@ -84,7 +86,8 @@ class SessionStore:
 
         Return the session; None if nothing was revoked.
         """
-        kind = EventKind.REFRESH_TOKEN_REUSED if cause is EndCause.REUSED else EventKind.SESSION_REVOKED
+        is_reused = cause in {EndCause.REUSED, EndCause.REPEATED_ELSEWHERE}
+        kind = EventKind.REFRESH_TOKEN_REUSED if is_reused else EventKind.SESSION_REVOKED
         event = Event(kind=kind, actor=actor, source=source, details={"cause": cause.value})
         values = handle, to_datetime(now), client_id, cause.value
         row = await self._database.fetch_row(self._REVOKE, *values, *event.values(now))
@@ -151,13 +154,16 @@ class SessionStore:
         """Return whether the session can be refreshed."""
         return await self._database.fetch_value(self._IS_LIVE, session_id, to_datetime(now)) is True
 
+    # Rounded to the hour, and not in the order of exact times: who holds a copy of a refresh token could see here when its
+    # owner refreshes, and follow at once.
     _LIST = """
         SELECT s.id, s.client_id, c.name, extract(epoch FROM s.started_at)::float8 AS started_at,
-               extract(epoch FROM least(s.rotated_at, $2))::float8 AS last_used_at,
-               extract(epoch FROM s.idle_expires_at)::float8 AS expires_at, s.ip_address
+               greatest(floor(extract(epoch FROM least(s.rotated_at, $2)) / 3600) * 3600,
+                        extract(epoch FROM s.started_at))::float8 AS last_used_at,
+               (ceil(extract(epoch FROM s.idle_expires_at) / 3600) * 3600)::float8 AS expires_at, s.ip_address, s.repeats
           FROM authmint.sessions AS s JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.account_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled
-         ORDER BY s.rotated_at DESC, s.id
+         ORDER BY last_used_at DESC, s.id
     """
 
     async def list(self, account_id: str, now: float) -> Sequence[SessionSummary]:
@@ -166,6 +172,7 @@ class SessionStore:
             SessionSummary(
                 id=str(row["id"]), client_id=row["client_id"], client_name=row["name"], started_at=row["started_at"],
                 last_used_at=row["last_used_at"], expires_at=row["expires_at"], ip_address=row["ip_address"],
+                repeats_elsewhere=row["repeats"],
             )
             for row in await self._database.fetch_all(self._LIST, account_id, to_datetime(now))
         ]  # fmt: skip

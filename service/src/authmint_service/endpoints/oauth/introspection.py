@@ -67,7 +67,7 @@ class IntrospectionEndpoint:
         return await self._clients.is_enabled(principal.client_id)
 
     async def _describe_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
-        stored = await self._sessions.find_current(token, client_id=client.client_id)
+        stored = await self._sessions.find_redeemable(token, client_id=client.client_id)
         if stored is None:
             return INACTIVE
         session = stored.session

@@ -47,7 +47,7 @@ def _error_response(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
     if isinstance(error, TemporarilyUnavailable):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):
-        log.warning("refresh_token.reused", sub=error.session.account_id, sid=error.session.id)
+        log.warning("refresh_token.reused", reason=error.cause.value, sub=error.session.account_id, sid=error.session.id)
         current_record().add(error=error.error)
     else:
         current_record().set_outcome(Outcome.REQUEST_REFUSED, error=error.error, reason=error.description)
