@@ -160,6 +160,28 @@ def test_a_key_of_ones_own_is_imported_from_pem_and_from_a_jwk(commands: Command
     assert [jwk.kid, pem.kid] == [key["kid"] for key in listed(commands)]
 
 
+def test_each_line_has_its_own_next_key_and_no_other_algorithm_has_any(commands: Commands, tmp_path: Path) -> None:
+    lines = {"AUTHMINT_ID_TOKEN_ALGORITHMS": "ES384"}
+    file = tmp_path / "key.pem"
+    file.write_bytes(SigningKey.generate("ES384").to_pem())
+    assert 0 == migrated(commands).run("keys", "rotate", **lines).returncode
+    assert 0 == commands.run("keys", "import", str(file), **lines).returncode
+    again = commands.run("keys", "rotate", "--algorithm", "ES384", **lines)
+    assert (2, True) == (again.returncode, "announced already" in again.stderr)
+    assert {"ES256": "active", "ES384": "next"} == {key["alg"]: key["state"] for key in listed(commands)}
+    for arguments, words in (
+        (("rotate", "--algorithm", "RS256"), "no keys for RS256"), (("import", str(file)), "is for ES384"),
+        (("rotate", "--emergency", "--algorithm", "ES256"), "Leave out --algorithm"),
+    ):  # fmt: skip
+        refused = commands.run("keys", *arguments)
+        assert (2, True) == (refused.returncode, words in refused.stderr), refused.stderr
+    replaced = commands.run("keys", "rotate", "--emergency", **lines)
+    assert 0 == replaced.returncode, replaced.stderr
+    assert ["ES256 active", "ES256 revoked", "ES384 active", "ES384 revoked"] == sorted(
+        f"{key['alg']} {key['state']}" for key in listed(commands)
+    )
+
+
 def private_jwk(key: SigningKey) -> dict[str, str]:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -209,6 +231,8 @@ def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[s
     sites = [f"http://127.0.0.1:{port}" for port in ports]
     known = commands.env | {"AUTHMINT_ISSUER": sites[0], "AUTHMINT_LOG_LEVEL": "WARNING", "AUTHMINT_DATABASE_POOL_SIZE": "2"}
     started: list[Running] = []
+    # Two lines of keys: one for access tokens, one for ID tokens.
+    known["AUTHMINT_ID_TOKEN_ALGORITHMS"] = "ES384"
     for port in ports:
         env = known | {"AUTHMINT_PORT": str(port)}
         started.append(stack.enter_context(forked(SERVE, cwd=commands.folder, env=env, output=folder / str(port))))
@@ -219,13 +243,13 @@ def start_together(stack: ExitStack, commands: Commands, folder: Path) -> list[s
 
 
 def agree(commands: Commands, folder: Path) -> int:
-    """Check that servers have one key, and that each accepts the tokens of all. Return the number of tokens verified."""
+    """Check that servers have one key for each line, and that each accepts the tokens of all. Return how many were verified."""
     with ExitStack() as stack, ThreadPoolExecutor(PROCESSES) as pool:
         sites = start_together(stack, commands, folder)
         secret = add_service(commands)
         kids = list(pool.map(lambda site: tuple(published(site)), sites))
-        assert (1, 1) == (len(set(kids)), len(kids[0]))
-        assert ["active"] == [key["state"] for key in listed(commands)]
+        assert (1, 2) == (len(set(kids)), len(kids[0]))
+        assert [("ES256", "active"), ("ES384", "active")] == sorted((key["alg"], key["state"]) for key in listed(commands))
         tokens = list(pool.map(lambda site: token(site, secret), sites))
 
         def is_active(pair: tuple[str, str]) -> bool:
@@ -241,7 +265,7 @@ def test_eight_processes_on_an_empty_store_have_one_key_and_accept_each_others_t
     commands: Commands, tmp_path: Path
 ) -> None:
     verified = agree(commands, tmp_path)
-    sys.stdout.write(json.dumps({"processes": PROCESSES, "times": 1, "keys": 1, "verified": verified}) + "\n")
+    sys.stdout.write(json.dumps({"processes": PROCESSES, "times": 1, "keys_of_each_line": 1, "verified": verified}) + "\n")
 
 
 @pytest.mark.long
@@ -252,4 +276,4 @@ def test_eight_processes_on_an_empty_store_have_one_key_fifty_times_over(server:
         mine = Commands(server[0].folder)
         mine.env = server[0].env | {"AUTHMINT_DATABASE_URL": new_database(server[1])}
         verified += agree(mine, tmp_path)
-    sys.stdout.write(json.dumps({"processes": PROCESSES, "times": 50, "keys_each": 1, "verified": verified}) + "\n")
+    sys.stdout.write(json.dumps({"processes": PROCESSES, "times": 50, "keys_of_each_line": 1, "verified": verified}) + "\n")

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.process, pytest.mark.xdist_group("f
 T = TypeVar("T")
 MAX_SECONDS = 2.0
 AT_ONCE = 10
-POLICY = RotationPolicy(algorithm="ES256", period=30 * 86_400, token_lifetime=300, rsa_bits=2048)
+POLICY = RotationPolicy(algorithms=("ES256",), period=30 * 86_400, token_lifetime=300, rsa_bits=2048)
 
 
 class Changes:

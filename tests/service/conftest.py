@@ -138,7 +138,7 @@ async def make_first_key(dsn: str) -> None:
     settings, database = make_settings(dsn), Database(size=1)
     async with database.open(dsn):
         policy = RotationPolicy(
-            algorithm="ES256", period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048
+            algorithms=("ES256",), period=settings.signing_key_rotation_seconds, token_lifetime=300, rsa_bits=2048
         )
         await SigningKeyStore(database, settings.encryption_keys).rotate_if_due(policy, Clock().now - 1000, actor=OPERATOR)
 

@@ -16,8 +16,9 @@ from tests.service.conftest import Clock, Service, make_settings, migrated_datab
 DAY, NOW = 86_400, Clock().now
 
 
-def policy(algorithm: str = "ES256", period: float = 30 * DAY) -> RotationPolicy:
-    return RotationPolicy(algorithm=algorithm, period=period, token_lifetime=300, rsa_bits=2048)
+def policy(*algorithms: str, period: float = 30 * DAY) -> RotationPolicy:
+    """Return the policy for lines with these algorithms; for one with ES256 without any."""
+    return RotationPolicy(algorithms=algorithms or ("ES256",), period=period, token_lifetime=300, rsa_bits=2048)
 
 
 def new_encryption_key(number: int = 1) -> str:

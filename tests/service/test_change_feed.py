@@ -92,8 +92,8 @@ async def test_what_changes_clients_and_keys_records_what_it_gives_and_takes(dat
         ("origins", "spa", True), ("client", "robot", False),
     ]  # fmt: skip
     assert expected == [row[1:] for row in await rows_of(database)]
-    first = await keys.rotate_if_due(policy(), NOW, actor=OPERATOR)
-    assert await keys.rotate_if_due(policy(), NOW, actor=OPERATOR) is None
+    (first,) = (await keys.rotate_if_due(policy(), NOW, actor=OPERATOR)).created
+    assert not await keys.rotate_if_due(policy(), NOW, actor=OPERATOR)
     second, _ = await keys.announce_new(policy(), NOW, actor=OPERATOR)
     await keys.revoke(second, NOW, actor=OPERATOR)
     with pytest.raises(InvalidValue):

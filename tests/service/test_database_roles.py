@@ -115,7 +115,7 @@ async def test_the_serving_role_makes_and_changes_signing_keys(server_dsn: str) 
         await migrate(roles.migrate)
         async with (database := Database(size=2)).open(roles.serve):
             store = store_of(database, make_settings(roles.serve))
-            first = await store.rotate_if_due(policy(), NOW, actor=OPERATOR)
+            (first,) = (await store.rotate_if_due(policy(), NOW, actor=OPERATOR)).created
             following, schedule = await store.announce_new(policy(), NOW + DAY, actor=OPERATOR)
             assert {first, following} == {key.kid for key in await store.load()}
             assert (0, []) == await store.reencrypt()

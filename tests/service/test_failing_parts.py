@@ -53,7 +53,7 @@ NOT_FOR_REQUESTS = {
     # Only for a token that was redeemed before. `test_repeated_refresh_tokens` has them.
     "RotationStore.record_late_repeat", "RotationStore.record_repeat_elsewhere",
     # Only for a token that is refused in any case.
-    "RotatingKeyRing.fetch",
+    "RotatingKeyRing.fetch", "RotatingKeyRing.signer_for",
 }  # fmt: skip
 SECRET = "a secret that an error holds"
 COST = {"memory_kib": 64, "rounds": 1}

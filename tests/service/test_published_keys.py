@@ -114,14 +114,16 @@ async def test_metrics_have_the_age_of_the_active_key_the_seconds_to_rotation_an
             return answer.text
 
         text = await metrics()
-        assert 3 * DAY == pytest.approx(value_of(text, "authmint_signing_key_age_seconds"), abs=2)
-        assert 27 * DAY == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"), abs=2)
+        assert 3 * DAY == pytest.approx(value_of(text, 'authmint_signing_key_age_seconds{algorithm="ES256"}'), abs=2)
+        assert 27 * DAY == pytest.approx(value_of(text, 'authmint_signing_key_next_rotation_seconds{algorithm="ES256"}'), abs=2)
         announced, _ = await store.announce_new(policy(), service.clock.now, actor=OPERATOR)
         await seen(service, await kids_of(service) | {announced})
         text = await metrics()
-        assert ANNOUNCE_SECONDS == pytest.approx(value_of(text, "authmint_signing_key_next_rotation_seconds"))
+        left = value_of(text, 'authmint_signing_key_next_rotation_seconds{algorithm="ES256"}')
+        assert ANNOUNCE_SECONDS == pytest.approx(left)
         states = {"next": 1, "active": 1, "retired": 0, "withdrawn": 0, "revoked": 0, "unusable": 0}
-        assert states == {state: value_of(text, f'authmint_signing_keys{{state="{state}"}}') for state in states}
+        name = 'authmint_signing_keys{{algorithm="ES256",state="{}"}}'
+        assert states == {state: value_of(text, name.format(state)) for state in states}
 
 
 class RemoteSigner:

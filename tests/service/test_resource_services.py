@@ -210,7 +210,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
 
         store = store_of(service.database, make_settings(dsn))
         done = await rotate_emergency(store, policy(), clock.now, nothing, actor=OPERATOR)
-        while {done.kid} != await kids_of(service):
+        while done.created.keys() != await kids_of(service):
             await asyncio.sleep(0.02)
         since, status = clock.now, 200
         while status == 200 and clock.now < since + 2 * MAX_AGE:
@@ -249,7 +249,7 @@ async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fe
         done = await rotate_emergency(
             store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing, actor=OPERATOR
         )
-        while {done.kid} != await kids_of(service):
+        while done.created.keys() != await kids_of(service):
             await asyncio.sleep(0.02)
         assert 200 == await ask(orders, await token_for(service, client, secret))
         # The fetch that brought the new key has taken the old one away.

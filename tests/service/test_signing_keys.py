@@ -30,22 +30,26 @@ from tests.service.signing import (
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("polls_often")]
 
 
-async def test_many_stores_that_find_the_next_key_due_make_one(server_dsn: str) -> None:
+async def test_many_stores_that_find_the_next_keys_due_make_one_for_each_line(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         stores = [store_of(database, make_settings(dsn)) for _ in range(8)]
-        first = [
-            kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), NOW, actor=OPERATOR) for one in stores)) if kid
-        ]
-        later = NOW + 30 * DAY
-        second = [
-            kid for kid in await asyncio.gather(*(one.rotate_if_due(policy(), later, actor=OPERATOR) for one in stores)) if kid
-        ]
+        lines = policy("ES256", "RS256")
+
+        async def rotate(now: float) -> set[str]:
+            done = await asyncio.gather(*(one.rotate_if_due(lines, now, actor=OPERATOR) for one in stores))
+            created = [one.created for one in done if one]
+            assert [{"ES256", "RS256"}] == [set(one.values()) for one in created]
+            return set(created[0])
+
+        first, later = await rotate(NOW), NOW + 30 * DAY
+        second = await rotate(later)
         keys = await store.load()
-        assert (1, 1, [*second, *first]) == (len(first), len(second), [key.kid for key in keys])
-        assert [State.NEXT, State.ACTIVE] == [key.schedule.state(later) for key in keys]
+        assert (first | second, 4) == ({key.kid for key in keys}, len(keys))
+        states = sorted((key.algorithm, key.schedule.state(later)) for key in keys)
+        assert [(alg, state) for alg in ("ES256", "RS256") for state in (State.ACTIVE, State.NEXT)] == states
 
 
-async def test_the_database_refuses_two_open_keys(server_dsn: str) -> None:
+async def test_the_database_refuses_two_open_keys_of_one_line(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (_, database, store):
         await store.rotate_if_due(policy(), NOW, actor=OPERATOR)
         with pytest.raises(asyncpg.UniqueViolationError):
@@ -113,8 +117,8 @@ async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_an
         done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch, actor=OPERATOR)
         assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
         service.clock.now += 6
-        await seen(service, {done.kid})
-        assert done.kid == await signs(service, secret)
+        await seen(service, set(done.created))
+        assert [await signs(service, secret)] == list(done.created)
         count = await database.fetch_value("SELECT count(*) FROM authmint.signing_keys WHERE encrypted_key IS NOT NULL")
         assert 1 == count
 
@@ -189,8 +193,6 @@ async def test_the_private_half_of_a_withdrawn_key_is_deleted(server_dsn: str, s
         "encrypted_key = substring(encrypted_key FOR 40)",
         "encrypted_key = decode('', 'hex')",
         "encrypted_key = set_byte(encrypted_key, 30, 255 - get_byte(encrypted_key, 30))",
-        "algorithm = 'ES384'",
-        "algorithm = 'none'",
         "encryption_key_id = 9",
     ],
 )
@@ -218,8 +220,29 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
         assert announced in problems[0]["reason"]
         # An emergency needs none of the old ones.
         done = await rotate_emergency(store, policy(), service.clock.now, do_nothing, actor=OPERATOR)
-        await seen(service, {done.kid})
-        assert done.kid == await signs(service, secret)
+        await seen(service, set(done.created))
+        assert [await signs(service, secret)] == list(done.created)
+
+
+@pytest.mark.parametrize("algorithm", ["ES384", "none"])
+async def test_a_key_that_was_moved_to_another_line_is_not_used_and_its_own_line_gets_another(
+    server_dsn: str, start_service: StartService, secret: str, capfd: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    async with empty_store(server_dsn) as (dsn, _, store):
+        service = await start_service(at=dsn)
+        (active,) = await kids_of(service)
+        announced, _ = await store.announce_new(policy(), NOW, actor=OPERATOR)
+        await seen(service, {active, announced})
+        statement = "UPDATE authmint.signing_keys SET algorithm = $2 WHERE kid = $1"
+        await service.change(ChangeKind.SIGNING_KEY, announced, statement, announced, algorithm)
+        async with asyncio.timeout(10):
+            while announced in (kids := await kids_of(service)) or len(kids) < 2:
+                await asyncio.sleep(0.02)
+        assert active == await signs(service, secret)
+        service.clock.now += ANNOUNCE_SECONDS + 1
+        assert await signs(service, secret) in kids - {active}
+        logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+        assert [announced] == [line["kid"] for line in logged if line["event"] == "signing_key.unusable"]
 
 
 async def do_nothing(_: float) -> None:

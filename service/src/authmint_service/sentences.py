@@ -77,7 +77,7 @@ SENTENCES = {
     # Signing keys
     "kid_unknown": "There is no signing key '{kid}'. See: authmint-service keys list",
     "kid_taken": "The key {kid} is known already.",
-    "kid_active": "This key is active and has no successor. Run: authmint-service keys rotate --emergency",
+    "kid_active": "This key is active, and no other would sign. Run: authmint-service keys rotate --emergency",
     "kid_not_published": "The key {kid} is {state} already.",
     "key_announced": "The key {kid} is announced already, and signs from {active_from} on.",
     "key_too_long": "The key is refused: no key is this long.",
@@ -85,8 +85,10 @@ SENTENCES = {
     "key_public": "The key is refused: it is the example of {source}, and it is public.",
     "key_size_out_of_range": "The key is refused: it has {bits} bits, and RSA keys have {minimum} to {maximum} here.",
     "key_exponent_too_small": "The key is refused: its public exponent is below {minimum}.",
-    "key_other_algorithm": "The key is for {algorithm}, and AUTHMINT_SIGNING_ALGORITHM is {configured}: the next rotation "
-    "would replace it. Change the setting first.",
+    "key_other_algorithm": "The key is for {algorithm}, and keys are configured for {configured}. Change "
+    "AUTHMINT_SIGNING_ALGORITHM or AUTHMINT_ID_TOKEN_ALGORITHMS first.",
+    "line_unknown": "There are no keys for {algorithm}. Keys are configured for {configured}.",
+    "emergency_is_for_all": "Leave out --algorithm: an emergency replaces the keys of all algorithms.",
     "keys_unreadable": "{problems}",
     "keys_not_used": "AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.",
     # Options and input of commands

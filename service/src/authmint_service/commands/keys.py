@@ -18,6 +18,7 @@ from authmint_service.errors import InvalidValue
 from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings
 from authmint_service.signing_keys import (
+    EmergencyRotation,
     RotationPolicy,
     Schedule,
     SigningKeyStore,
@@ -45,7 +46,7 @@ FOLLOWING = "Running services load the change within two seconds."
 
 @app.command("list")
 def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the signing keys and their times, the newest first. Times in the future are planned."""
+    """List the signing keys of all algorithms and their times, the newest first. Times in the future are planned."""
 
     async def run(settings: Settings) -> list[dict[str, Any]]:
         async with _keys(settings) as keys:
@@ -63,27 +64,46 @@ def rotate(
     emergency: Annotated[
         bool, typer.Option("--emergency", help="A key has leaked: a new one signs at once, and all others are revoked.")
     ] = False,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(help="The line of this algorithm; without it that of access tokens."),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Announce the next key now. It signs once all services have had time to fetch it."""
-
-    async def announce(settings: Settings) -> tuple[str, Schedule]:
-        async with _keys(settings) as keys:
-            return await keys.store.announce_new(keys.policy, keys.now, actor=operator())
-
-    async def rotate_now(settings: Settings) -> None:
-        async with _keys(settings) as keys:
-            raise_epoch = partial(keys.revocations.raise_global_epoch, actor=operator())
-            rotation = await rotate_emergency(keys.store, keys.policy, keys.now, raise_epoch, actor=operator())
-        echo(f"The key {rotation.kid} signs from now on. {FOLLOWING}")
+    settings = _settings(data_dir)
+    if emergency:
+        if algorithm is not None:
+            raise InvalidValue("emergency_is_for_all", field="algorithm")
+        rotation = asyncio.run(_rotate_emergency(settings))
+        for kid, line in rotation.created.items():
+            echo(f"The key {kid} signs with {line} from now on.")
         for kid in rotation.revoked:
             echo(f"Revoked {kid}.")
-
-    if emergency:
-        asyncio.run(rotate_now(_settings(data_dir)))
+        echo(FOLLOWING)
         return
-    kid, schedule = asyncio.run(announce(_settings(data_dir)))
+
+    async def announce() -> tuple[str, Schedule]:
+        async with _keys(settings) as keys:
+            return await keys.store.announce_new(keys.policy, keys.now, actor=operator(), algorithm=algorithm)
+
+    if algorithm is not None:
+        _check_line(algorithm, settings)
+    kid, schedule = asyncio.run(announce())
     echo(f"Announced the key {kid}. It signs from {_format(schedule.active_from)} on.")
+
+
+async def _rotate_emergency(settings: Settings) -> EmergencyRotation:
+    async with _keys(settings) as keys:
+        raise_epoch = partial(keys.revocations.raise_global_epoch, actor=operator())
+        return await rotate_emergency(keys.store, keys.policy, keys.now, raise_epoch, actor=operator())
+
+
+def _check_line(algorithm: str, settings: Settings) -> None:
+    """Raise InvalidValue if there is no line with this algorithm."""
+    if algorithm not in settings.signing_algorithms:
+        configured = ", ".join(settings.signing_algorithms)
+        raise InvalidValue("line_unknown", field="algorithm", algorithm=algorithm, configured=configured)
 
 
 # One id of 64 begins with a hyphen, as they are base64url: it is no option.
@@ -105,14 +125,13 @@ def import_key(
     algorithm: Annotated[str | None, typer.Option(help="For RSA: RS256 (the default), RS384 or RS512.")] = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Announce a key of your own as the next one. A weak key is refused."""
+    """Announce a key of your own as the next one of its line. A weak key is refused."""
     key = read_imported_key(_read(file), algorithm)
 
     async def run(settings: Settings) -> Schedule:
-        if key.algorithm != settings.signing_algorithm:
-            raise InvalidValue(
-                "key_other_algorithm", field="key", algorithm=key.algorithm, configured=settings.signing_algorithm
-            )
+        if key.algorithm not in settings.signing_algorithms:
+            configured = ", ".join(settings.signing_algorithms)
+            raise InvalidValue("key_other_algorithm", field="key", algorithm=key.algorithm, configured=configured)
         async with _keys(settings) as keys:
             return await keys.store.announce(key, keys.policy, keys.now, actor=operator())
 
@@ -164,7 +183,7 @@ async def _keys(settings: Settings) -> AsyncIterator[_Keys]:
 
 def _policy(settings: Settings) -> RotationPolicy:
     return RotationPolicy(
-        algorithm=settings.signing_algorithm,
+        algorithms=settings.signing_algorithms,
         period=settings.signing_key_rotation_seconds,
         token_lifetime=settings.access_token_ttl,
         rsa_bits=settings.signing_rsa_bits,

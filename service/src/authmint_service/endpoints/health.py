@@ -13,7 +13,19 @@ MAX_SECONDS = 1.5
 NO_STORE = {"Cache-Control": "no-store"}
 
 _TEXT = {"type": "string"}
-_STATUSES = ["ok", "unreachable", "exhausted", "unknown", "stopping", "missing", "outdated", "ahead", "behind", "skewed"]
+_STATUSES = [
+    "ok",
+    "unreachable",
+    "exhausted",
+    "unknown",
+    "stopping",
+    "missing",
+    "incomplete",
+    "outdated",
+    "ahead",
+    "behind",
+    "skewed",
+]
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Liveness": {

@@ -85,16 +85,18 @@ class KeyCollector(Collector):
             yield from self._keys(self._clock())
 
     def _keys(self, now: float) -> Iterable[Metric]:
-        states = GaugeMetricFamily("authmint_signing_keys", "Signing keys, by state", labels=["state"])
-        for state, count in self._ring.states().items():
-            states.add_metric([state], count)
-        yield states
+        states = GaugeMetricFamily("authmint_signing_keys", "Signing keys, by state", labels=["algorithm", "state"])
+        for line_and_state, count in self._ring.states().items():
+            states.add_metric(line_and_state, count)
+        line = ["algorithm"]
+        age = GaugeMetricFamily("authmint_signing_key_age_seconds", "How long the active key has signed", labels=line)
+        left = GaugeMetricFamily("authmint_signing_key_next_rotation_seconds", "Time until the active key retires", labels=line)
         for key in self._ring.keys:
             if key.schedule.state(now) is State.ACTIVE:
                 began, ends = key.schedule.active_from, key.schedule.retired_at
-                left = (began + self._policy.period if ends is None else ends) - now
-                yield GaugeMetricFamily("authmint_signing_key_age_seconds", "How long the active key has signed", now - began)
-                yield GaugeMetricFamily("authmint_signing_key_next_rotation_seconds", "Time until the next key signs", left)
+                age.add_metric([key.algorithm], now - began)
+                left.add_metric([key.algorithm], (began + self._policy.period if ends is None else ends) - now)
+        yield from (states, age, left)
 
 
 @dataclass(frozen=True, slots=True)

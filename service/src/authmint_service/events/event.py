@@ -38,6 +38,8 @@ class EventKind(StrEnum):
     SIGN_IN_FAILED = "sign_in.failed"
     SIGNING_KEY_CREATED = "signing_key.created"
     SIGNING_KEY_IMPORTED = "signing_key.imported"
+    SIGNING_KEY_RETIRED = "signing_key.retired"
+    """The end of a line of keys was announced: its algorithm is no longer configured."""
     SIGNING_KEY_REVOKED = "signing_key.revoked"
     TOKENS_REVOKED = "tokens.revoked"
 

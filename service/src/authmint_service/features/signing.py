@@ -17,6 +17,8 @@ from authmint_service.signing_keys import (
 )
 from authmint_service.tasks import Task
 
+SILENT_LINES = "No key signs with {} at the moment. A new line signs eleven minutes after its start: authmint-service keys list"
+
 
 @dataclass(frozen=True)
 class Signing:
@@ -29,7 +31,7 @@ class Signing:
 def signing(kernel: Kernel) -> Signing:
     settings, clock = kernel.settings, kernel.database_clock
     policy = RotationPolicy(
-        algorithm=settings.signing_algorithm,
+        algorithms=settings.signing_algorithms,
         period=settings.signing_key_rotation_seconds,
         token_lifetime=settings.access_token_ttl,
         rsa_bits=settings.signing_rsa_bits,
@@ -40,14 +42,17 @@ def signing(kernel: Kernel) -> Signing:
     if secret is not None:
         ring = SharedSecretKeyRing(secret)
     else:
-        ring = rotating = RotatingKeyRing(clock)
+        ring = rotating = RotatingKeyRing(clock, policy.algorithms)
         store = SigningKeyStore(kernel.database, settings.encryption_keys)
         rotation = KeyRotation(store, rotating, policy, kernel.changes, clock)
         checks = (Task("check signing keys", change_feed.POLL_SECONDS, rotation.check, at_start=True),)
 
     def check_ring() -> CheckResult:
         problem = ring.problem
-        return CheckResult() if problem is None else CheckResult("missing", problem, blocks_serving=True)
+        if problem is not None:
+            return CheckResult("missing", problem, blocks_serving=True)
+        silent = ", ".join(ring.silent_lines)
+        return CheckResult("incomplete", SILENT_LINES.format(silent)) if silent else CheckResult()
 
     feature = Feature(
         name="signing",

@@ -25,6 +25,14 @@ class SigningSettings(SettingsGroup):
             "shared secret, and publishes nothing."
         ),
     ] = "ES256"
+    id_token_algorithms: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Algorithms that have signing keys of their own beside those of access tokens, separated by commas. "
+            "They are for ID tokens, which are not issued yet: leave it empty. A change is announced, as above.",
+            examples=["RS256,ES256"],
+        ),
+    ] = ()
     signing_key_rotation_seconds: Annotated[
         int,
         Field(
@@ -49,6 +57,30 @@ class SigningSettings(SettingsGroup):
             raise ValueError(f"must be one of {', '.join(ALGORITHMS)}, or HS256")
         return algorithm
 
+    @field_validator("id_token_algorithms", mode="before")
+    @classmethod
+    def _split_algorithms(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("id_token_algorithms")
+    @classmethod
+    def _check_id_token_algorithms(cls, algorithms: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(algorithms) <= set(ALGORITHMS):
+            raise ValueError(f"each must be one of {', '.join(ALGORITHMS)}")
+        if len(set(algorithms)) < len(algorithms):
+            raise ValueError("it names an algorithm twice")
+        return algorithms
+
+    @model_validator(mode="after")
+    def _check_algorithms(self) -> Self:
+        if self.id_token_algorithms and self.signing_algorithm == "HS256":
+            raise ValueError(
+                "AUTHMINT_ID_TOKEN_ALGORITHMS and AUTHMINT_SIGNING_ALGORITHM contradict each other: with HS256 every service "
+                "that has the shared secret could make ID tokens, so there are none. Choose another algorithm, or leave "
+                "AUTHMINT_ID_TOKEN_ALGORITHMS out."
+            )
+        return self
+
     @model_validator(mode="after")
     def _check_shared_secret(self) -> Self:
         given = self.shared_secret is not None
@@ -63,6 +95,11 @@ class SigningSettings(SettingsGroup):
                 "Make one with: openssl rand -base64 32"
             )
         return self
+
+    @property
+    def signing_algorithms(self) -> tuple[str, ...]:
+        """Return the algorithm of each line of signing keys, that of access tokens first."""
+        return tuple(dict.fromkeys((self.signing_algorithm, *self.id_token_algorithms)))
 
     @cached_property
     def hmac_secret(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The keys that sign tokens. They rotate by time.
+"""The keys that sign tokens. They rotate by time, in one line for each algorithm.
 
 Private keys are encrypted in the database, and decrypted only in the memory of processes that sign. The commands `keys …`
 change keys. Each process loads them into its `KeyRing` when one was changed; the ring signs tokens and is the key set that
@@ -10,7 +10,8 @@ from authmint_service.signing_keys.imported import read_imported_key
 from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, SharedSecretKeyRing, public_jwks
 from authmint_service.signing_keys.rotation import KeyRotation
 from authmint_service.signing_keys.schedule import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
-from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
+from authmint_service.signing_keys.store import SigningKeyStore
+from authmint_service.signing_keys.stored_key import StoredKey
 
 __all__ = [
     "JWKS_STALE_SECONDS",

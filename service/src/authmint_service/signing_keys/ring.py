@@ -1,4 +1,4 @@
-"""The key ring: the keys in the memory of one process, which of them signs, and which are published at this time.
+"""The key ring: the keys in the memory of one process, which of them sign, and which are published at this time.
 
 A ring is replaced as a whole on the event loop's thread, so readers never wait. It keeps working while the database is
 unavailable: keys change their states by the clock.
@@ -7,18 +7,20 @@ unavailable: keys change their states by the clock.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from authmint.errors import InvalidToken, IssuerUnavailable, TemporarilyUnavailable
 from authmint.jose import VerifyingKey
 from authmint_service.signing_keys.schedule import PUBLISHED, State
-from authmint_service.signing_keys.signer import SharedSecretSigner, TokenSigner
-from authmint_service.signing_keys.store import StoredKey
+from authmint_service.signing_keys.signer import SharedSecretSigner, Signer, TokenSigner
+from authmint_service.signing_keys.stored_key import StoredKey
 
 NOT_LOADED = "The signing keys are not loaded yet. Try again."
 NONE_USABLE = "No signing key can be used at the moment. Try again later."
+UNUSABLE = "unusable"
+"""Of a key that cannot be decrypted, in place of its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,10 @@ class KeyRing(Protocol):
 
     @property
     def signer(self) -> TokenSigner:
-        """The signer of the active key. Raise TemporarilyUnavailable while there is none."""
+        """The signer of access tokens. Raise TemporarilyUnavailable while there is none."""
+
+    def signer_for(self, algorithm: str) -> TokenSigner:
+        """Return the signer of the active key of a line. Raise TemporarilyUnavailable while there is none."""
 
     @property
     def keys(self) -> Sequence[StoredKey]:
@@ -59,10 +64,14 @@ class KeyRing(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why the ring cannot sign, as a sentence for operators; None if it can."""
+        """Why the ring cannot sign access tokens, as a sentence for operators; None if it can."""
 
-    def states(self) -> Mapping[str, int]:
-        """Return the number of keys in each state, and of those that are unusable; empty for a shared secret."""
+    @property
+    def silent_lines(self) -> Sequence[str]:
+        """The algorithms that are configured, and for which no key signs at the moment."""
+
+    def states(self) -> Mapping[tuple[str, str], int]:
+        """Return the number of keys by algorithm and state, `unusable` is one; empty for a shared secret."""
 
     def find(self, kid: str | None) -> VerifyingKey | None:
         """Return the published key with this `kid`, or None."""
@@ -76,10 +85,11 @@ class RotatingKeyRing:
 
     publishes_keys = True
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the epoch, by the database's clock."""
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], algorithms: Sequence[str] = ("ES256",)) -> None:
+        """`clock`: seconds since the epoch, by the database's clock; `algorithms`: of each line, of access tokens first."""
+        self._clock, self._algorithms = clock, algorithms
         self.keys: Sequence[StoredKey] = ()
+        self._signers: dict[str, TokenSigner] = {}
         self._signer: TokenSigner | None = None
         self._jwks: PublishedDocument | None = None
         self._history = PublishedDocument.of({"keys": []})
@@ -88,11 +98,21 @@ class RotatingKeyRing:
 
     @property
     def signer(self) -> TokenSigner:
-        """The signer of the active key. No other key ever replaces it."""
+        """The signer of access tokens: of the active key of their line. No other key replaces it when it cannot be used.
+
+        A line that has no active key yet is announced: until then the keys sign that signed before.
+        """
         self._apply_schedule_if_due()
         if self._signer is None:
             raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
         return self._signer
+
+    def signer_for(self, algorithm: str) -> TokenSigner:
+        self._apply_schedule_if_due()
+        signer = self._signers.get(algorithm)
+        if signer is None:
+            raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
+        return signer
 
     @property
     def jwks(self) -> PublishedDocument:
@@ -112,10 +132,16 @@ class RotatingKeyRing:
             return None
         return "No signing key can be used: the log says why." if self.keys else "The signing keys are not loaded yet."
 
-    def states(self) -> Mapping[str, int]:
+    @property
+    def silent_lines(self) -> Sequence[str]:
+        self._apply_schedule_if_due()
+        return [algorithm for algorithm in self._algorithms if algorithm not in self._signers]
+
+    def states(self) -> Mapping[tuple[str, str], int]:
         now = self._clock()
-        found = Counter(key.schedule.state(now).value for key in self.keys if key.problem is None)
-        return {**dict.fromkeys(State, 0), **found, "unusable": sum(key.problem is not None for key in self.keys)}
+        lines = dict.fromkeys((*self._algorithms, *(key.algorithm for key in self.keys)))
+        none = {(algorithm, state): 0 for algorithm in lines for state in (*State, UNUSABLE)}
+        return none | Counter((key.algorithm, UNUSABLE if key.problem else key.schedule.state(now)) for key in self.keys)
 
     def find(self, kid: str | None) -> VerifyingKey | None:
         self._apply_schedule_if_due()
@@ -143,10 +169,27 @@ class RotatingKeyRing:
         self._jwks = PublishedDocument.of({"keys": jwks}) if jwks else None
         # A key that stays is the same object: tokens that were verified with it need not be verified again.
         self._verifying = {jwk["kid"]: self._verifying.get(jwk["kid"]) or VerifyingKey.from_jwk(jwk) for jwk in jwks}
-        active = next((key.signer for key in published if key.schedule.state(now) is State.ACTIVE), None)
-        if active is None or self._signer is None or self._signer.kid != active.kid:
-            self._signer = None if active is None else TokenSigner(active)
+        active = {key.algorithm: key for key in self.keys if key.schedule.state(now) is State.ACTIVE}
+        self._signers = {
+            algorithm: self._token_signer(key.signer) for algorithm, key in active.items() if key.signer is not None
+        }
+        chosen = self._line_of_access_tokens(active.values())
+        self._signer = None if chosen is None else self._signers.get(chosen)
         self._changes_at = min((key.schedule.changes_after(now) for key in self.keys), default=float("inf"))
+
+    def _token_signer(self, signer: Signer) -> TokenSigner:
+        known = self._signers.get(signer.algorithm)
+        return known if known is not None and known.kid == signer.kid else TokenSigner(signer)
+
+    def _line_of_access_tokens(self, active: Iterable[StoredKey]) -> str | None:
+        """Return the algorithm that signs access tokens: the configured one, before its first key is active that of another.
+
+        Best one that is no longer configured, as it signed them until now.
+        """
+        lines = [key.algorithm for key in active]
+        if self._algorithms[0] in lines:
+            return self._algorithms[0]
+        return min(lines, key=lambda algorithm: algorithm in self._algorithms, default=None)
 
 
 class SharedSecretKeyRing:
@@ -154,6 +197,7 @@ class SharedSecretKeyRing:
 
     publishes_keys = False
     problem = None
+    silent_lines: Sequence[str] = ()
 
     def __init__(self, secret: bytes) -> None:
         """Raise ValueError for less than 32 bytes."""
@@ -162,7 +206,10 @@ class SharedSecretKeyRing:
         self.keys: Sequence[StoredKey] = ()
         self.jwks = self.history = PublishedDocument.of({"keys": []})
 
-    def states(self) -> Mapping[str, int]:
+    def signer_for(self, algorithm: str) -> TokenSigner:
+        raise TemporarilyUnavailable(NONE_USABLE)
+
+    def states(self) -> Mapping[tuple[str, str], int]:
         return {}
 
     def find(self, _: str | None) -> VerifyingKey | None:

@@ -7,8 +7,9 @@ import structlog
 from authmint_service.change_feed import ChangeFeed, ChangeKind
 from authmint_service.request_source import Actor
 from authmint_service.signing_keys.ring import RotatingKeyRing
-from authmint_service.signing_keys.schedule import RotationPolicy, State, next_active_from
-from authmint_service.signing_keys.store import SigningKeyStore, StoredKey
+from authmint_service.signing_keys.schedule import RotationPolicy, State, due_changes
+from authmint_service.signing_keys.store import SigningKeyStore
+from authmint_service.signing_keys.stored_key import StoredKey
 
 ROTATION = Actor(kind="system", id="signing key rotation")
 
@@ -16,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class KeyRotation:
-    """Loads the keys when one was changed. Makes the first key, and each next one when it is due."""
+    """Loads the keys when one was changed. Makes the first key of each line, and each next one when it is due."""
 
     def __init__(
         self,
@@ -40,10 +41,13 @@ class KeyRotation:
         if self._n is None or not self._feed.is_kind_current(ChangeKind.SIGNING_KEY, self._n):
             await self._load()
         now = self._clock()
-        if next_active_from(self._ring.keys, self._policy, now) is not None and (
-            kid := await self._store.rotate_if_due(self._policy, now, actor=ROTATION)
+        if due_changes(self._ring.keys, self._policy, now) and (
+            rotation := await self._store.rotate_if_due(self._policy, now, actor=ROTATION)
         ):
-            log.info("signing_key.created", kid=kid, alg=self._policy.algorithm)
+            for kid, algorithm in rotation.created.items():
+                log.info("signing_key.created", kid=kid, alg=algorithm)
+            for kid, algorithm in rotation.closed.items():
+                log.info("signing_key.retired", kid=kid, alg=algorithm)
             await self._load()
         if any(key.signer is not None and key.schedule.state(now) is State.WITHDRAWN for key in self._ring.keys):
             await self._store.erase(now)

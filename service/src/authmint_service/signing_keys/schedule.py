@@ -3,10 +3,12 @@
 published_at        active_from            retired_at          withdrawn_at
      |     next          |       active         |       retired       |   withdrawn
      '-- at least twice MAX_AGE --'             '-- until its last token has expired --'
+
+The keys of one algorithm are a line: each follows the last one of its line, and no other. All decisions are here, and are pure.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -63,9 +65,10 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationPolicy:
-    """How keys rotate. Durations are seconds."""
+    """Which lines there are, and how their keys rotate. Durations are seconds."""
 
-    algorithm: str
+    algorithms: tuple[str, ...]
+    """Of each line; the first one signs access tokens."""
     period: float
     """How long a key signs."""
     token_lifetime: int
@@ -89,29 +92,65 @@ class Scheduled(Protocol):
 S = TypeVar("S", bound=Scheduled)
 
 
-def open_keys(keys: Iterable[S]) -> list[S]:
-    """Return the open keys: neither retired nor revoked, and with no later key planned. At most one."""
-    return [key for key in keys if key.schedule.retired_at is None and key.schedule.revoked_at is None]
+@dataclass(frozen=True, slots=True)
+class DueChanges:
+    """What is to be done to the lines. Times are seconds since the epoch."""
+
+    opens: Mapping[str, float] = field(default_factory=dict)
+    """From when a new key signs, by algorithm."""
+    closes: Mapping[str, float] = field(default_factory=dict)
+    """When the last key of a line retires that is no longer wanted, by algorithm."""
+
+    def __bool__(self) -> bool:
+        return bool(self.opens or self.closes)
 
 
-def next_active_from(keys: Iterable[Scheduled], policy: RotationPolicy, now: float) -> float | None:
-    """Return from when a new key signs if one is due now; else None. Seconds since the epoch.
+def open_keys(keys: Iterable[S]) -> dict[str, S]:
+    """Return the open keys by algorithm: neither retired nor revoked, and with no end planned. One in each line at most."""
+    return {key.algorithm: key for key in keys if key.schedule.retired_at is None and key.schedule.revoked_at is None}
 
-    | the open key                                       | a new key signs from                          |
+
+def due_changes(keys: Sequence[Scheduled], policy: RotationPolicy, now: float) -> DueChanges:
+    """Return what is due: a new key in lines, and the end of lines whose algorithm is no longer in the policy.
+
+    An unwanted line retires as in a rotation: announced, and not before the line of access tokens has a key that signs. While
+    its key is not active it stays, so that processes with different policies do not change it again and again.
+    """
+    found = open_keys(keys)
+    times = {algorithm: next_active_from(keys, algorithm, policy, now) for algorithm in policy.algorithms}
+    opens = {algorithm: time for algorithm, time in times.items() if time is not None}
+    first = policy.algorithms[0]
+    begins = opens[first] if first in opens else found[first].schedule.active_from
+    closes = {
+        algorithm: max(now + ANNOUNCE_SECONDS, begins)
+        for algorithm, key in found.items()
+        if algorithm not in policy.algorithms and key.schedule.state(now) is State.ACTIVE
+    }
+    return DueChanges(opens, closes)
+
+
+def next_active_from(keys: Iterable[Scheduled], algorithm: str, policy: RotationPolicy, now: float) -> float | None:
+    """Return from when a new key of a line signs if one is due now; else None. Seconds since the epoch.
+
+    | the open key of the line                           | a new key signs from                          |
     |----------------------------------------------------|-----------------------------------------------|
-    | there is none                                      | now: no key has been published                |
+    | there is none                                      | as `first_active_from` says                   |
     | is announced, not active yet                       | none is made                                  |
-    | is for another algorithm                           | the end of the announcement                   |
     | is active, its period ends within ANNOUNCE_SECONDS | the end of the period, or of the announcement |
     | is active                                          | none is made                                  |
     """
-    found = open_keys(keys)
-    if not found:
-        return now - BACKDATE_SECONDS
-    last = found[0]
+    keys = tuple(keys)
+    last = open_keys(keys).get(algorithm)
+    if last is None:
+        return first_active_from(keys, now)
     if now < last.schedule.active_from:
         return None
     ends_at = last.schedule.active_from + policy.period
-    if last.algorithm != policy.algorithm:
-        return now + ANNOUNCE_SECONDS
     return max(now + ANNOUNCE_SECONDS, ends_at) if now >= ends_at - ANNOUNCE_SECONDS else None
+
+
+def first_active_from(keys: Iterable[Scheduled], now: float) -> float:
+    """Return from when the first key of a line signs: at once if no client can have cached a set without it."""
+    if any(key.schedule.state(now) in {State.NEXT, State.ACTIVE} for key in keys):
+        return now + ANNOUNCE_SECONDS
+    return now - BACKDATE_SECONDS

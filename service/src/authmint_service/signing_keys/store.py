@@ -1,19 +1,18 @@
 """Signing keys in the database. Their changes, like all that processes cache, happen one after another (`change_feed`)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
 from authmint.jose import SigningKey
 from authmint_service.change_feed import ChangeKind, ChangeTransaction, change_transaction, repeat_if_undone
-from authmint_service.database import Database, Record, to_datetime
+from authmint_service.database import Database, to_datetime
 from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor
 from authmint_service.secret_keys import SecretKeys
-from authmint_service.signing_keys.encryption import KeyDecryptionError, decrypt, encrypt
+from authmint_service.signing_keys.encryption import KeyDecryptionError, encrypt
 from authmint_service.signing_keys.schedule import (
     ANNOUNCE_SECONDS,
     BACKDATE_SECONDS,
@@ -21,32 +20,24 @@ from authmint_service.signing_keys.schedule import (
     RotationPolicy,
     Schedule,
     State,
-    next_active_from,
+    due_changes,
+    first_active_from,
     open_keys,
 )
-from authmint_service.signing_keys.signer import LocalSigner, Signer
+from authmint_service.signing_keys.stored_key import LoadedKeys, StoredKey, StoredKeyReader
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key's row. Its times stay for ever; `signer` is there while the key is published and can be decrypted."""
+class Rotation:
+    """What was changed in the lines."""
 
-    kid: str
-    algorithm: str
-    schedule: Schedule
-    encryption_key_id: int
-    signer: Signer | None = None
-    problem: str | None = None
-    """Why the key cannot be used, for the log."""
+    created: Mapping[str, str]
+    """The algorithm of each new key, by `kid`."""
+    closed: Mapping[str, str]
+    """The algorithm of each key that retires without a successor, by `kid`."""
 
-
-@dataclass(frozen=True, slots=True)
-class LoadedKeys:
-    """All keys, the newest first, as one statement saw them."""
-
-    keys: tuple[StoredKey, ...]
-    n: int
-    """The authorization version that the statement saw; 0 without keys."""
+    def __bool__(self) -> bool:
+        return bool(self.created or self.closed)
 
 
 class SigningKeyStore:
@@ -54,7 +45,7 @@ class SigningKeyStore:
 
     def __init__(self, database: Database, secrets: SecretKeys) -> None:
         self._database, self._secrets = database, secrets
-        self._signers: dict[tuple[str, str, int, bytes], Signer] = {}
+        self._reader = StoredKeyReader(secrets)
 
     _LOAD = """
         SELECT kid, algorithm, encrypted_key, encryption_key_id,
@@ -69,49 +60,60 @@ class SigningKeyStore:
         """Return the keys, the newest first; one that cannot be decrypted has a `problem`. Raise DatabaseUnavailable."""
         return (await self.load_with_version()).keys
 
-    async def load_with_version(self) -> "LoadedKeys":
+    async def load_with_version(self) -> LoadedKeys:
         """Return the keys and the authorization version that the statement saw. Raise DatabaseUnavailable."""
         rows = await self._database.fetch_all(self._LOAD)
-        return LoadedKeys(self._read(rows), rows[0]["n"] if rows else 0)
+        return LoadedKeys(self._reader.read(rows), rows[0]["n"] if rows else 0)
 
     @repeat_if_undone
-    async def rotate_if_due(self, policy: RotationPolicy, now: float, *, actor: Actor) -> str | None:
-        """Make the next key if it is due. Return its `kid`, or None. Many processes may call this at once: one makes the key.
+    async def rotate_if_due(self, policy: RotationPolicy, now: float, *, actor: Actor) -> Rotation:
+        """Open, continue and close lines as far as it is due. Many processes may call this at once: one makes each key.
 
         `now`: seconds since the epoch, by the database's clock.
         """
         # Made before the transaction and in a thread: an RSA key can take a second.
-        key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
+        made = await generate_keys(due_changes(await self.load(), policy, now).opens, policy)
+        created, closed = {}, {}
         async with self._locked() as (change, keys):
-            active_from = next_active_from(keys, policy, now)
-            if active_from is None:
-                return None
-            event = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor)
-            await self._append(change, key, Schedule(published_at=now, active_from=active_from), policy, event)
-        return key.kid
+            due = due_changes(keys, policy, now)
+            if due.opens.keys() <= made.keys():
+                event = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor)
+                for algorithm, active_from in due.opens.items():
+                    key = made[algorithm]
+                    await self._append(change, key, Schedule(published_at=now, active_from=active_from), policy, event)
+                    created[key.kid] = algorithm
+                for algorithm, retired_at in due.closes.items():
+                    kid = await self._close(change, algorithm, retired_at, policy, now, actor)
+                    closed[kid] = algorithm
+        return Rotation(created, closed)
 
     @repeat_if_undone
     async def announce(
         self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor,
         kind: EventKind = EventKind.SIGNING_KEY_IMPORTED,
     ) -> Schedule:  # fmt: skip
-        """Add `key` as the next key; the first key of all signs at once. Raise InvalidValue, AlreadyExists.
+        """Add `key` as the next key of its line; the first key of all signs at once. Raise InvalidValue, AlreadyExists.
 
         `kind`: of the event, as the key comes from outside or was made here.
         """
         async with self._locked() as (change, keys):
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists("kid_taken", field="kid", kid=key.kid)
-            _check_none_is_next(keys, now)
-            schedule = Schedule(
-                published_at=now, active_from=now + ANNOUNCE_SECONDS if open_keys(keys) else now - BACKDATE_SECONDS
-            )
+            line = [known for known in keys if known.algorithm == key.algorithm]
+            _check_none_is_next(line, now)
+            active_from = now + ANNOUNCE_SECONDS if open_keys(line) else first_active_from(keys, now)
+            schedule = Schedule(published_at=now, active_from=active_from)
             await self._append(change, key, schedule, policy, Event(kind=kind, actor=actor))
         return schedule
 
-    async def announce_new(self, policy: RotationPolicy, now: float, *, actor: Actor) -> tuple[str, Schedule]:
-        """Make a key and add it as the next one. Raise InvalidValue if there is a next key already."""
-        key = await asyncio.to_thread(SigningKey.generate, policy.algorithm, rsa_bits=policy.rsa_bits)
+    async def announce_new(
+        self, policy: RotationPolicy, now: float, *, actor: Actor, algorithm: str | None = None
+    ) -> tuple[str, Schedule]:
+        """Make a key and add it as the next one of a line. Raise InvalidValue if there is a next key already.
+
+        `algorithm`: of the line; None for that of access tokens.
+        """
+        (key,) = (await generate_keys([algorithm or policy.algorithms[0]], policy)).values()
         return key.kid, await self.announce(key, policy, now, actor=actor, kind=EventKind.SIGNING_KEY_CREATED)
 
     _REVOKE_ALL = """
@@ -126,8 +128,10 @@ class SigningKeyStore:
     """
 
     @repeat_if_undone
-    async def replace_all(self, key: SigningKey, policy: RotationPolicy, now: float, *, actor: Actor) -> Sequence[str]:
-        """Add `key` as the active key and revoke all other published keys. Return the `kid`s of those."""
+    async def replace_all(
+        self, keys: Iterable[SigningKey], policy: RotationPolicy, now: float, *, actor: Actor
+    ) -> Sequence[str]:
+        """Add `keys` as the active keys of their lines, and revoke all other published keys. Return the `kid`s of those."""
         event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor, details={"emergency": True})
         created = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor, details={"emergency": True})
         async with self._locked() as (change, _):
@@ -135,7 +139,8 @@ class SigningKeyStore:
             revoked = [str(row["kid"]) for row in rows]
             await change.record(ChangeKind.SIGNING_KEY, *revoked, takes=True)
             schedule = Schedule(published_at=now, active_from=now - BACKDATE_SECONDS)
-            await self._append(change, key, schedule, policy, created)
+            for key in keys:
+                await self._append(change, key, schedule, policy, created)
         return revoked
 
     _REVOKE = """
@@ -146,9 +151,12 @@ class SigningKeyStore:
                          FROM revoked)
         SELECT kid FROM revoked
     """
+    # The last key of the same line, or of another line that was to end when this one began.
     _CLOSE_GAP = """
-        UPDATE authmint.signing_keys SET retired_at = NULL, withdrawn_at = NULL
+        UPDATE authmint.signing_keys AS last SET retired_at = NULL, withdrawn_at = NULL
          WHERE retired_at = $1 AND revoked_at IS NULL
+           AND NOT EXISTS (SELECT FROM authmint.signing_keys AS open
+                            WHERE open.algorithm = last.algorithm AND open.retired_at IS NULL AND open.revoked_at IS NULL)
     """
 
     @repeat_if_undone
@@ -183,7 +191,7 @@ class SigningKeyStore:
                 if row["encrypted_key"] is None or row["encryption_key_id"] == current:
                     continue
                 try:
-                    pem = self._decrypt(row)
+                    pem = self._reader.decrypt(row)
                 except KeyDecryptionError as error:
                     problems.append(str(error))
                     continue
@@ -204,17 +212,18 @@ class SigningKeyStore:
         """Delete the private halves of withdrawn keys: no token that they could sign would be accepted."""
         async with change_transaction(self._database) as change:
             erased = [row["kid"] for row in await change.connection.fetch(self._ERASE, to_datetime(now))]
-            await change.record(ChangeKind.SIGNING_KEY, *erased, takes=True)
+            # It takes nothing from anybody: the key was not published any more.
+            await change.record(ChangeKind.SIGNING_KEY, *erased, takes=False)
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[tuple[ChangeTransaction, tuple[StoredKey, ...]]]:
         """Begin a transaction that changes keys. Yield it and the keys."""
         async with change_transaction(self._database) as change:
-            yield change, self._read(await change.connection.fetch(self._LOAD))
+            yield change, self._reader.read(await change.connection.fetch(self._LOAD))
 
     _RETIRE = """
-        UPDATE authmint.signing_keys SET retired_at = $1, withdrawn_at = $2
-         WHERE retired_at IS NULL AND revoked_at IS NULL
+        UPDATE authmint.signing_keys SET retired_at = $2, withdrawn_at = $3
+         WHERE algorithm = $1 AND retired_at IS NULL AND revoked_at IS NULL
     """
     _INSERT = """
         WITH added AS (INSERT INTO authmint.signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at,
@@ -234,8 +243,8 @@ class SigningKeyStore:
         self, change: ChangeTransaction, key: SigningKey, schedule: Schedule, policy: RotationPolicy, event: Event
     ) -> None:
         active_from = schedule.active_from
-        withdrawn_at = active_from + policy.retention_seconds
-        await change.connection.execute(self._RETIRE, to_datetime(active_from), to_datetime(withdrawn_at))
+        ends = to_datetime(active_from), to_datetime(active_from + policy.retention_seconds)
+        await change.connection.execute(self._RETIRE, key.algorithm, *ends)
         secret_id = self._secrets.current_id
         encrypted = encrypt(self._secrets[secret_id], key.to_pem(), kid=key.kid, algorithm=key.algorithm)
         times = to_datetime(schedule.published_at), to_datetime(active_from)
@@ -243,38 +252,35 @@ class SigningKeyStore:
         await change.connection.execute(self._INSERT, key.kid, key.algorithm, encrypted, secret_id, *times, *values)
         await change.record(ChangeKind.SIGNING_KEY, key.kid, takes=False)
 
-    def _read(self, rows: Sequence[Record]) -> tuple[StoredKey, ...]:
-        keys = tuple(map(self._read_row, rows))
-        # A key that was erased in the database leaves the memory too.
-        present = {key.kid for key in keys if key.signer is not None}
-        self._signers = {name: signer for name, signer in self._signers.items() if name[0] in present}
-        return keys
+    _CLOSE = """
+        WITH closed AS (UPDATE authmint.signing_keys SET retired_at = $2, withdrawn_at = $3
+                         WHERE algorithm = $1 AND retired_at IS NULL AND revoked_at IS NULL
+                        RETURNING kid, algorithm, retired_at),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $4, $5, $6, $7, $8, $9,
+                              $10::jsonb || jsonb_build_object('kid', kid, 'alg', algorithm, 'retired_at', retired_at),
+                              $11, $12, $13, $14
+                         FROM closed)
+        SELECT kid FROM closed
+    """
 
-    def _read_row(self, row: Record) -> StoredKey:
-        times = {name: _seconds(row[name]) for name in ("retired_at", "withdrawn_at", "revoked_at")}
-        schedule = Schedule(published_at=row["published_at"].timestamp(), active_from=row["active_from"].timestamp(), **times)
-        key = StoredKey(row["kid"], row["algorithm"], schedule, row["encryption_key_id"])
-        if row["encrypted_key"] is None:
-            return key
-        try:
-            return replace(key, signer=self._signer(row))
-        except KeyDecryptionError as error:
-            return replace(key, problem=str(error))
+    async def _close(
+        self, change: ChangeTransaction, algorithm: str, retired_at: float, policy: RotationPolicy, now: float, actor: Actor
+    ) -> str:
+        """Plan the end of a line. Return the `kid` of its last key."""
+        event = Event(kind=EventKind.SIGNING_KEY_RETIRED, actor=actor)
+        ends = to_datetime(retired_at), to_datetime(retired_at + policy.retention_seconds)
+        kid = str(await change.connection.fetchval(self._CLOSE, algorithm, *ends, *event.values(now)))
+        await change.record(ChangeKind.SIGNING_KEY, kid, takes=False)
+        return kid
 
-    def _signer(self, row: Record) -> Signer:
-        name = row["kid"], row["algorithm"], row["encryption_key_id"], bytes(row["encrypted_key"])
-        # Loaded after each change, decrypted once: reading an RSA key takes milliseconds.
-        if name not in self._signers:
-            pem = self._decrypt(row)
-            try:
-                self._signers[name] = LocalSigner(SigningKey.from_pem(pem, row["algorithm"]))
-            except ValueError as error:
-                raise KeyDecryptionError(f"Signing key {row['kid']} does not fit its algorithm.") from error
-        return self._signers[name]
 
-    def _decrypt(self, row: Record) -> bytes:
-        kid, algorithm = row["kid"], row["algorithm"]
-        return decrypt(self._secrets, row["encryption_key_id"], row["encrypted_key"], kid=kid, algorithm=algorithm)
+async def generate_keys(algorithms: Iterable[str], policy: RotationPolicy) -> dict[str, SigningKey]:
+    """Return a new key for each algorithm. Made in a thread: an RSA key can take a second."""
+    return {
+        algorithm: await asyncio.to_thread(SigningKey.generate, algorithm, rsa_bits=policy.rsa_bits) for algorithm in algorithms
+    }
 
 
 def _check_none_is_next(keys: Sequence[StoredKey], now: float) -> None:
@@ -282,7 +288,3 @@ def _check_none_is_next(keys: Sequence[StoredKey], now: float) -> None:
         if key.schedule.state(now) is State.NEXT:
             begins = to_datetime(key.schedule.active_from).isoformat(timespec="seconds")
             raise InvalidValue("key_announced", field="key", kid=key.kid, active_from=begins)
-
-
-def _seconds(value: datetime | None) -> float | None:
-    return None if value is None else value.timestamp()
