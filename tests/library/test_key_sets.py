@@ -1,6 +1,7 @@
 """Sources of keys: given, or fetched from a real server on loopback that can fail, send nonsense, hang and recover."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -226,10 +227,11 @@ async def test_the_lifespan_fetches_before_the_first_request_and_starts_without_
 
 
 async def test_a_cancelled_caller_does_not_cancel_the_fetch_that_others_wait_for(issuer: Issuer) -> None:
-    go = asyncio.Event()
+    go = threading.Event()
 
     async def source() -> JSONDocument:
-        await go.wait()
+        while not go.is_set():
+            await asyncio.sleep(0.01)
         return JSONDocument(issuer.jwks, None)
 
     keys = RemoteKeySet(source)

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from authmint import InvalidToken, RemoteKeySet, ResourceServer, VerificationEvent
+from authmint.background import wait
 from authmint.events import EventName
 from authmint.fetching import FetchError, JSONDocument
 from authmint.integrations.prometheus import PrometheusObserver
@@ -48,8 +49,8 @@ async def test_fetches_are_timed_by_outcome(issuer: Issuer) -> None:
     clock = [0.0]
     keys = RemoteKeySet(source, clock=lambda: clock[0], observer=PrometheusObserver(registry))
     for _ in range(2):
-        async with keys.lifespan():
-            clock[0] += 60
+        await wait(keys.job.run())
+        clock[0] += 60
     for outcome in ("ok", "failed"):
         assert 1 == registry.get_sample_value("authmint_verifier_key_fetch_duration_seconds_count", {"outcome": outcome})
 

@@ -161,7 +161,8 @@ async def test_a_list_that_cannot_be_fetched_for_a_minute_fails_open_or_closed_a
         offer(site, issuer)
         async with following(site, issuer, revocation_list_fail=fails) as (server, clock, follower):
             await until(lambda: follower.age is not None)
-            site.json(WAITING, {}, status=500)
+            for path in (WAITING, "/revocation-list?wait=0"):
+                site.json(path, {}, status=500)
             seen = site.hits.count(WAITING)
             await until(lambda: site.hits.count(WAITING) > seen + 1)
             token, service = issuer.token(iss=site.url), issuer.token(iss=site.url, sid=..., sub_profile="service")

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from tests.library.conftest import NOW, Issuer
@@ -17,6 +19,8 @@ class Web:
         self.answers: dict[str, bytes | None] = {}
         self.bad: dict[str, bytes | None] = {}
         """The responses to requests with an Authorization header, where they differ."""
+        self.delays: dict[str, float] = {}
+        """Seconds before the response, by path."""
         self.hits: list[str] = []
         self.heads: list[str] = []
         """The head of each request, in lower case."""
@@ -39,6 +43,7 @@ class Web:
             self.heads.append(request.decode().lower())
             answers = self.bad if b"\r\nauthorization:" in request.lower() and path in self.bad else self.answers
             answer = answers.get(path, b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+            await asyncio.sleep(self.delays.get(path, 0))
             if answer is None:
                 await asyncio.sleep(60)
             else:
@@ -68,6 +73,27 @@ async def web() -> AsyncIterator[Web]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def web_in_thread() -> Iterator[Web]:
+    """The same for tests without an event loop, or with many: the server has a thread of its own."""
+    started: Future[tuple[Web, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        async with web() as site:
+            ended = asyncio.Event()
+            started.set_result((site, asyncio.get_running_loop(), ended))
+            await ended.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    site, loop, ended = started.result()
+    try:
+        yield site
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 class Clock:

@@ -1,25 +1,27 @@
 """The keys of an issuer, by `kid`: pinned (`StaticKeySet`) or fetched (`RemoteKeySet`).
 
 A set is replaced as a whole and never merged, so a key that the issuer removed is gone with the next fetch. Lookups are plain
-dictionary reads; only the event loop's thread writes.
+dictionary reads, in any thread; fetches run in the background thread, which alone writes what they bring.
 """
 
-import asyncio
 import logging
+import math
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
 
+from authmint.background import Job, wait
 from authmint.errors import ConfigurationError, InvalidToken, IssuerUnavailable
 from authmint.events import Observer, VerificationEvent, noop
-from authmint.fetching import TIMEOUT, JSONDocument
+from authmint.fetching import JSONDocument
 from authmint.jose import SharedSecretKey, VerifyingKey
 
 log = logging.getLogger("authmint.key_sets")
 
 MAX_KEYS = 64
+NEVER = float("-inf")
 
 
 class KeySet(Protocol):
@@ -30,6 +32,17 @@ class KeySet(Protocol):
 
     async def fetch(self, kid: str) -> VerifyingKey:
         """Fetch the key from the issuer. Raise InvalidToken if it has none, IssuerUnavailable if it does not respond."""
+
+
+@runtime_checkable
+class RevocableKeySet(KeySet, Protocol):
+    """What the follower of a revocation list needs as well."""
+
+    def revoke(self, kids: Collection[str]) -> None:
+        """Verify nothing with the keys of these names from now on, whatever is fetched. They replace those named before."""
+
+    async def fetch_signer(self, kid: str) -> VerifyingKey:
+        """Do what `fetch` does, for the key of a list that has the right `typ` and `iss`: with a far shorter cooldown."""
 
 
 def usable_keys(jwks: Mapping[str, Any]) -> dict[str, VerifyingKey]:
@@ -57,12 +70,30 @@ def usable_keys(jwks: Mapping[str, Any]) -> dict[str, VerifyingKey]:
     return keys
 
 
-class StaticKeySet:
+class _KeysByName:
+    """The published keys, without those that were revoked."""
+
+    def __init__(self) -> None:
+        self._published: Mapping[str, VerifyingKey] = {}
+        self._keys: Mapping[str, VerifyingKey] = {}
+        self._revoked: frozenset[str] = frozenset()
+
+    def revoke(self, kids: Collection[str]) -> None:
+        """Verify nothing with the keys of these names from now on. They replace those that were named before."""
+        self._revoked = frozenset(kids)
+        self._publish(self._published)
+
+    def _publish(self, keys: Mapping[str, VerifyingKey]) -> None:
+        self._published = keys
+        self._keys = {kid: key for kid, key in keys.items() if kid not in self._revoked}
+
+
+class StaticKeySet(_KeysByName):
     """Keys that are given: for tests, for offline use, and for the issuer itself."""
 
     def __init__(self, jwks: Mapping[str, Any] | None = None) -> None:
         """Without `jwks` every token is IssuerUnavailable until `replace`. Raise ConfigurationError if no key is usable."""
-        self._keys: dict[str, VerifyingKey] = {}
+        super().__init__()
         if jwks is not None:
             self.replace(jwks)
 
@@ -74,17 +105,19 @@ class StaticKeySet:
             raise ConfigurationError(f"The key set cannot be read: {error}.") from error
         if not keys:
             raise ConfigurationError("The key set has no key that may verify tokens.")
-        self._keys = keys
+        self._publish(keys)
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """Return the key, if it was given."""
+        """Return the key, if it was given and is not revoked."""
         return None if kid is None else self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
         """Raise InvalidToken, or IssuerUnavailable before the first `replace`: there is nothing to fetch."""
-        if not self._keys:
+        if not self._published:
             raise IssuerUnavailable("no keys yet")
-        raise InvalidToken("unknown_key")
+        raise InvalidToken("revoked_key" if kid in self._revoked else "unknown_key")
+
+    fetch_signer = fetch
 
 
 class SharedSecretKeySet:
@@ -101,19 +134,28 @@ class SharedSecretKeySet:
         """Return the shared secret."""
         return self._key
 
+    fetch_signer = fetch
 
-class RemoteKeySet:
+    def revoke(self, kids: Collection[str]) -> None:
+        """Do nothing: the secret has no name."""
+
+
+class RemoteKeySet(_KeysByName):
     """Keys that are fetched, and kept while the issuer is unavailable.
 
     All ages are seconds. Up to `soft_age` (or the response's max-age, within 1 to 15 minutes) keys are fresh. Then they are
     stale: they still verify, while a refresh runs in the background. After `hard_age` they are no longer trusted. A `kid` that
-    is not in the set causes one fetch in each `cooldown` at most, counted by attempts. A first fetch that fails is repeated
-    sooner, at growing intervals.
+    is not in the set causes one fetch in each `cooldown` at most, counted from the outcome of the last one. It is unknown when
+    a fetch that began after it was asked for has ended without it; until then the issuer is IssuerUnavailable, and a fetch
+    begins by itself at the end of the cooldown. A first fetch that fails is repeated sooner, at growing intervals.
     """
 
-    cooldown = 30.0
     MIN_SOFT_AGE, MAX_SOFT_AGE = 60.0, 900.0
     MAX_UNKNOWN, UNKNOWN_SECONDS = 128, 60.0
+    SIGNER_COOLDOWN = 2.0
+    """The cooldown for the key of a revocation list: not every client can make an issuer send one."""
+    OVERDUE_SECONDS = 60.0
+    """Keys that nothing has tried to refresh for so long are not used before a refresh: the process was frozen."""
 
     def __init__(
         self,
@@ -121,116 +163,111 @@ class RemoteKeySet:
         *,
         soft_age: float = 300.0,
         hard_age: float = 86_400.0,
+        cooldown: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         observer: Observer = noop,
     ) -> None:
+        """`source`: fetches the JWK set; it is called in the background thread, as `observer` is for each fetch."""
+        super().__init__()
+        self.job = Job(self._fetch, clock=clock)
         self._source, self._observe = source, observer
-        self._soft_age, self._hard_age, self._clock = soft_age, hard_age, clock
-        self._keys: dict[str, VerifyingKey] = {}
-        self._stale_at = self._expires_at = self._next_attempt = float("-inf")
+        self._soft_age, self._hard_age, self._cooldown, self._clock = soft_age, hard_age, cooldown, clock
+        self._stale_at = self._overdue_at = self._expires_at = self._next_attempt = self._signer_attempt = NEVER
         self._failures = 0
-        self._unknown: dict[str, float] = {}
-        self._fetching: asyncio.Task[None] | None = None
+        self._asked: dict[str, None] = {}
+        self._unknown: Mapping[str, float] = {}
 
     def find(self, kid: str | None) -> VerifyingKey | None:
-        """Return the key, if it is in the set; start a refresh in the background if the set is stale."""
+        """Return the key, if it is in the set; begin a refresh in the background if the set is stale."""
         now = self._clock()
-        if kid is None or now >= self._expires_at:
+        if kid is None or now >= self._overdue_at:
             return None
         if now >= self._stale_at:
             self._observe(VerificationEvent("stale_keys_used"))
-            if now >= self._next_attempt:
-                self._start_fetch()
+            if now >= self._next_attempt and not self.job.is_running:
+                self.job.run()
         return self._keys.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
         """Return the key after a fetch, within the limits of the class. Raise InvalidToken, IssuerUnavailable."""
+        self._check_known(kid)
+        return await self._find_after_fetch(kid, self._next_attempt)
+
+    async def fetch_signer(self, kid: str) -> VerifyingKey:
+        """Return the key of a revocation list after a fetch: one in each two seconds at most. Raise as `fetch` does.
+
+        Call it for a list that can be parsed and has the right `typ` and `iss`.
+        """
+        return await self._find_after_fetch(kid, self._signer_attempt)
+
+    async def _find_after_fetch(self, kid: str, next_attempt: float) -> VerifyingKey:
+        is_first = not self._asked
+        if len(self._asked) < self.MAX_UNKNOWN:
+            self._asked[kid] = None
         now = self._clock()
-        if now < self._expires_at and self._unknown.get(kid, now) > now:
-            self._observe(VerificationEvent("unknown_key"))
-            raise InvalidToken("unknown_key")
-        if now >= self._next_attempt or self._is_fetching():
-            # The caller may be cancelled. The fetch goes on, because others wait for it as well.
-            await asyncio.shield(self._start_fetch())
+        if self.job.is_running or now >= next_attempt:
+            await wait(self.job.run())
         else:
             self._observe(VerificationEvent("fetch_postponed"))
-        if key := self.find(kid):
-            return key
-        # If the last attempt failed, the issuer may have this key: a 401 would sign people out for nothing.
-        if self._failures or self._clock() >= self._expires_at:
-            raise IssuerUnavailable("the issuer's keys cannot be fetched", retry_after=self._retry_after())
-        self._store_unknown(kid)
-        self._observe(VerificationEvent("unknown_key"))
-        raise InvalidToken("unknown_key")
+            if is_first or not self.job.is_active:
+                self.job.run_within(next_attempt - now)
+        now = self._clock()
+        if now < self._expires_at and kid in self._keys:
+            return self._keys[kid]
+        self._check_known(kid)
+        reason = "the issuer's keys cannot be fetched" if self._failures else "the key of the token is not known yet"
+        raise IssuerUnavailable(reason, retry_after=max(1, math.ceil(self._next_attempt - now)))
 
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Fetch the keys before the first request, and again whenever they are stale. A failure never stops the start."""
-        await asyncio.wait({self._start_fetch()}, timeout=TIMEOUT)
-        refresher = asyncio.create_task(self._keep_fresh(), name="authmint-background")
-        try:
-            yield
-        finally:
-            for task in (refresher, self._fetching):
-                if task is not None and not task.done():
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
+    def _check_known(self, kid: str) -> None:
+        """Raise InvalidToken for a key that was revoked, or that the issuer did not have when it was asked last."""
+        if kid in self._revoked:
+            raise InvalidToken("revoked_key")
+        now = self._clock()
+        if now < self._expires_at and now < self._unknown.get(kid, NEVER):
+            self._observe(VerificationEvent("unknown_key"))
+            raise InvalidToken("unknown_key")
 
-    async def _keep_fresh(self) -> None:
-        while True:
-            next_fetch = max(self._stale_at, self._next_attempt)
-            await asyncio.sleep(max(1.0, next_fetch - self._clock()))
-            if self._clock() >= max(self._stale_at, self._next_attempt):
-                await asyncio.shield(self._start_fetch())
-
-    def _is_fetching(self) -> bool:
-        # A task of another event loop (a test's, say) cannot be awaited here, and may never end.
-        task = self._fetching
-        return task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
-
-    def _start_fetch(self) -> "asyncio.Task[None]":
-        if self._fetching is None or not self._is_fetching():
-            self._next_attempt = self._clock() + self.cooldown
-            self._fetching = asyncio.create_task(self._fetch(), name="authmint-background")
-        return self._fetching
-
-    async def _fetch(self) -> None:
+    async def _fetch(self) -> float:
+        """Fetch the set once. Return the seconds until the next fetch."""
         started = time.perf_counter()
+        asked, self._asked = self._asked, {}
         try:
             document = await self._source()
             keys = usable_keys(document.members)
         except Exception as error:
-            # No failure of the network may reach the requests that wait for this task.
-            self._record_failure(str(error) or type(error).__name__, started)
-            return
-        if keys or not self._keys:
-            self._accept(keys, document.max_age)
-            self._observe(VerificationEvent("keys_fetched", seconds=time.perf_counter() - started))
+            # No failure of the network may reach the requests that wait for this.
+            self._record_failure(str(error) or type(error).__name__, asked, started)
         else:
-            self._record_failure("the new set has no usable key", started)
+            if keys or not self._published:
+                self._accept(keys, document.max_age, asked)
+                self._observe(VerificationEvent("keys_fetched", seconds=time.perf_counter() - started))
+            else:
+                self._record_failure("the new set has no usable key", asked, started)
+        due = self._next_attempt if self._asked else max(self._stale_at, self._next_attempt)
+        return max(0.0, due - self._clock())
 
-    def _accept(self, keys: dict[str, VerifyingKey], max_age: int | None) -> None:
+    def _accept(self, keys: Mapping[str, VerifyingKey], max_age: int | None, asked: Iterable[str]) -> None:
         now = self._clock()
         soft_age = self._soft_age if max_age is None else min(max(max_age, self.MIN_SOFT_AGE), self.MAX_SOFT_AGE)
-        self._keys, self._failures = keys, 0
-        self._unknown.clear()
+        removed = self._published.keys() - keys.keys()
+        still_unknown = [kid for kid, until in self._unknown.items() if now < until]
+        lacking = (kid for kid in (*removed, *tuple(asked), *still_unknown) if kid not in keys)
+        self._unknown = dict.fromkeys(islice(lacking, self.MAX_UNKNOWN), now + self.UNKNOWN_SECONDS)
+        self._publish(keys)
+        self._failures = 0
         # The jitter keeps processes that started together from fetching together.
         self._stale_at = now + soft_age * random.uniform(0.8, 1.0)  # noqa: S311 - spreads load, guards nothing
-        self._expires_at = now + self._hard_age if keys else float("-inf")
-        self._next_attempt = now + self.cooldown
+        self._expires_at = now + self._hard_age if keys else NEVER
+        self._set_next_attempt(now, self._cooldown)
 
-    def _record_failure(self, reason: str, started: float) -> None:
+    def _record_failure(self, reason: str, asked: Mapping[str, None], started: float) -> None:
         self._failures += 1
         self._observe(VerificationEvent("key_fetch_failed", seconds=time.perf_counter() - started))
         log.warning("the issuer's keys could not be fetched (attempt %d): %s", self._failures, reason)
-        pause = self.cooldown if self._keys else min(self.cooldown, 2.0 ** (self._failures - 1))
-        self._next_attempt = self._clock() + pause
+        pause = self._cooldown if self._published else min(self._cooldown, 2.0 ** min(self._failures - 1, 16))
+        self._asked = {**asked, **self._asked}
+        self._set_next_attempt(self._clock(), pause)
 
-    def _store_unknown(self, kid: str) -> None:
-        if len(self._unknown) >= self.MAX_UNKNOWN:
-            del self._unknown[next(iter(self._unknown))]
-        self._unknown[kid] = self._clock() + self.UNKNOWN_SECONDS
-
-    def _retry_after(self) -> int:
-        return max(1, round(self._next_attempt - self._clock()))
+    def _set_next_attempt(self, now: float, pause: float) -> None:
+        self._next_attempt, self._signer_attempt = now + pause, now + min(pause, self.SIGNER_COOLDOWN)
+        self._overdue_at = min(self._expires_at, max(self._stale_at, self._next_attempt) + self.OVERDUE_SECONDS)

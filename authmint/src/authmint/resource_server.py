@@ -10,19 +10,21 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
 
+from authmint.background import Job, running
 from authmint.bearer_auth import AllowedSubject, AuthState, BearerAuth
 from authmint.errors import ConfigurationError
 from authmint.events import Observer, guarded
+from authmint.fetching import TIMEOUT
 from authmint.issuers import Issuer, check_issuers
 from authmint.jose import Expectations
-from authmint.key_sets import KeySet, RemoteKeySet
+from authmint.key_sets import KeySet, RemoteKeySet, RevocableKeySet
 from authmint.metadata import IssuerMetadata
 from authmint.openapi import declare_errors
 from authmint.principal import Principal
@@ -76,10 +78,10 @@ class ResourceServer(BearerAuth):
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `max_lifetime`: seconds from `iat` to `exp`.
         `cache_size`: verified tokens to cache, some 2 KB each; 0 verifies each token each time.
-        `revocation_list`: follow the issuer's revocation list in the background (needs `lifespan`), and refuse revoked tokens.
+        `revocation_list`: follow the issuer's revocation list, from the first request on, and refuse revoked tokens.
         `revocation_list_fail`: when that list is a minute old: `open` trusts tokens all the same, `closed` responds 503.
         `scheme_name`: the name of the security scheme in OpenAPI, for an application that has two resource servers.
-        `observer`: called for every VerificationEvent, in the request's own thread: it must be quick.
+        `observer`: called for every VerificationEvent, in the thread of a request or of a fetch: it must be quick.
         `clock`: for tests; seconds since the epoch, used for tokens and for keys.
         """
         sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret}
@@ -93,8 +95,8 @@ class ResourceServer(BearerAuth):
         trusted = []
         for one in accepted:
             keys = one.keys(clock=clock, observer=observe, on_metadata=self._show_token_endpoint)
-            follower = RevocationListFollower(one.url, keys, clock=self._clock, fails_closed=revocation_list_fail == "closed")
-            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower if revocation_list else None))
+            follower = self._follower(one.url, keys, revocation_list_fail) if revocation_list else None
+            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower))
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
         scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
         state = AuthState(verifier, scheme, scheme_name, None if scopes is None else frozenset(scopes))
@@ -139,15 +141,17 @@ class ResourceServer(BearerAuth):
         """Return the caller that `token` authenticates, without a web framework. Raise InvalidToken or IssuerUnavailable."""
         return await self._state.verifier.verify(token)
 
+    def verify_sync(self, token: str) -> Principal:
+        """Do the same without an event loop, in any thread: for Flask, Django, Celery. On an event loop it would block it."""
+        return self._state.verifier.verify_sync(token)
+
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Fetch the keys before the first request, and keep them fresh. Without keys the service starts and responds 503."""
-        async with AsyncExitStack() as stack:
-            for trusted in self._state.verifier.issuers.values():
-                if isinstance(trusted.keys, RemoteKeySet):
-                    await stack.enter_async_context(trusted.keys.lifespan())
-                if trusted.revocation_list is not None:
-                    await stack.enter_async_context(trusted.revocation_list.lifespan())
+        """Fetch the keys now and not with the first request, and stop fetching at the end. Nothing depends on it.
+
+        Without keys the service starts, responds 503, and tries again.
+        """
+        async with running(self._jobs(), seconds=TIMEOUT):
             yield
 
     def document(self, app: FastAPI) -> None:
@@ -180,6 +184,16 @@ class ResourceServer(BearerAuth):
             yield tokens
         finally:
             verifier.trust(before)
+
+    def _jobs(self) -> list[Job]:
+        trusted = self._state.verifier.issuers.values()
+        jobs = [one.keys.job for one in trusted if isinstance(one.keys, RemoteKeySet)]
+        return jobs + [one.revocation_list.job for one in trusted if one.revocation_list is not None]
+
+    def _follower(self, issuer: str, keys: KeySet, fail: Literal["open", "closed"]) -> RevocationListFollower:
+        if not isinstance(keys, RevocableKeySet):
+            raise ConfigurationError("revocation_list needs a key_set that has revoke() and fetch_signer().")
+        return RevocationListFollower(issuer, keys, clock=self._clock, fails_closed=fail == "closed")
 
     def _expectations(self, issuer: str) -> Expectations:
         audiences = frozenset(self.audiences)

@@ -3,17 +3,16 @@
 The list is signed with the issuer's keys, polled in the background, and held in memory: no request waits for it.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from authmint.background import Job, wait_at_most
 from authmint.errors import InvalidToken, IssuerUnavailable
 from authmint.fetching import TIMEOUT, FetchedResponse, FetchError, check_url, fetch
 from authmint.jose import Parser, read_payload
-from authmint.key_sets import KeySet
+from authmint.key_sets import RevocableKeySet
 from authmint.metadata import discover
 from authmint.principal import Principal
 
@@ -62,9 +61,12 @@ class RevocationList:
 class RevocationListFollower:
     """The latest list of one issuer."""
 
-    def __init__(self, issuer: str, keys: KeySet, *, clock: Callable[[], float], fails_closed: bool) -> None:
+    def __init__(self, issuer: str, keys: RevocableKeySet, *, clock: Callable[[], float], fails_closed: bool) -> None:
         """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, every token is IssuerUnavailable."""
         self._issuer, self._keys, self._clock, self._fails_closed = issuer, keys, clock, fails_closed
+        self.job = Job(self._follow, clock=clock)
+        self._pause = 0.0
+        self._attempted_at = float("-inf")
         self._parser = Parser(types=(MEDIA_TYPE,), max_length=MAX_BYTES)
         self._uri: str | None = None
         self._list = RevocationList()
@@ -76,34 +78,33 @@ class RevocationListFollower:
         """Seconds since the issuer's last response; None before the first one."""
         return None if self._received_at is None else max(0.0, self._clock() - self._received_at)
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether nothing has tried to fetch the list for a minute: this is the first need, or the process was frozen."""
+        return self._clock() - self._attempted_at > STALE_SECONDS
+
+    async def catch_up(self) -> None:
+        """Wait for the list, three seconds at most."""
+        await wait_at_most(TIMEOUT, self.job.run())
+
     def check(self, token: Principal) -> None:
-        """Raise InvalidToken for a revoked token; IssuerUnavailable when the list is stale and the follower fails closed."""
+        """Raise InvalidToken for a revoked token; IssuerUnavailable when the list is stale and the follower fails closed.
+
+        Follow the list from now on, if nothing does: after a fork, say, or after the end of a `lifespan`.
+        """
+        if not self.job.is_active:
+            self.job.run()
         if self._list.revokes(token):
             raise InvalidToken("revoked")
         if self._fails_closed and (self.age is None or self.age > STALE_SECONDS):
             raise IssuerUnavailable("the issuer's revocation list cannot be fetched")
 
-    @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[None]:
-        """Follow the list inside the block. A failure never stops the start."""
-        first = asyncio.create_task(self._poll(wait=0), name="authmint-background")
-        await asyncio.wait({first}, timeout=TIMEOUT)
-        follower = asyncio.create_task(self._follow(), name="authmint-background")
-        try:
-            yield
-        finally:
-            for task in (first, follower):
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
-
-    async def _follow(self) -> None:
-        pause = 0.0
-        while True:
-            # Even an issuer that does not delay its responses is not polled without a pause.
-            await asyncio.sleep(pause)
-            is_current = await self._poll(wait=WAIT_SECONDS)
-            pause = PAUSE_SECONDS if is_current else min(MAX_RETRY_SECONDS, max(MIN_RETRY_SECONDS, pause * 2))
+    async def _follow(self) -> float:
+        """Poll once. Return the seconds until the next poll: an issuer that does not wait is not polled without a pause."""
+        is_current = await self._poll(wait=0 if self.is_overdue else WAIT_SECONDS)
+        self._attempted_at = self._clock()
+        self._pause = PAUSE_SECONDS if is_current else min(MAX_RETRY_SECONDS, max(MIN_RETRY_SECONDS, self._pause * 2))
+        return self._pause
 
     async def _poll(self, *, wait: int) -> bool:
         """Poll the issuer once. Return whether its response could be trusted."""
@@ -136,7 +137,12 @@ class RevocationListFollower:
         kid = jws.header.key_id
         if kid is None:
             raise InvalidToken("missing_kid")
-        key = self._keys.find(kid) or await self._keys.fetch(kid)
+        key = self._keys.find(kid)
+        if key is None:
+            # Nothing is trusted yet: only a list that looks like this issuer's own makes it fetch a key.
+            if read_payload(jws.payload).get("iss") != self._issuer:
+                raise InvalidToken("wrong_issuer")
+            key = await self._keys.fetch_signer(kid)
         members = read_payload(key.verify(jws))
         if members.get("iss") != self._issuer:
             raise InvalidToken("wrong_issuer")

@@ -1,32 +1,35 @@
 """Service-to-service calls: an `auth=` for httpx2 and httpx clients, sync and async, that gets its own access token.
 
-The first request that needs a token gets it (RFC 6749, section 4.4) through the caller's own client. Concurrent requests wait
-for that response. In the last fifth of its life the token is renewed in the background, through another client: a request
-that an auth flow yields delays the caller's request and fails with it, while the old token is still good.
+The first request that needs a token gets it (RFC 6749, section 4.4) through the caller's own client. All others of the process,
+in threads and on event loops alike, wait for that response. In the last fifth of its life the token is renewed in the
+background thread, through another client: a request that an auth flow yields delays the caller's request and fails with it,
+while the old token is still good.
 """
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from concurrent import futures
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 import httpx2
 
+from authmint.background import Job, wait_at_most
 from authmint.client_credentials import AccessToken, ClientCredentials, SecretMethod, ServiceAuthError
 from authmint.errors import ConfigurationError
 from authmint.fetching import TIMEOUT
 from authmint.jose import SigningKey
 from authmint.loopback import is_loopback
+from authmint.turns import Turn, Turns
 
 log = logging.getLogger("authmint.service_auth")
 
 RENEWAL_PAUSE_SECONDS = 5.0
 """Seconds between two attempts to renew a token that is still good."""
+MAX_WAIT_SECONDS = 5.0
+"""A request waits no longer for the token that another one gets. Then it gets one itself."""
 
 
 def _auth_of_httpx() -> Any:
@@ -81,10 +84,8 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         self._clock = clock
         self._token: AccessToken | None = None
         self._next_renewal = float("-inf")
-        self._renewals: set[asyncio.Task[None]] = set()
-        self._thread_lock = threading.Lock()
-        # An asyncio lock belongs to one event loop, and a test suite has many.
-        self._locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+        self._renewal = Job(self._renew)
+        self._turns = Turns()
 
     def __repr__(self) -> str:
         return self._name
@@ -93,17 +94,21 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         """Yield the requests of one call; the `Client` of httpx and of httpx2 calls this."""
         refused: AccessToken | None = None
         for is_last in (False, True):
-            token = self._usable(refused)
-            if token is None:
-                with self._thread_lock:
+            last_wait = time.monotonic() + MAX_WAIT_SECONDS
+            while (token := self._usable(refused)) is None:
+                turn, is_mine = self._turns.claim()
+                if not is_mine and (seconds := last_wait - time.monotonic()) > 0:
+                    futures.wait([turn], seconds)
+                    _raise_error_of(turn)
+                    continue
+                with self._turns.take(turn if is_mine else Turn()):
                     exchange = self._exchange(type(request), refused)
                     token_request, token = _start(exchange)
                     while token is None:
                         response = yield token_request
                         response.read()
                         token_request, token = _advance(exchange, response)
-            elif self._claim_renewal(token):
-                threading.Thread(target=self._renew, args=(token,), daemon=True, name="authmint-background").start()
+            self._renew_if_due(token)
             response = yield _authorized(request, token)
             if is_last or not _refuses_the_token(response):
                 return
@@ -113,57 +118,46 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         """Yield the requests of one call; the `AsyncClient` of httpx and of httpx2 calls this."""
         refused: AccessToken | None = None
         for is_last in (False, True):
-            token = self._usable(refused)
-            if token is None:
-                async with self._lock():
+            last_wait = time.monotonic() + MAX_WAIT_SECONDS
+            while (token := self._usable(refused)) is None:
+                turn, is_mine = self._turns.claim()
+                if not is_mine and (seconds := last_wait - time.monotonic()) > 0:
+                    await wait_at_most(seconds, turn)
+                    _raise_error_of(turn)
+                    continue
+                with self._turns.take(turn if is_mine else Turn()):
                     exchange = self._exchange(type(request), refused)
                     token_request, token = _start(exchange)
                     while token is None:
                         response = yield token_request
                         await response.aread()
                         token_request, token = _advance(exchange, response)
-            elif self._claim_renewal(token):
-                renewal = asyncio.create_task(self._renew_async(token), name="authmint-background")
-                self._renewals.add(renewal)
-                renewal.add_done_callback(self._renewals.discard)
+            self._renew_if_due(token)
             response = yield _authorized(request, token)
             if is_last or not _refuses_the_token(response):
                 return
             refused = token
-
-    def _lock(self) -> asyncio.Lock:
-        return self._locks.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
     def _usable(self, refused: AccessToken | None) -> AccessToken | None:
         """Return the current token, unless it is the one that was just refused, or has expired."""
         token = self._token
         return None if token is None or token is refused or self._clock() >= token.expires_at else token
 
-    def _claim_renewal(self, token: AccessToken) -> bool:
-        """Return whether this caller renews the token: once in each pause, in the last fifth of the token's life."""
-        now = self._clock()
-        if now < token.renew_at:
-            return False
-        with self._thread_lock:
-            if now < self._next_renewal:
-                return False
-            self._next_renewal = now + RENEWAL_PAUSE_SECONDS
-            return True
+    def _renew_if_due(self, token: AccessToken) -> None:
+        """Renew the token in the last fifth of its life: one attempt at a time, and a pause between two."""
+        if max(token.renew_at, self._next_renewal) <= self._clock() and not self._renewal.is_running:
+            self._renewal.run()
 
-    async def _renew_async(self, old: AccessToken) -> None:
-        with _log_failure():
+    async def _renew(self) -> None:
+        try:
             async with asyncio.timeout(TIMEOUT), httpx2.AsyncClient(**self._client_options()) as client:
-                exchange = self._exchange(httpx2.Request, old)
+                exchange = self._exchange(httpx2.Request, self._token)
                 token_request, token = _start(exchange)
                 while token is None:
                     token_request, token = _advance(exchange, await client.send(token_request))
-
-    def _renew(self, old: AccessToken) -> None:
-        with _log_failure(), httpx2.Client(**self._client_options()) as client:
-            exchange = self._exchange(httpx2.Request, old)
-            token_request, token = _start(exchange)
-            while token is None:
-                token_request, token = _advance(exchange, client.send(token_request))
+        except (ServiceAuthError, ConfigurationError, httpx2.HTTPError, OSError) as error:
+            log.warning("a token was not renewed, and is used until it expires: %s", str(error) or type(error).__name__)
+        self._next_renewal = self._clock() + RENEWAL_PAUSE_SECONDS
 
     def _client_options(self) -> dict[str, Any]:
         # No proxy is used for loopback.
@@ -178,12 +172,11 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         return token
 
 
-@contextmanager
-def _log_failure() -> Iterator[None]:
-    try:
-        yield
-    except (ServiceAuthError, ConfigurationError, httpx2.HTTPError, OSError) as error:
-        log.warning("a token was not renewed, and is used until it expires: %s", str(error) or type(error).__name__)
+def _raise_error_of(turn: Turn) -> None:
+    """Raise the error that ended another caller's turn. One that was cancelled, or had no connection, ended without one."""
+    error = turn.exception() if turn.done() else None
+    if error is not None:
+        raise type(error)(*error.args) from error
 
 
 def _start(exchange: Generator[Any, Any, AccessToken]) -> tuple[Any, AccessToken | None]:

@@ -1,10 +1,10 @@
 """Tokens that were verified before: a client sends the same one hundreds of times, and the signature is most of the cost.
 
 A token is cached until it expires, for as long as the key that verified it is still the issuer's. A refreshed key set has new
-key objects, so it invalidates the whole cache. The cache is bounded and evicts the oldest token first. Only the event loop's
-thread uses it.
+key objects, so it invalidates the whole cache. The cache is bounded and evicts the oldest token first. Any thread may use it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from authmint.jose import VerifyingKey
@@ -40,7 +40,7 @@ class TokenCache:
         is_valid = cached.valid_from <= now < cached.valid_until
         # `keys.find` also records that a remote set is in use, and lets it notice that it is stale.
         if not is_valid or cached.keys.find(cached.key_id) is not cached.key:
-            del self._tokens[token]
+            self._tokens.pop(token, None)
             return None
         return cached.principal
 
@@ -48,8 +48,10 @@ class TokenCache:
         """Cache a verified token; evict the oldest if the cache is full."""
         if self._size == 0:
             return
-        if len(self._tokens) >= self._size:
-            del self._tokens[next(iter(self._tokens))]
+        while len(self._tokens) >= self._size:
+            # Another thread may evict the same one.
+            with suppress(StopIteration, RuntimeError):
+                self._tokens.pop(next(iter(self._tokens)), None)
         self._tokens[token] = cached
 
     def clear(self) -> None:

@@ -2,9 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from authmint.background import result_of
 from authmint.claims import AccessTokenClaims, read_claims
 from authmint.errors import InvalidToken, IssuerUnavailable
 from authmint.events import Observer, VerificationEvent, guarded
@@ -62,16 +64,14 @@ class TokenVerifier:
         return principal
 
     def _is_live(self, principal: Principal) -> bool:
+        revocation_list = self.issuers[principal.issuer].revocation_list
+        if revocation_list is None:
+            return True
         try:
-            self._check_revocation(principal)
+            revocation_list.check(principal)
         except (InvalidToken, IssuerUnavailable):
             return False
-        return True
-
-    def _check_revocation(self, principal: Principal) -> None:
-        revocation_list = self.issuers[principal.issuer].revocation_list
-        if revocation_list is not None:
-            revocation_list.check(principal)
+        return not revocation_list.is_overdue
 
     async def verify(self, token: str) -> Principal:
         """Return the caller that `token` authenticates (RFC 9068, section 4).
@@ -81,8 +81,30 @@ class TokenVerifier:
         cached = self.find_cached(token)
         if cached is not None:
             return cached
+        with self._observed():
+            jws, issuer = self._parse(token)
+            key = _find_key(jws, issuer) or await issuer.keys.fetch(jws.header.key_id or "")
+            if issuer.revocation_list is not None and issuer.revocation_list.is_overdue:
+                await issuer.revocation_list.catch_up()
+            return self._accept(token, jws, issuer, key)
+
+    def verify_sync(self, token: str) -> Principal:
+        """Do the same for a caller without an event loop, in any thread."""
+        cached = self.find_cached(token)
+        if cached is not None:
+            return cached
+        with self._observed():
+            jws, issuer = self._parse(token)
+            key = _find_key(jws, issuer) or result_of(issuer.keys.fetch(jws.header.key_id or ""))
+            if issuer.revocation_list is not None and issuer.revocation_list.is_overdue:
+                result_of(issuer.revocation_list.catch_up())
+            return self._accept(token, jws, issuer, key)
+
+    @contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Count the outcome of one verification."""
         try:
-            principal = await self._verify(token)
+            yield
         except InvalidToken as error:
             # The token itself stays out of the log: a reader of the log could use it.
             log.info("access token refused: %s", error.reason)
@@ -92,17 +114,18 @@ class TokenVerifier:
             self._observe(VerificationEvent("issuer_unavailable"))
             raise
         self._observe(VerificationEvent("token_verified"))
-        return principal
 
-    async def _verify(self, token: str) -> Principal:
+    def _parse(self, token: str) -> tuple[CompactJWS, TrustedIssuer]:
         jws = self._parser.parse(token)
-        issuer = self._only or self._find_issuer(jws)
-        key = await _find_key(jws, issuer)
+        return jws, self._only or self._find_issuer(jws)
+
+    def _accept(self, token: str, jws: CompactJWS, issuer: TrustedIssuer, key: VerifyingKey) -> Principal:
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
         verify_claims(claims, issuer.expected, self._clock())
         principal = Principal.from_claims(claims, members)
-        self._check_revocation(principal)
+        if issuer.revocation_list is not None:
+            issuer.revocation_list.check(principal)
         self.cache.store(token, _to_cached_token(principal, claims, issuer, key, jws.header.key_id))
         return principal
 
@@ -115,7 +138,8 @@ class TokenVerifier:
         return issuer
 
 
-async def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey:
+def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey | None:
+    """Return the key, or None when it has to be fetched. Raise InvalidToken for a token that deserves no fetch."""
     kid = jws.header.key_id
     key = issuer.keys.find(kid)
     if key is not None:
@@ -127,7 +151,7 @@ async def _find_key(jws: CompactJWS, issuer: TrustedIssuer) -> VerifyingKey:
         raise InvalidToken("wrong_algorithm")
     if read_payload(jws.payload).get("iss") != issuer.expected.issuer:
         raise InvalidToken("wrong_issuer")
-    return await issuer.keys.fetch(kid)
+    return None
 
 
 def _to_cached_token(

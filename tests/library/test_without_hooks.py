@@ -1,0 +1,165 @@
+"""Nothing is off because a hook was not called: applications whose lifespan never runs follow the revocation list too."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from authmint import Principal, ResourceServer
+from tests.library.conftest import AUDIENCE, NOW, Issuer
+from tests.library.web import Clock, Web, publish, web_in_thread
+
+PATHS = ("/revocation-list?wait=0", "/revocation-list?wait=5")
+
+
+@pytest.fixture
+def site(issuer: Issuer) -> Iterator[Web]:
+    with web_in_thread() as site:
+        publish(site, issuer)
+        members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}/revocation-list"}
+        site.json("/.well-known/oauth-authorization-server", members)
+        revoke(site, issuer)
+        yield site
+
+
+def revoke(site: Web, issuer: Issuer, *session_ids: str, at: float = NOW) -> None:
+    """Publish a list of these sessions."""
+    sids = dict.fromkeys(session_ids, NOW + 600)
+    text = issuer.signer.sign({"iss": site.url, "iat": int(at), "sids": sids}, typ="revocation-list+jwt")
+    for path in PATHS:
+        site.json(path, text.encode(), headers=f'etag: "{time.monotonic()}"\r\n')
+
+
+def make_server(site: Web, **settings: Any) -> tuple[ResourceServer, Clock]:
+    clock = Clock()
+    return ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, revocation_list=True, **settings), clock
+
+
+def make_app(auth: ResourceServer, **settings: Any) -> FastAPI:
+    app = FastAPI(**settings)
+
+    @app.get("/")
+    async def get_subject(caller: Annotated[Principal, auth.requires()]) -> str:
+        return caller.sub
+
+    return app
+
+
+@asynccontextmanager
+async def nothing(_: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+Send = Callable[[str], int]
+
+
+def mounted(auth: ResourceServer) -> Send:
+    """Starlette runs the lifespan of the outer application alone."""
+    outer = FastAPI()
+    outer.mount("/inner", make_app(auth, lifespan=lambda _: auth.lifespan()))
+    client = TestClient(outer)
+    client.__enter__()
+    return lambda token: client.get("/inner/", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def a_client_without_with(auth: ResourceServer) -> Send:
+    client = TestClient(make_app(auth, lifespan=lambda _: auth.lifespan()))
+    return lambda token: client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def overwritten(auth: ResourceServer) -> Send:
+    app = make_app(auth, lifespan=lambda _: auth.lifespan())
+    app.router.lifespan_context = nothing
+    client = TestClient(app)
+    client.__enter__()
+    return lambda token: client.get("/", headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def a_loop_for_each_request(auth: ResourceServer) -> Send:
+    """As adapters do that run an application in a function instance."""
+    app = make_app(auth)
+
+    async def send(token: str) -> int:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="https://orders.example") as client:
+            return (await client.get("/", headers={"Authorization": f"Bearer {token}"})).status_code
+
+    return lambda token: asyncio.run(send(token))
+
+
+WAYS = pytest.mark.parametrize("serve", [mounted, a_client_without_with, overwritten, a_loop_for_each_request])
+
+
+@WAYS
+def test_a_revoked_token_is_refused_from_the_first_request_on(
+    site: Web, issuer: Issuer, serve: Callable[[ResourceServer], Send]
+) -> None:
+    auth, _ = make_server(site)
+    send = serve(auth)
+    revoke(site, issuer, "one")
+    one, two = (issuer.token(iss=site.url, sid=sid) for sid in ("one", "two"))
+    assert [401, 200] == [send(token) for token in (one, two)]
+    revoke(site, issuer, "one", "two")
+    until(lambda: send(two) == 401)
+
+
+@WAYS
+def test_a_process_that_was_frozen_fetches_the_list_before_it_trusts_a_token(
+    site: Web, issuer: Issuer, serve: Callable[[ResourceServer], Send]
+) -> None:
+    """The thread stands still with the process, so that the list is as old as the sleep was long."""
+    auth, clock = make_server(site)
+    send = serve(auth)
+    token = issuer.token(iss=site.url, sid="one", exp=NOW + 7200)
+    assert 200 == send(token)
+    for path in PATHS:
+        site.answers[path] = None
+    # The request that was under way when the process was frozen never gets a response.
+    seen = len(site.hits)
+    until(lambda: len(site.hits) > seen)
+    revoke(site, issuer, "one", at=NOW + 3600)
+    clock.now += 3600
+    assert 401 == send(token)
+
+
+@pytest.mark.parametrize(("fail", "status"), [("open", 200), ("closed", 503)])
+def test_no_list_yet_is_not_an_empty_list(site: Web, issuer: Issuer, fail: str, status: int) -> None:
+    auth, _ = make_server(site, revocation_list_fail=fail)
+    for path in PATHS:
+        site.json(path, {}, status=500)
+    send = a_client_without_with(auth)
+    assert status == send(issuer.token(iss=site.url))
+    revoke(site, issuer)
+    until(lambda: send(issuer.token(iss=site.url)) == 200)
+
+
+def test_following_goes_on_after_the_end_of_a_lifespan(site: Web, issuer: Issuer) -> None:
+    """Two applications may share a resource server, and one of them ends first."""
+    auth, _ = make_server(site)
+    token = issuer.token(iss=site.url, sid="one")
+
+    async def begin_and_end() -> None:
+        async with auth.lifespan():
+            await auth.verify(token)
+
+    asyncio.run(begin_and_end())
+    seen = len(site.hits)
+    time.sleep(0.5)
+    assert seen == len(site.hits)
+    send = a_client_without_with(auth)
+    assert 200 == send(token)
+    revoke(site, issuer, "one")
+    until(lambda: send(token) == 401)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
