@@ -7,11 +7,14 @@ from pathlib import Path
 
 SERVICE = Path(__file__).parents[2] / "service" / "src" / "authmint_service"
 CACHED = ("clients", "client_secrets", "signing_keys")
-WRITES = re.compile(rf"\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+authmint\.(?:{'|'.join(CACHED)})\b")
+WRITES = re.compile(
+    rf"\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+authmint\.(?:{'|'.join(CACHED)})\b|\bUPDATE\s+authmint\.accounts SET state\b"
+)
+"""What is cached, and whether an account may have tokens."""
 
 
 def writing_names(tree: ast.AST) -> set[str]:
-    """The names of the literals that change a cached table."""
+    """The names of the literals of such statements."""
     return {
         target.id
         for node in ast.walk(tree)

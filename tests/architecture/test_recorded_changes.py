@@ -16,7 +16,7 @@ REASONS = {
     "account_data/deletion.py _KEEP_ID": "account.deleted, in the same transaction",
     "account_data/deletion.py _KEEP_NAME": "account.deleted, in the same transaction",
     "accounts/store.py _REVOKE_SESSIONS": "account.disabled, in the same transaction",
-    "clients/store.py _REVOKE_SESSIONS_OF_DISABLED": "client.disabled, by the same method",
+    "clients/store.py _REVOKE_SESSIONS": "client.disabled, by the same method",
     "passwords/store.py _REVOKE_OTHER_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",
     "retention.py _DELETE_FREED_NAMES": "a name that an account gave up a month ago, which is recorded",

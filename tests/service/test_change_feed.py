@@ -25,7 +25,7 @@ from authmint_service.database import Database
 from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable, InvalidValue
 from tests.actors import OPERATOR
-from tests.service.conftest import Clock, Service, StartService, make_settings, migrated_database
+from tests.service.conftest import Clock, StartService, make_settings, migrated_database
 from tests.service.signing import NOW, policy, store_of
 
 pytestmark = pytest.mark.anyio
@@ -429,14 +429,3 @@ async def test_a_process_that_starts_with_that_database_serves(own_dsn: str, sta
     second = await start_service(at=own_dsn)
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     assert 200 == (await second.token(**form)).status_code
-
-
-async def test_sessions_that_a_failed_disable_left_are_revoked_before_the_client_is_enabled(service: Service) -> None:
-    user, client = await service.add_account(), await service.add_client()
-    token = (await service.sign_in(client, user)).json()["refresh_token"]
-    statement = "UPDATE authmint.clients SET enabled = false WHERE client_id = $1"
-    await service.change(ChangeKind.CLIENT, client.client_id, statement, client.client_id)
-    assert await ClientStore(service.database).enable(client.client_id, service.clock(), actor=OPERATOR)
-    await service.read_changes()
-    assert 400 == (await service.refresh(client, token)).status_code
-    assert 200 == (await service.sign_in(client, user)).status_code

@@ -1,9 +1,11 @@
 """The deletion of an account: its row is deleted, and with it all that refers to it. What stays is a row without a person.
 
-The row that stays keeps the id, so that it is never given again, and the time up to which its tokens are revoked. Its names
-rest: until `retention` deletes them no one else can have them. The events stay, without their personal part.
+The row that stays keeps the id, so that it is never given again. The account is disabled first, so that its tokens are
+worthless everywhere. Its names rest: until `retention` deletes them no one else can have them. The events stay, without their
+personal part.
 """
 
+from authmint_service.accounts import AccountStore
 from authmint_service.database import Database, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
@@ -14,7 +16,7 @@ NOT_CASCADED = {
 """By table: why a deleted account keeps its rows."""
 
 # The lock orders this after each sign-in that is under way, whose session then goes with the account.
-_LOCK = "SELECT created_at, credentials_version FROM authmint.accounts WHERE id = $1 AND state <> 'deleted' FOR UPDATE"
+_LOCK = "SELECT created_at, credentials_version FROM authmint.accounts WHERE id = $1 AND state = 'disabled' FOR UPDATE"
 
 # An address that was not verified belongs to no one, and does not rest.
 _NAMES = """
@@ -51,6 +53,16 @@ async def delete_account(
     `now`: seconds since the epoch. Return False if there is no such account, or no more.
     """
     event = Event(kind=EventKind.ACCOUNT_DELETED, actor=actor, source=source, subject=account_id)
+    # A change of its own: to delete much may take longer than others may wait.
+    while await AccountStore(database).disable(account_id, now, actor=actor, source=source):
+        if await _delete(database, account_id, event, now):
+            return True
+        # It was enabled in between.
+    return False
+
+
+async def _delete(database: Database, account_id: str, event: Event, now: float) -> bool:
+    """Delete a disabled account. Return False if there is none."""
     async with database.transaction() as connection:
         account = await connection.fetchrow(_LOCK, account_id)
         if account is None:

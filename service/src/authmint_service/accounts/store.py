@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from authmint_service.accounts.account import Account, AccountState
+from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 from authmint_service.events import Event, EventKind
@@ -93,10 +94,13 @@ class AccountStore:
         SELECT id FROM enabled
     """
 
+    @repeat_if_undone
     async def enable(self, account_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Allow a disabled account to sign in again. Revoked sessions stay revoked. `now`: seconds since the epoch."""
         event = Event(kind=EventKind.ACCOUNT_ENABLED, actor=actor, source=source, subject=account_id)
-        await self._database.execute(self._ENABLE, account_id, *event.values(now))
+        async with change_transaction(self._database) as change:
+            if await change.connection.fetchval(self._ENABLE, account_id, *event.values(now)) is not None:
+                await change.record(ChangeKind.ACCOUNT, account_id, takes=False)
 
     _DISABLE = """
         WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = coalesce($3, disabled_reason),
@@ -113,19 +117,25 @@ class AccountStore:
          WHERE account_id = $1 AND revoked_at IS NULL
     """
 
+    @repeat_if_undone
     async def disable(
         self, account_id: str, now: float, *, actor: Actor, source: RequestSource | None = None, reason: str | None = None
-    ) -> None:
+    ) -> bool:
         """Disable an account. It cannot sign in, and has no live session once this returns. `now`: seconds since the epoch.
 
-        `reason`: None keeps the one that was given before.
+        The change makes its access tokens worthless. `reason`: None keeps the one that was given before. Return False if there
+        is no such account, or no more.
         """
         personal = {"reason": reason}
         event = Event(kind=EventKind.ACCOUNT_DISABLED, actor=actor, source=source, subject=account_id, personal=personal)
-        async with self._database.transaction() as connection:
+        async with change_transaction(self._database) as change:
             # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
-            await connection.execute(self._DISABLE, account_id, to_datetime(now), reason, *event.values(now))
-            await connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
+            values = account_id, to_datetime(now), reason, *event.values(now)
+            if await change.connection.fetchval(self._DISABLE, *values) is None:
+                return False
+            await change.connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
+            await change.record(ChangeKind.ACCOUNT, account_id, takes=True)
+            return True
 
 
 def _account(row: Record) -> Account:

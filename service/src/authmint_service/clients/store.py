@@ -10,6 +10,9 @@ from authmint_service.errors import AlreadyExists
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
 
+BATCH = 5000
+"""Sessions that one statement revokes."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedClient:
@@ -106,34 +109,38 @@ class ClientStore:
         """Return all clients in the order of their ids."""
         return [_client(row) for row in await self._database.fetch_all(self._LIST)]
 
-    # What a `disable` that failed half-way has left: it must not come back to life.
-    _REVOKE_SESSIONS_OF_DISABLED = """
-        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
-         WHERE client_id = $1 AND revoked_at IS NULL
-           AND EXISTS (SELECT FROM authmint.clients WHERE client_id = $1 AND NOT enabled)
-    """
     _ENABLE = """
-        WITH before AS (SELECT client_id, enabled FROM authmint.clients WHERE client_id = $1),
-             enabled AS (UPDATE authmint.clients SET enabled = true WHERE client_id = $1 RETURNING client_id, refresh_cookie),
+        WITH before AS (SELECT client_id, enabled,
+                               EXISTS (SELECT FROM authmint.client_disablings WHERE client_id = $1) AS pending
+                          FROM authmint.clients WHERE client_id = $1),
+             enabled AS (UPDATE authmint.clients AS c SET enabled = true
+                           FROM before WHERE c.client_id = before.client_id AND NOT before.pending
+                          RETURNING c.client_id, c.refresh_cookie),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12
                          FROM enabled JOIN before USING (client_id) WHERE NOT before.enabled)
-        SELECT refresh_cookie FROM enabled
+        SELECT before.pending, enabled.refresh_cookie FROM before LEFT JOIN enabled USING (client_id)
     """
 
-    @repeat_if_undone
     async def enable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
         """Allow a client to get tokens again. Revoked sessions stay revoked. `now`: seconds since the epoch.
 
         Return whether there is such a client.
         """
         event = Event(kind=EventKind.CLIENT_ENABLED, actor=actor, source=source, client_id=client_id)
-        await self._database.execute(self._REVOKE_SESSIONS_OF_DISABLED, client_id, to_datetime(now))
+        while (enabled := await self._enable(client_id, event, now)) is None:
+            # It was disabled a moment ago, by this process or another, which may have failed half-way.
+            await self._revoke_sessions(client_id, now)
+        return enabled
+
+    @repeat_if_undone
+    async def _enable(self, client_id: str, event: Event, now: float) -> bool | None:
+        """Return whether there is such a client; None, with nothing changed, if its sessions must be revoked first."""
         async with change_transaction(self._database) as change:
             row = await change.connection.fetchrow(self._ENABLE, client_id, *event.values(now))
-            if row is None:
-                return False
+            if row is None or row["pending"]:
+                return False if row is None else None
             await change.record(ChangeKind.CLIENT, client_id, takes=False)
             if row["refresh_cookie"]:
                 await change.record(ChangeKind.ORIGINS, client_id, takes=False)
@@ -143,19 +150,30 @@ class ClientStore:
         WITH disabled AS (UPDATE authmint.clients SET enabled = false, tokens_not_before = greatest(tokens_not_before, $2)
                            WHERE client_id = $1
                           RETURNING client_id, refresh_cookie),
+             pending AS (INSERT INTO authmint.client_disablings (client_id, id)
+                         SELECT client_id, gen_random_uuid() FROM disabled
+                             ON CONFLICT (client_id) DO UPDATE SET id = excluded.id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $3, $4, $5, $6, coalesce(client_id, $7), $8, $9, $10, $11, $12, $13 FROM disabled)
         SELECT refresh_cookie FROM disabled
     """
 
-    @repeat_if_undone
     async def disable(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
         """Disable a client. It gets no token, and has no live session once this returns. `now`: seconds since the epoch.
 
-        Return whether there is such a client. If this fails, repeat it.
+        The change makes its access tokens worthless. Return whether there is such a client. If this fails half-way, no session
+        can be refreshed, and what is missing is done when it is repeated or the client is enabled.
         """
         event = Event(kind=EventKind.CLIENT_DISABLED, actor=actor, source=source, client_id=client_id)
+        if not await self._disable(client_id, event, now):
+            return False
+        # After the turn: a client may have more sessions than can be written while others wait.
+        await self._revoke_sessions(client_id, now)
+        return True
+
+    @repeat_if_undone
+    async def _disable(self, client_id: str, event: Event, now: float) -> bool:
         async with change_transaction(self._database) as change:
             # A sign-in locks this row until its session exists; a refresh reads it.
             row = await change.connection.fetchrow(self._DISABLE, client_id, to_datetime(now), *event.values(now))
@@ -164,9 +182,26 @@ class ClientStore:
             await change.record(ChangeKind.CLIENT, client_id, takes=True)
             if row["refresh_cookie"]:
                 await change.record(ChangeKind.ORIGINS, client_id, takes=True)
-        # After the turn: a client may have more sessions than can be written while others wait.
-        await self._database.execute(self._REVOKE_SESSIONS_OF_DISABLED, client_id, to_datetime(now))
-        return True
+            return True
+
+    _PENDING = "SELECT id FROM authmint.client_disablings WHERE client_id = $1"
+    # While the row is there the client stays disabled, so no session begins.
+    _REVOKE_SESSIONS = """
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
+         WHERE handle IN (SELECT handle FROM authmint.sessions WHERE client_id = $1 AND revoked_at IS NULL LIMIT $4)
+           AND revoked_at IS NULL AND EXISTS (SELECT FROM authmint.client_disablings WHERE client_id = $1 AND id = $3)
+        RETURNING 1
+    """
+    _FINISH = "DELETE FROM authmint.client_disablings WHERE client_id = $1 AND id = $2"
+
+    async def _revoke_sessions(self, client_id: str, now: float) -> None:
+        """Revoke the sessions of a client that was disabled, and note that this is done."""
+        pending = await self._database.fetch_value(self._PENDING, client_id)
+        if pending is None:
+            return
+        while await self._database.fetch_all(self._REVOKE_SESSIONS, client_id, to_datetime(now), pending, BATCH):
+            pass
+        await self._database.execute(self._FINISH, client_id, pending)
 
     _COOKIE_ORIGINS = """
         SELECT coalesce(array_agg(DISTINCT listed.origin), '{}') AS origins,

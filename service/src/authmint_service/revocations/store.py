@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.database import Database, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
@@ -57,7 +58,10 @@ class RevocationStore:
         SELECT only_row FROM revoked
     """
 
+    @repeat_if_undone
     async def raise_global_epoch(self, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""
         event = Event(kind=EventKind.TOKENS_REVOKED, actor=actor, source=source, details={"extent": "all"})
-        await self._database.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+        async with change_transaction(self._database) as change:
+            await change.connection.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+            await change.record(ChangeKind.ALL, "", takes=True)
