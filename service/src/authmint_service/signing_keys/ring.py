@@ -221,8 +221,7 @@ class SharedSecretKeyRing:
 
 def public_jwks(keys: Sequence[StoredKey], now: float) -> list[dict[str, str]]:
     """Return the public JWKs of the keys that are published at `now`, seconds since the epoch."""
-    published = [key.signer for key in keys if key.signer is not None and key.schedule.state(now) in PUBLISHED]
-    return [jwk for signer in published if (jwk := signer.public_jwk())]
+    return [jwk for key in keys if key.schedule.state(now) in PUBLISHED and (jwk := key.public_jwk())]
 
 
 def _history_entry(key: StoredKey) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from authmint_service.signing_keys.schedule import (
     open_keys,
 )
 from authmint_service.signing_keys.stored_key import LoadedKeys, StoredKey, StoredKeyReader
+from authmint_service.signing_keys.weak_keys import check_unrelated
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class SigningKeyStore:
         async with self._locked() as (change, keys):
             if key.kid in {known.kid for known in keys}:
                 raise AlreadyExists("kid_taken", field="kid", kid=key.kid)
+            check_unrelated(key.public_jwk(), {known.kid: jwk for known in keys if (jwk := known.public_jwk())})
             line = [known for known in keys if known.algorithm == key.algorithm]
             _check_none_is_next(line, now)
             active_from = now + ANNOUNCE_SECONDS if open_keys(line) else first_active_from(keys, now)

@@ -24,6 +24,10 @@ class StoredKey:
     problem: str | None = None
     """Why the key cannot be used, for the log."""
 
+    def public_jwk(self) -> dict[str, str] | None:
+        """Return the public key, or None without a signer."""
+        return None if self.signer is None else self.signer.public_jwk()
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedKeys:
