@@ -16,6 +16,7 @@ REASONS = {
     "account_data/deletion.py _KEEP_ID": "account.deleted, in the same transaction",
     "account_data/deletion.py _KEEP_NAME": "account.deleted, in the same transaction",
     "accounts/store.py _REVOKE_SESSIONS": "account.disabled, in the same transaction",
+    "administration/restore.py _REVOKE_SESSIONS": "database.restored, by the same function",
     "clients/store.py _REVOKE_SESSIONS": "client.disabled, by the same method",
     "passwords/store.py _REVOKE_OTHER_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",

@@ -300,6 +300,36 @@ def test_an_operator_disables_a_client_and_revokes_all_tokens(commands: Commands
     assert (2, True) == (refused.returncode, refused.stderr.startswith("Name the tokens: --all."))
 
 
+def test_an_operator_changes_the_scopes_of_a_client(commands: Commands) -> None:
+    assert 0 == commands.run("clients", "add", "shop", "--public", "--scope=read", "--scope=write").returncode
+    updated = commands.run("clients", "update", "shop", "--scope=read", "--scope=ship", "--json")
+    assert {"client_id": "shop", "scopes": ["read", "ship"], "added": ["ship"], "removed": ["write"]} == json.loads(
+        updated.stdout
+    )
+    again = commands.run("clients", "update", "shop", "--scope=ship", "--scope=read")
+    assert (0, "shop may have: read ship.\n") == (again.returncode, again.stdout)
+    without = commands.run("clients", "update", "shop", "--no-scopes")
+    assert (0, "shop may have: no scope.\nRemoved: read ship.\n") == (without.returncode, without.stdout)
+    for arguments, sentence in (
+        (("shop",), "Name what to change: --scope"),
+        (("shop", "--scope=a", "--no-scopes"), "Name what to change: --scope"),
+        (("shop", "--scope=two words"), "A scope is printable ASCII"),
+        (("unknown", "--scope=a"), "There is no client unknown."),
+    ):
+        refused = commands.run("clients", "update", *arguments)
+        assert (2, True) == (refused.returncode, refused.stderr.startswith(sentence)), refused.stderr
+
+
+def test_an_operator_makes_a_restored_database_safe(commands: Commands) -> None:
+    shown = commands.run("after-restore")
+    assert (2, True) == (shown.returncode, "--yes" in shown.stderr)
+    assert "accounts are disabled" in shown.stdout
+    assert 0 <= json.loads(commands.run("after-restore", "--yes", "--json").stdout)["revoked_sessions"]
+    assert 0 == json.loads(commands.run("after-restore", "--yes", "--json").stdout)["revoked_sessions"]
+    done = commands.run("after-restore", "--yes")
+    assert (0, True) == (done.returncode, done.stdout.endswith("every token from before is refused within two seconds.\n"))
+
+
 @pytest.mark.parametrize("ahead", [-7200, 40 * 86_400])
 def test_a_command_on_a_computer_with_a_wrong_clock_goes_by_the_databases(
     commands: Commands, monkeypatch: pytest.MonkeyPatch, ahead: int

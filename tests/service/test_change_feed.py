@@ -414,7 +414,7 @@ async def test_a_process_that_reads_less_than_it_has_stops_issuing_and_says_so(
     ready = await service.http.get("/readyz")
     check = ready.json()["checks"]["changes"]
     assert (503, "behind") == (ready.status_code, check["status"])
-    assert "restart" in check["message"]
+    assert "after-restore" in check["message"]
     # What was lost may be more than the last row: nothing that was cached is used.
     await service.database.execute("UPDATE authmint.clients SET enabled = false WHERE client_id = $1", robot.client_id)
     await service.change(ChangeKind.CLIENT, "another", "SELECT 1")

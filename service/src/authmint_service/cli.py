@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from authmint_service.commands.output import AsJson, ExitCode, echo, fail
+from authmint_service.commands.service_settings import DataDir
 from authmint_service.embedded_postgres import EmbeddedPostgresError
 from authmint_service.errors import (
     AlreadyExists,
@@ -157,6 +158,21 @@ def migrate() -> None:
             return await migrations.migrate(dsn)
 
     echo(f"The database schema is at revision {asyncio.run(run())}.")
+
+
+@app.command()
+def after_restore(
+    yes: Annotated[bool, typer.Option("--yes", help="Do it. Without this, only show what the database holds.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make the service safe after its database was restored from a backup, before it is started again.
+
+    Every session ends and every access token from before is refused: nobody can know what was revoked after the backup.
+    """
+    from authmint_service.commands.after_restore import after_restore
+
+    after_restore(data_dir=data_dir, confirmed=yes, as_json=as_json)
 
 
 @app.command()

@@ -51,6 +51,7 @@ SENTENCES = {
     "secret_too_weak": "The secret is too easy to guess: it needs at least {minimum} random characters.",
     "grants_unknown": "A grant is one of {known}.",
     "grants_not_public": "A public client cannot use {grant}.",
+    "update_missing": "Name what to change: --scope, once for each scope that the client may have, or --no-scopes.",
     "scopes_invalid": "A scope is printable ASCII without space, quote and backslash.",
     "scopes_too_many": "A client has at most {maximum} scopes.",
     "resources_out_of_range": "A client has 1 to {maximum} resources.",
@@ -73,6 +74,7 @@ SENTENCES = {
     "account_session_not_found": "The account has no session with this id, or it is revoked already.",
     "refresh_token_missing": "The refresh token of this session is missing.",
     "refresh_token_invalid": "The refresh token is not the current one of this session.",
+    "restore_not_confirmed": "This ends {sessions} live sessions and refuses every token. To do it, add --yes.",
     "tokens_missing": "Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.",
     # Signing keys
     "kid_unknown": "There is no signing key '{kid}'. See: authmint-service keys list",

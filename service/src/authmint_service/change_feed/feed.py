@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 2.0
 IS_BEHIND = "the database has an older state than this process"
 BEHIND = (
     "The database has an older state than this process has seen: it was restored from a backup, or it is a copy that lags. No"
-    " tokens are issued. Check AUTHMINT_DATABASE_URL; after a restore, restart every process of the service."
+    " tokens are issued. Check AUTHMINT_DATABASE_URL; after a restore, run: authmint-service after-restore"
 )
 
 seconds_since_boot: Callable[[], float] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -2,6 +2,6 @@
 
 from authmint_service.clients.cache import ClientCache
 from authmint_service.clients.client import Client, new_client_secret, secret_hash
-from authmint_service.clients.store import ClientStore
+from authmint_service.clients.store import ClientStore, ScopesUpdate
 
-__all__ = ["Client", "ClientCache", "ClientStore", "new_client_secret", "secret_hash"]
+__all__ = ["Client", "ClientCache", "ClientStore", "ScopesUpdate", "new_client_secret", "secret_hash"]

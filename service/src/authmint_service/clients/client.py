@@ -5,7 +5,7 @@ import hmac
 import re
 import secrets
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -65,9 +65,7 @@ class Client:
 
     def __post_init__(self) -> None:
         for rules in (self._identity_rules(), self._access_rules(), self._session_rules()):
-            for holds, name, rule, limits in rules:
-                if not holds:
-                    raise InvalidValue(f"{name}_{rule}", field=name, **limits)
+            _check(rules)
 
     def _identity_rules(self) -> Iterator[Rule]:
         yield _CLIENT_ID.fullmatch(self.client_id), "client_id", "invalid", {}
@@ -76,8 +74,7 @@ class Client:
         yield has_few, "secrets", "too_many", {"maximum": MAX_SECRETS}
 
     def _access_rules(self) -> Iterator[Rule]:
-        yield all(map(is_scope_token, self.scopes)), "scopes", "invalid", {}
-        yield len(self.scopes) <= MAX_ENTRIES, "scopes", "too_many", {"maximum": MAX_ENTRIES}
+        yield from _scope_rules(self.scopes)
         yield 0 < len(self.resources) <= MAX_ENTRIES, "resources", "out_of_range", {"maximum": MAX_ENTRIES}
         yield all(map(_is_resource, self.resources)), "resources", "invalid", {}
         yield self.default_resources, "default_resources", "missing", {}
@@ -103,6 +100,11 @@ class Client:
         return sum(hmac.compare_digest(presented, known) for known in self.secret_hashes or (_NO_SECRET,)) > 0
 
 
+def check_scopes(scopes: Collection[str]) -> None:
+    """Raise InvalidValue if a client cannot have these scopes."""
+    _check(_scope_rules(scopes))
+
+
 def new_client_secret() -> str:
     """Return a new secret of 256 random bits."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
@@ -111,6 +113,17 @@ def new_client_secret() -> str:
 def secret_hash(secret: str) -> bytes:
     """Return the SHA-256 of a secret. A slow hash would not protect 256 random bits any better, and would limit throughput."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _check(rules: Iterator[Rule]) -> None:
+    for holds, name, rule, limits in rules:
+        if not holds:
+            raise InvalidValue(f"{name}_{rule}", field=name, **limits)
+
+
+def _scope_rules(scopes: Collection[str]) -> Iterator[Rule]:
+    yield all(map(is_scope_token, scopes)), "scopes", "invalid", {}
+    yield len(scopes) <= MAX_ENTRIES, "scopes", "too_many", {"maximum": MAX_ENTRIES}
 
 
 def _is_resource(text: str) -> bool:

@@ -1,10 +1,10 @@
 """Clients and their secrets in the database."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
-from authmint_service.clients.client import Client
+from authmint_service.clients.client import Client, check_scopes
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 from authmint_service.events import Event, EventKind
@@ -34,8 +34,18 @@ class CookieOrigins:
     """The authorization version that the statement saw."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScopesUpdate:
+    """What an update has changed."""
+
+    scopes: frozenset[str]
+    """What the client may have now."""
+    added: frozenset[str]
+    removed: frozenset[str]
+
+
 class ClientStore:
-    """Find, add, list, disable and enable clients."""
+    """Find, add, list, update, disable and enable clients."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -202,6 +212,37 @@ class ClientStore:
         while await self._database.fetch_all(self._REVOKE_SESSIONS, client_id, to_datetime(now), pending, BATCH):
             pass
         await self._database.execute(self._FINISH, client_id, pending)
+
+    _FIND_SCOPES = "SELECT scopes FROM authmint.clients WHERE client_id = $1"
+    _UPDATE_SCOPES = """
+        WITH updated AS (UPDATE authmint.clients SET scopes = $2 WHERE client_id = $1 RETURNING client_id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $3, $4, $5, $6, coalesce(client_id, $7), $8, $9, $10, $11, $12, $13 FROM updated)
+        SELECT client_id FROM updated
+    """
+
+    @repeat_if_undone
+    async def update_scopes(
+        self, client_id: str, scopes: Collection[str], now: float, *, actor: Actor, source: RequestSource | None = None
+    ) -> ScopesUpdate | None:
+        """Let a client have these scopes and no others. Return None if there is no such client. Raise InvalidValue.
+
+        `now`: seconds since the epoch.
+        """
+        check_scopes(scopes)
+        requested = frozenset(scopes)
+        async with change_transaction(self._database) as change:
+            before = await change.connection.fetchval(self._FIND_SCOPES, client_id)
+            if before is None:
+                return None
+            updated = ScopesUpdate(requested, added=requested - set(before), removed=frozenset(before) - requested)
+            if updated.added or updated.removed:
+                details = {"added_scopes": sorted(updated.added), "removed_scopes": sorted(updated.removed)}
+                event = Event(kind=EventKind.CLIENT_UPDATED, actor=actor, source=source, client_id=client_id, details=details)
+                await change.connection.execute(self._UPDATE_SCOPES, client_id, sorted(requested), *event.values(now))
+                await change.record(ChangeKind.CLIENT, client_id, takes=bool(updated.removed))
+        return updated
 
     _COOKIE_ORIGINS = """
         SELECT coalesce(array_agg(DISTINCT listed.origin), '{}') AS origins,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
+from authmint_service.clients import Client, ClientStore, ScopesUpdate, new_client_secret, secret_hash
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
 from authmint_service.commands.service_settings import DataDir, load_service_settings
@@ -112,6 +112,28 @@ def list_clients(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 
 
 @app.command()
+def update(
+    client_id: ClientId,
+    scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated. It keeps no other one.")] = None,
+    no_scopes: Annotated[bool, typer.Option("--no-scopes", help="It may have no scope.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Change the scopes of a client. Its sessions stay; tokens with more than it may have are refused within two seconds."""
+    if bool(scope) == no_scopes:
+        raise InvalidValue("update_missing", field="scopes")
+    updated = asyncio.run(_update(load_service_settings(data_dir), client_id, scope or []))
+    added, removed = sorted(updated.added), sorted(updated.removed)
+    if as_json:
+        echo_json({"client_id": client_id, "scopes": sorted(updated.scopes), "added": added, "removed": removed})
+        return
+    echo(f"{client_id} may have: {' '.join(sorted(updated.scopes)) or 'no scope'}.")
+    for what, names in (("Added", added), ("Removed", removed)):
+        if names:
+            echo(f"{what}: {' '.join(names)}.")
+
+
+@app.command()
 def disable(client_id: ClientId, data_dir: DataDir = None) -> None:
     """Disable a client: it gets no tokens, all its sessions are revoked, and so are its tokens at services that follow."""
     _set_enabled(client_id, data_dir, enabled=False)
@@ -163,6 +185,13 @@ def _row(client: Client) -> dict[str, Any]:
         "origins": list(client.origins),
         "enabled": client.enabled,
     }
+
+
+async def _update(settings: Settings, client_id: str, scopes: list[str]) -> ScopesUpdate:
+    from authmint_service.administration import update_client_scopes
+
+    async with open_database(settings) as database:
+        return await update_client_scopes(ClientStore(database), client_id, scopes, await ask_time(database), actor=operator())
 
 
 async def _add(settings: Settings, client: Client) -> None:

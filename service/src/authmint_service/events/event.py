@@ -25,8 +25,10 @@ class EventKind(StrEnum):
     CLIENT_CREATED = "client.created"
     CLIENT_DISABLED = "client.disabled"
     CLIENT_ENABLED = "client.enabled"
+    CLIENT_UPDATED = "client.updated"
     CLIENT_REFUSED = "client.refused"
     """It did not prove who it is. Recorded once for each address prefix and minute, as is `sign_in.failed`."""
+    DATABASE_RESTORED = "database.restored"
     PASSWORD_CHANGE_REFUSED = "password.change_refused"  # noqa: S105 - an event, no secret
     """The current password was wrong. Recorded once for each address prefix and minute."""
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event, no secret

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from authmint_service.change_feed import ChangeKind
 from authmint_service.endpoints.metrics import Estimate
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
+from authmint_service.readiness import CheckResult
 from authmint_service.sessions import (
     RefreshTokenCodec,
     RotationPlaces,
@@ -14,6 +16,11 @@ from authmint_service.sessions import (
     Sessions,
     SessionStore,
     pruning_task,
+)
+
+RESTORED = (
+    "A refresh token is newer than the database, which was restored from a backup: what was revoked since is good again. Stop"
+    " the service, and run: authmint-service after-restore"
 )
 
 
@@ -43,8 +50,16 @@ def sessions(kernel: Kernel) -> SessionParts:
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",
         store.estimate,
     )
+
+    def check() -> CheckResult:
+        newer = parts.newer_than_database
+        # The command makes a change of everything.
+        is_restored = newer is not None and kernel.changes.is_kind_current(ChangeKind.ALL, newer.epoch)
+        return CheckResult("restored", RESTORED) if is_restored else CheckResult()
+
     feature = Feature(
         name="sessions",
+        readiness={"sessions": check},
         # The clock that all processes share: one whose own is ahead must not delete what is live.
         tasks=(pruning_task(store, kernel.database_clock),),
         estimates=(rows,),

@@ -55,8 +55,8 @@ class Sessions:
         """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number."""
         self._store, self._rotations, self._codec, self._places = store, rotations, codec, places
         self._clock, self._count = clock, count
-        self.newer_than_database_at: float | None = None
-        """When this process last saw a refresh token newer than its session's row, seconds since the epoch."""
+        self.newer_than_database: EpochReading | None = None
+        """The last reading by which this process found that a refresh token is newer than its session's row."""
 
     async def start(
         self, *, account_id: str, credentials_version: int, client_id: str, scopes: frozenset[str], audiences: tuple[str, ...],
@@ -176,7 +176,7 @@ class Sessions:
         is_own, is_same_place = session.client_id == request.client_id, self._places.is_same(stored.place, request.source)
         decision = _decide(token, stored, now, is_own=is_own, is_same_place=is_same_place)
         if decision is RotationDecision.REFUSE_NEWER:
-            self._note_newer(session, now)
+            self._note_newer(session, stored.reading)
         if decision in {RotationDecision.REFUSE, RotationDecision.REFUSE_NEWER}:
             raise InvalidGrant("The refresh token is not valid.")
         if cause := _END_CAUSES.get(decision):
@@ -214,8 +214,8 @@ class Sessions:
         self._count("reused", 1)
         raise RefreshTokenReused(session, cause)
 
-    def _note_newer(self, session: Session, now: float) -> None:
-        self.newer_than_database_at = now
+    def _note_newer(self, session: Session, reading: EpochReading) -> None:
+        self.newer_than_database = reading
         self._count("newer_than_database", 1)
         log.error("refresh_token.newer_than_database", sub=session.account_id, sid=session.id)
 

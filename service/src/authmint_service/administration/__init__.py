@@ -1,0 +1,10 @@
+"""What an operator can change: one function for each change, with its checks, its epoch and its event inside.
+
+Commands are thin callers of these functions, and so will be files, routes and pages. To disable an account or a client is a
+method of its store.
+"""
+
+from authmint_service.administration.clients import update_client_scopes
+from authmint_service.administration.restore import RestoredState, finish_restore, read_restored_state
+
+__all__ = ["RestoredState", "finish_restore", "read_restored_state", "update_client_scopes"]
