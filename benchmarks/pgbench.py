@@ -14,7 +14,7 @@ CLIENT = "pgbench"
 """Its sessions are used for nothing else."""
 VALUES = {
     1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(IDLE_TTL), 6: "'{}'", 7: "'{}'", 8: "now()",
-    9: "'\\x0100'",
+    9: "'\\x0100'", 10: "'{}'",
 }  # fmt: skip
 # The first transaction of a client finds its session; all others are the statement and nothing else.
 SCRIPT = """\
@@ -44,4 +44,4 @@ def rotations_a_second(port: int, data: Path, *, clients: int, seconds: int) -> 
 
 
 def _statement() -> str:
-    return re.sub(r"\$(\d)", lambda number: VALUES[int(number[1])], RotationStore.ROTATE).strip()
+    return re.sub(r"\$(\d+)", lambda number: VALUES[int(number[1])], RotationStore.ROTATE).strip()

@@ -27,6 +27,10 @@ onSubmit("place", "order-problem", async (form) => {
   find("notice").textContent = `Ordered: ${quantity} × ${item}.`;
 });
 onClick("sign-out", () => session.signOut());
+onClick("sign-out-elsewhere", async () => {
+  await session.signOutElsewhere();
+  find("notice").textContent = "You are signed out everywhere else.";
+});
 onClick("sign-out-everywhere", () => session.signOut({ everywhere: true }));
 
 find("with-orders").hidden = !orders;
@@ -75,7 +79,7 @@ async function greet() {
 }
 
 async function showName() {
-  const response = await session.fetch(`${session.issuer}/account/v1`);
+  const response = await session.fetchAccount("/account/v1");
   if (response.ok) find("name").textContent = (await response.json()).username;
 }
 

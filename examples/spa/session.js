@@ -4,6 +4,9 @@
 // all: a Web Lock makes sure that it is one, a BroadcastChannel carries its updates to the others. Each update has a time, and a
 // tab ignores one that is older than the last. Only `invalid_grant` and a sign-out sign a person out: while the token service is
 // unavailable, the access token is used until it expires, and the refresh is tried again and again.
+//
+// The token service's own routes take no token that other services receive as well. A second token for them is fetched when a tab
+// needs one, by a refresh that names the token service. The tabs share it like the first, and it is sent nowhere else.
 
 const FRESH_SHARE = 0.8; // of an access token's life; then the next one is fetched
 const TIMEOUT = 10_000; // ms for a response; less than the refresh token's grace period, so that a late one does no harm
@@ -39,16 +42,19 @@ export class Session extends EventTarget {
   /** Whether the token service was unavailable at the last attempt of any tab. */
   isOffline = false;
   #token = null; // { text, freshUntil, expiresAt }, times in ms since the epoch
+  #accountToken = null; // the same, for the token service's own routes
+  #fetchingAccountToken = null;
   #updatedAt = 0;
   #failures = 0;
   #retryAt = 0;
   #renewing = null;
   #timer;
 
-  /** `issuer`: the URL of the token service; `clientId`: a client with a refresh cookie, and this page's origin on its list. */
+  /** `issuer`: the URL of the token service, as it stands in its settings; `clientId`: a client with a refresh cookie, and this page's origin on its list. */
   constructor({ issuer, clientId }) {
     super();
     this.issuer = issuer.replace(/\/$/, "");
+    this.audience = issuer;
     this.clientId = clientId;
     this.lock = `authmint ${clientId}`;
     this.channel = new BroadcastChannel(this.lock);
@@ -74,12 +80,21 @@ export class Session extends EventTarget {
 
   /** Revoke this browser's session, in all its tabs; `everywhere`: and those on other devices. Throws UnavailableError, OAuthError. */
   async signOut({ everywhere = false } = {}) {
-    const bearer = everywhere ? await this.accessToken() : null;
+    if (everywhere) await this.signOutElsewhere();
     await this.#withLock(async () => {
-      // The cookie proves that this is the session itself: an access token alone cannot revoke the others.
-      if (bearer) await this.#post("/account/v1/sessions/revoke-others", withToken({ method: "POST", credentials: "include" }, bearer));
       await this.#post("/revoke", this.#form({}));
       this.#publish("signed-out", null);
+    });
+  }
+
+  /** Revoke the sessions on all other devices. The cookie is renewed: a copy of it is worth nothing. Throws as `signOut`. */
+  async signOutElsewhere() {
+    const bearer = await this.#getAccountToken();
+    await this.#withLock(async () => {
+      // The cookie proves that this is the session itself. Without it this session would be revoked, too.
+      const options = { method: "POST", credentials: "include", keepalive: true };
+      const { this_session } = await this.#post("/account/v1/sessions/revoke-others", withToken(options, bearer));
+      if (this_session === "revoked") this.#publish("signed-out", null);
     });
   }
 
@@ -97,6 +112,42 @@ export class Session extends EventTarget {
     if (response.status !== 401) return response;
     if (this.#token?.text === text) this.#token = null;
     return fetch(url, withToken(options, await this.accessToken()));
+  }
+
+  /** The same for a path of the token service's own, such as `/account/v1`, with a token for it alone. */
+  async fetchAccount(path, options = {}) {
+    const text = await this.#getAccountToken();
+    const response = await fetch(this.issuer + path, withToken(options, text));
+    if (response.status !== 401) return response;
+    if (this.#accountToken?.text === text) this.#accountToken = null;
+    return fetch(this.issuer + path, withToken(options, await this.#getAccountToken()));
+  }
+
+  async #getAccountToken() {
+    if (!this.#hasAccountToken()) {
+      this.#fetchingAccountToken ??= this.#withLock(() => this.#fetchAccountToken()).finally(() => {
+        this.#fetchingAccountToken = null;
+      });
+      await this.#fetchingAccountToken;
+    }
+    if (this.#accountToken) return this.#accountToken.text;
+    throw new SignedOutError("No one is signed in.");
+  }
+
+  #hasAccountToken() {
+    return this.#accountToken !== null && Date.now() < this.#accountToken.freshUntil;
+  }
+
+  async #fetchAccountToken() {
+    // While this tab waited for the lock, another may have fetched one, or signed out.
+    if (this.state === "signed-out" || this.#hasAccountToken()) return;
+    try {
+      this.#accountToken = await this.#requestToken({ grant_type: "refresh_token", resource: this.audience });
+      this.channel.postMessage({ account: this.#accountToken, at: this.#updatedAt });
+    } catch (error) {
+      if (error.code !== "invalid_grant") throw error;
+      this.#publish("signed-out", null);
+    }
   }
 
   // One tab at a time
@@ -185,16 +236,20 @@ export class Session extends EventTarget {
 
   #receive(message) {
     if (message.retryAt) this.#pause(message.retryAt);
-    else if (!message.ask) this.#apply({ ...message, what: message.what === "received" ? "received" : `${message.what}-elsewhere` });
-    else if (this.#isGood("freshUntil")) {
-      this.channel.postMessage({ what: "received", token: this.#token, at: this.#updatedAt });
+    else if (message.what === "received") this.#apply(message);
+    else if (message.what) this.#apply({ ...message, what: `${message.what}-elsewhere` });
+    else if (message.account && message.at === this.#updatedAt) this.#accountToken = message.account;
+    else if (message.ask && this.#isGood("freshUntil")) {
+      this.channel.postMessage({ what: "received", token: this.#token, account: this.#accountToken, at: this.#updatedAt });
     }
   }
 
-  #apply({ what, token, at }) {
+  #apply({ what, token, account = null, at }) {
     if (at <= this.#updatedAt) return;
     this.#updatedAt = at;
     this.#token = token;
+    // The one before may be another person's, who was signed in before this update.
+    this.#accountToken = account;
     this.state = token ? "signed-in" : "signed-out";
     this.isOffline = false;
     this.#failures = this.#retryAt = 0;

@@ -6,7 +6,7 @@ import { startBrowser } from "./browser.mjs";
 
 const SECONDS = 20;
 const browser = await startBrowser();
-const notes = { escaped: browser.escaped, requests: [], states: [], problems: [] };
+const notes = { escaped: browser.escaped, requests: [], audiences: [], states: [], problems: [] };
 let context, tabs;
 
 const commands = {
@@ -35,7 +35,11 @@ const commands = {
     await context?.close();
     context = await browser.open();
     tabs = [];
-    context.on("request", (request) => notes.requests.push(request.url()));
+    context.on("request", (request) => {
+      notes.requests.push(request.url());
+      const claims = request.headers().authorization?.split(".")[1];
+      if (claims) notes.audiences.push([new URL(request.url()).origin, JSON.parse(Buffer.from(claims, "base64url")).aud]);
+    });
     context.on("weberror", (error) => notes.problems.push(String(error.error())));
     context.on("console", (message) => message.type() === "error" && notes.problems.push(message.text()));
     await context.exposeBinding("noteState", (_, state) => notes.states.push(state));

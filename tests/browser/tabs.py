@@ -95,12 +95,13 @@ class Site:
         self._folder, self._starts = folder, 0
         port, orders, spa = free_ports(3)
         self.issuer, self.page = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{spa}/"
+        self.orders = f"http://127.0.0.1:{orders}"
         self._env = environment(
             **({"AUTHMINT_ENVIRONMENT": "development"} | settings), AUTHMINT_ISSUER=self.issuer,
             AUTHMINT_DATA_DIR=str(folder / "data"), AUTHMINT_PORT=str(port),
             AUTHMINT_ACCESS_TOKEN_TTL=str(access_token_ttl), ORDERS_ISSUER=self.issuer, ORDERS_PORT=str(orders),
             ORDERS_CORS_ORIGINS=self.page.rstrip("/"), SPA_PORT=str(spa), SPA_ISSUER=self.issuer,
-            SPA_ORDERS_URL=f"http://127.0.0.1:{orders}", SPA_CLIENT_ID=CLIENT_ID,
+            SPA_ORDERS_URL=self.orders, SPA_CLIENT_ID=CLIENT_ID,
         )  # fmt: skip
 
     @contextmanager
@@ -121,7 +122,7 @@ class Site:
         self._command("accounts", "add", USERNAME, "--password-stdin", echo=PASSWORD)
         self._command(
             "clients", "add", CLIENT_ID, "--public", "--refresh-cookie", f"--origin={self.page.rstrip('/')}",
-            "--resource=orders", f"--resource={self.issuer}", "--scope=orders:read", "--scope=orders:write",
+            "--resource=orders", "--scope=orders:read", "--scope=orders:write",
         )  # fmt: skip
         orders = (
             str(BIN / "uvicorn"), "--app-dir", "examples/orders", "orders.app:app", "--port", self._env["ORDERS_PORT"],

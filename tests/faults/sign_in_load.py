@@ -77,10 +77,10 @@ async def signing_in(seen: Seen, port: int, until: float, rate: float | None = N
     connection.close()
 
 
-async def sign_in_anna(port: int) -> Answer:
-    """Sign in once."""
+async def sign_in_anna(port: int, **more: str) -> Answer:
+    """Sign in once. `more`: parameters of the request."""
     connection = Connection(port)
-    answer = await connection.ask("POST", "/token", ANNA)
+    answer = await connection.ask("POST", "/token", ANNA | more)
     connection.close()
     return answer
 

@@ -17,7 +17,7 @@ from tests.faults.chaos_load import TokenFamily
 from tests.faults.cluster import DatabaseForTests
 from tests.faults.fork_server import Program, forked
 from tests.faults.http import Connection
-from tests.faults.servers import Site, site
+from tests.faults.servers import AUDIENCES, Site, site
 from tests.faults.sign_in_load import Seen, add_anna, paced, sign_in_anna, sign_in_load_elsewhere, signing_in
 from tests.faults.test_sigkill import people
 
@@ -93,15 +93,15 @@ async def run_beside_sign_ins(
     await add_anna(dsn)
     (port,) = found.ports
     families = (await people(found, dsn, 3 * sessions))[:sessions]
-    bearer = (await sign_in_anna(port)).members["access_token"]
+    of_orders, of_issuer = [(await sign_in_anna(port, resource=audience)).members["access_token"] for audience in AUDIENCES]
     idle, until, seen = resident(found), time.monotonic() + seconds, Seen()
     with resource_service(found, folder) as resource:
         async with watching_memory(found) as most, asyncio.TaskGroup() as group:
             sign_ins = group.create_task(sign_in_load_elsewhere(port, logins, seconds, folder))
             for n in range(20):
                 group.create_task(refreshing(seen, port, families[n::20], refreshes / 20, until))
-            group.create_task(probing(seen, resource, "validate", "/caller", 50, until, bearer))
-            group.create_task(probing(seen, port, "account", "/account/v1", 50, until, bearer))
+            group.create_task(probing(seen, resource, "validate", "/caller", 50, until, of_orders))
+            group.create_task(probing(seen, port, "account", "/account/v1", 50, until, of_issuer))
             group.create_task(probing(seen, port, "loop", "/livez", 50, until))
     bound = idle / MIB + HASH_SLOTS * HASH_MIB + SPARE_MIB
     saw, longest = seen.statuses + sign_ins.result().statuses, max(seen.retry_after, sign_ins.result().retry_after)

@@ -82,8 +82,8 @@ class Races:
     ) -> Pair:
         ancestor = self._site.codec.encode(token)
         first = (await _redeem(connection, ancestor)).members
-        second = (await _redeem(connection, first["refresh_token"])).members
-        elsewhere = (await _redeem(connection, self._site.codec.encode(other))).members["access_token"]
+        second = (await _redeem(connection, first["refresh_token"], resource=AUDIENCES[1])).members
+        elsewhere = (await _redeem(connection, self._site.codec.encode(other), resource=AUDIENCES[1])).members["access_token"]
         return Pair(ancestor, second["refresh_token"], second["access_token"], account_id, session_id, elsewhere)
 
     async def _race(self, way: str, pair: Pair, connections: list[Connection]) -> int:
@@ -165,8 +165,8 @@ class Races:
         return token
 
 
-async def _redeem(connection: Connection, text: str) -> Answer:
-    form = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": text}
+async def _redeem(connection: Connection, text: str, **more: str) -> Answer:
+    form = {"grant_type": "refresh_token", "client_id": "spa", "refresh_token": text, **more}
     return await connection.ask("POST", "/token", form)
 
 

@@ -138,6 +138,15 @@ async def test_events_have_the_reason_and_an_observer_that_raises_does_no_harm(i
     assert [VerificationEvent("token_verified"), VerificationEvent("token_refused", "wrong_audience")] == events
 
 
+async def test_a_service_may_refuse_tokens_that_others_receive_as_well(issuer: Signing) -> None:
+    server = ResourceServer(issuer=ISSUER, audience=["orders", "shop"], sole_audience=True, jwks=issuer.jwks, clock=lambda: NOW)
+    for audience in ("orders", ["shop"], ["orders", "shop"]):
+        assert "6f1c" == (await server.verify(issuer.token(aud=audience))).sub
+    for other in (["orders", "billing"], ["billing", "shop", "orders"]):
+        assert "other_audiences" == await reason(server, issuer.token(aud=other))
+    assert "wrong_audience" == await reason(server, issuer.token(aud=["billing", "crm"]))
+
+
 async def test_a_token_for_one_of_several_audiences_of_a_service_is_accepted(issuer: Signing) -> None:
     server = ResourceServer(issuer=ISSUER, audience=["orders", "shop"], jwks=issuer.jwks, clock=lambda: NOW)
     assert ("orders", "shop") == server.audiences

@@ -202,7 +202,7 @@ class Service:
             "grants": frozenset({"client_credentials"} if confidential else {"password", "refresh_token"}),
             "scopes": frozenset({"orders:read", "orders:write"}),
             "resources": ("orders", ISSUER),
-            "default_resources": ("orders", ISSUER),
+            "default_resources": (ISSUER,),
             "secret_hashes": (secret_hash(secret),) if secret is not None else (),
         }
         client = Client(**(known | changes))  # type: ignore[arg-type]  # the keywords are those of Client

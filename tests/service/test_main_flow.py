@@ -27,7 +27,7 @@ def header_of(answer: httpx2.Response) -> dict[str, object]:
 
 async def test_a_user_signs_in_and_a_resource_server_verifies_the_token_by_itself(service: Service) -> None:
     user, client = await service.add_account(), await service.add_client()
-    answer = await service.sign_in(client, user)
+    answer = await service.sign_in(client, user, resource="orders")
     assert 200 == answer.status_code
     assert {"access_token", "token_type", "expires_in", "scope", "refresh_token"} == set(answer.json())
     orders = ResourceServer(

@@ -52,7 +52,7 @@ PHASES: dict[str, tuple[object, str, Callable[[], Exception], int]] = {
 
 
 async def add_client(service: Service, grace: int) -> Client:
-    return await service.add_client(refresh_grace_seconds=grace)
+    return await service.add_client(refresh_grace_seconds=grace, default_resources=("orders",))
 
 
 @pytest.mark.parametrize("grace", [0, 30])

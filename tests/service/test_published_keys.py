@@ -168,8 +168,9 @@ async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
         service = await start_service(at=dsn, signing_algorithm="HS256", shared_secret=shared)
         user, client = await service.add_account(), await service.add_client()
         tokens = (await service.sign_in(client, user)).json()
+        for_orders = (await service.sign_in(client, user, resource="orders")).json()
         orders = ResourceServer(issuer=ISSUER, audience="orders", shared_secret=shared, clock=service.clock)
-        assert user.id == (await orders.verify(tokens["access_token"])).sub
+        assert user.id == (await orders.verify(for_orders["access_token"])).sub
         bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
         assert 200 == (await service.http.get("/account/v1", headers=bearer)).status_code
         assert 200 == (await service.http.get("/readyz")).status_code

@@ -106,7 +106,7 @@ async def test_orders_answers_200_for_a_day_after_the_token_service_has_stopped_
                 (database := Database(size=1)).open(dsn),
             ):
                 service = Service(app, http, database, clock, password_hash)
-                client = await service.add_client(secret)
+                client = await service.add_client(secret, default_resources=("orders",))
                 # Tokens live for minutes. Those of the coming day are made now, by the service itself, as its clock goes.
                 tokens = []
                 for minute in minutes:
@@ -146,7 +146,7 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
 
         signing = await begin("ES256")
         services.current = signing.app
-        client = await signing.add_client(secret)
+        client = await signing.add_client(secret, default_resources=("orders",))
         # They start before the first rotation, and are never told of any.
         resources = [orders_example(services.url, clock, monkeypatch) for _ in range(2)]
         known = [await token_for(signing, client, secret)]
@@ -204,7 +204,7 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url, access_token_ttl=3600)
         services.current = service.app
-        client = await service.add_client(secret)
+        client = await service.add_client(secret, default_resources=("orders",))
         orders = orders_example(services.url, clock, monkeypatch)
         stolen = await token_for(service, client, secret)
         assert 200 == await ask(orders, stolen)
@@ -240,7 +240,7 @@ async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fe
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
-        client = await service.add_client(secret)
+        client = await service.add_client(secret, default_resources=("orders",))
         orders = orders_example(services.url, clock, monkeypatch)
         stolen = await token_for(service, client, secret)
         assert 200 == await ask(orders, stolen)
@@ -270,7 +270,7 @@ async def test_explain_names_the_times_when_a_key_was_retired_and_withdrawn(
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn, clock=clock, issuer=services.url)
         services.current = service.app
-        token = await token_for(service, await service.add_client(secret), secret)
+        token = await token_for(service, await service.add_client(secret, default_resources=("orders",)), secret)
         _, schedule = await store_of(service.database, make_settings(dsn)).announce_new(policy(), clock.now, actor=OPERATOR)
         while len(await kids_of(service)) < 2:
             await asyncio.sleep(0.02)

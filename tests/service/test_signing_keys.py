@@ -87,7 +87,7 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
     async with empty_store(server_dsn) as (dsn, _, _):
         clock = Clock()
         old = await start_service(at=dsn, clock=clock)
-        user, client = await old.add_account(), await old.add_client()
+        user, client = await old.add_account(), await old.add_client(default_resources=("orders",))
         before = (await old.sign_in(client, user)).json()
         new = await start_service(at=dsn, clock=clock, signing_algorithm="RS256", signing_rsa_bits=2048)
         assert {"RS256", "ES256"} == {key["alg"] for key in (await jwks_of(new))["keys"]}

@@ -50,6 +50,7 @@ class ResourceServer(BearerAuth):
         self,
         *,
         audience: str | Sequence[str],
+        sole_audience: bool = False,
         issuer: str | None = None,
         issuers: Sequence[Issuer] = (),
         scopes: Mapping[str, str] | None = None,
@@ -70,6 +71,7 @@ class ResourceServer(BearerAuth):
         """Make no request yet. Raise ConfigurationError for settings that are wrong or contradict each other.
 
         `audience`: this service's name, as it stands in `aud`; or several, and a token for one of them is enough.
+        `sole_audience`: refuse a token that is for another service as well, which could use it here.
         `issuer`: the issuer's URL, equal to the `iss` of its tokens to the character.
         `issuers`: instead of `issuer`, several, each with its own source of keys.
         `scopes`: the scopes of this service with a description of each, for OpenAPI.
@@ -89,12 +91,12 @@ class ResourceServer(BearerAuth):
         self.audiences = (audience,) if isinstance(audience, str) else tuple(audience)
         _check(self.audiences, leeway, scopes, scheme_name)
         self.issuers, self.scopes = tuple(one.url for one in accepted), tuple(scopes or ())
-        self._leeway, self._max_lifetime, self._clock = leeway, max_lifetime, clock or time.time
+        self._leeway, self._max_lifetime, self._sole_audience = leeway, max_lifetime, sole_audience
+        self._clock = clock or time.time
         self._has_token_url = token_url is not None
-        observe = guarded(observer)
         trusted = []
         for one in accepted:
-            keys = one.keys(clock=clock, observer=observe, on_metadata=self._show_token_endpoint)
+            keys = one.keys(clock=clock, observer=guarded(observer), on_metadata=self._show_token_endpoint)
             follower = self._follower(one.url, keys, revocation_list_fail) if revocation_list else None
             trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower))
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
@@ -196,8 +198,13 @@ class ResourceServer(BearerAuth):
         return RevocationListFollower(issuer, keys, clock=self._clock, fails_closed=fail == "closed")
 
     def _expectations(self, issuer: str) -> Expectations:
-        audiences = frozenset(self.audiences)
-        return Expectations(issuer=issuer, audiences=audiences, leeway=self._leeway, max_lifetime=self._max_lifetime)
+        return Expectations(
+            issuer=issuer,
+            audiences=frozenset(self.audiences),
+            leeway=self._leeway,
+            max_lifetime=self._max_lifetime,
+            sole_audience=self._sole_audience,
+        )
 
     def _show_token_endpoint(self, metadata: IssuerMetadata) -> None:
         flows = self._state.scheme.flows

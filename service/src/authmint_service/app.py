@@ -91,6 +91,8 @@ def _bearer_check(kernel: Kernel, ring: KeyRing) -> ResourceServer:
     return ResourceServer(
         issuer=kernel.issuer,
         audience=kernel.issuer,
+        # A service that receives a token must not be able to use it here.
+        sole_audience=True,
         key_set=ring,
         token_url=f"{kernel.issuer.rstrip('/')}/token",
         clock=kernel.clock,

@@ -18,6 +18,8 @@ class Expectations:
     """How far two clocks may be apart."""
     max_lifetime: int
     """From `iat` to `exp`. A token that lives longer was not meant to be verified offline."""
+    sole_audience: bool = False
+    """Whether `aud` must have no other audience: a service that receives the token elsewhere could use it here."""
 
 
 Rule = Callable[[AccessTokenClaims, Expectations, float], bool]
@@ -26,6 +28,10 @@ Rule = Callable[[AccessTokenClaims, Expectations, float], bool]
 RULES: tuple[tuple[str, Rule], ...] = (
     ("wrong_issuer", lambda claims, expected, now: claims.issuer == expected.issuer),
     ("wrong_audience", lambda claims, expected, now: not expected.audiences.isdisjoint(claims.audience)),
+    (
+        "other_audiences",
+        lambda claims, expected, now: not expected.sole_audience or expected.audiences.issuperset(claims.audience),
+    ),
     ("expired", lambda claims, expected, now: claims.expires_at > now - expected.leeway),
     ("issued_in_future", lambda claims, expected, now: claims.issued_at <= now + expected.leeway),
     ("not_yet_valid", lambda claims, expected, now: (claims.not_before or 0) <= now + expected.leeway),

@@ -58,6 +58,13 @@ class Client:
     subject: str = field(default_factory=lambda: str(uuid.uuid4()))
     """The `sub` of the tokens that it gets for itself. A UUID, so that no client can take the `sub` of an account."""
 
+    def issuer_audience(self, issuer: str) -> tuple[str, ...]:
+        """Return the issuer's URL if the client may have tokens for the issuer's own routes although it does not list it.
+
+        People who sign in through a client manage their account there.
+        """
+        return (issuer,) if "password" in self.grants else ()
+
     @property
     def actor(self) -> Actor:
         """Return the client as the one who acts, for what it does in its own name."""

@@ -114,14 +114,14 @@ class FirstRun:
         return Client(
             client_id=credentials.spa_client_id, name="Demo SPA", confidential=False,
             grants=frozenset({"password", "refresh_token"}), scopes=SCOPES, resources=self._resources,
-            default_resources=self._resources,
+            default_resources=("orders",),
         )  # fmt: skip
 
     def _service_client(self, credentials: Credentials) -> Client:
         return Client(
             client_id=credentials.service_client_id, name="Demo service", confidential=True,
             grants=frozenset({"client_credentials"}), scopes=SCOPES, resources=self._resources,
-            default_resources=self._resources, secret_hashes=(secret_hash(credentials.service_client_secret),),
+            default_resources=("orders",), secret_hashes=(secret_hash(credentials.service_client_secret),),
         )  # fmt: skip
 
     async def _add_page_client(self, database: Database) -> None:
@@ -130,7 +130,7 @@ class FirstRun:
         client = Client(
             client_id=page_client_id(self._page_port), name="Demo page", confidential=False,
             grants=frozenset({"password", "refresh_token"}), scopes=SCOPES, resources=self._resources,
-            default_resources=self._resources, refresh_cookie=True, origins=(self._page_origin,),
+            default_resources=("orders",), refresh_cookie=True, origins=(self._page_origin,),
         )  # fmt: skip
         await self._add_client(database, client)
 

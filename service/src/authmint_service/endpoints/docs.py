@@ -37,6 +37,13 @@ const ui = SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   validatorUrl: null,
+  // What *Authorize* sends: its token is for these routes. Other requests stay as they are.
+  requestInterceptor: (request) => {
+    if (typeof request.body === "string" && request.headers["X-Requested-With"]) {
+      request.body += "&resource=" + encodeURIComponent(%s);
+    }
+    return request;
+  },
 });
 ui.initOAuth(%s);
 """
@@ -84,7 +91,7 @@ class DocsEndpoints:
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
             f"connect-src 'self' {parts.scheme}://{parts.netloc}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        self._start = _START % json.dumps({"clientId": client_id} if client_id else {})
+        self._start = _START % (json.dumps(issuer), json.dumps({"clientId": client_id} if client_id else {}))
 
     def routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False)

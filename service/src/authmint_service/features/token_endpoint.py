@@ -35,7 +35,7 @@ def token_endpoint(
     return Feature(
         name="token_endpoint",
         direct_routers=(
-            TokenEndpoint(grants, parts, clients.authentication, sessions.cookies, ring, issuer).routes(),
+            TokenEndpoint(grants, parts, clients.authentication, sessions.cookies, ring, issuer, kernel.issuer).routes(),
             RevocationEndpoint(clients.authentication, sessions.cookies, sessions.sessions, reader).routes(),
             IntrospectionEndpoint(clients.authentication, sessions.sessions, reader, lists).routes(),
             MetadataEndpoints(kernel.issuer, grants.names, ring, members).routes(),

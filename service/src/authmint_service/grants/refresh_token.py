@@ -29,6 +29,7 @@ class RefreshTokenGrant(Grant):
                 client_id=request.client.client_id,
                 scopes=request.requested_scopes,
                 audiences=request.requested_audiences,
+                issuer_audience=request.issuer_audience,
                 actor=request.client.actor,
                 source=request.source,
             ),

@@ -22,10 +22,12 @@ class GrantRequest:
     scopes: frozenset[str]
     """What the token may have: the requested scopes that the client may have; without a request, all of the client's."""
     requested_audiences: tuple[str, ...]
-    """The requested `resource` (RFC 8707), one of the client's audiences; empty if the request has none."""
+    """The requested `resource` (RFC 8707), one of the client's audiences or the issuer; empty if the request has none."""
     audiences: tuple[str, ...]
     """What the token may be for: the requested audiences, or else the client's default ones. All of the client's for a grant
     with stored scopes."""
+    issuer_audience: tuple[str, ...] = ()
+    """The issuer's URL if the client may request it though neither the client nor what is stored lists it; else empty."""
     source: RequestSource
 
     def required(self, name: str) -> str:

@@ -29,8 +29,8 @@ class StoredSession:
     """Neither revoked nor expired, and both account and client are enabled."""
     has_scopes: bool
     """Whether the client may still have one of its scopes, or it never had any."""
-    has_audiences: bool
-    """Whether the client may still have tokens for one of its audiences."""
+    resources: frozenset[str]
+    """What the client may have tokens for now."""
 
 
 class RotationStore:
@@ -49,9 +49,11 @@ class RotationStore:
           FROM authmint.accounts AS a, authmint.clients AS c
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
-           AND s.scopes @> $6::text[] AND s.audiences @> $7::text[]
+           AND s.scopes @> $6::text[]
            AND a.id = s.account_id AND a.state = 'active' AND c.client_id = s.client_id AND c.enabled
-           AND (s.scopes && c.scopes OR s.scopes = '{}') AND s.audiences && c.resources
+           AND (s.scopes && c.scopes OR s.scopes = '{}')
+           AND CASE WHEN $7::text[] = '{}' THEN s.audiences && (c.resources || $10::text[])
+                    ELSE (s.audiences || $10) @> $7 AND (c.resources || $10) @> $7 END
         RETURNING s.id, s.account_id, s.client_id, s.scopes, s.audiences, s.started_at,
                   (SELECT max(n) FROM authmint.changes) AS epoch
     """
@@ -64,6 +66,7 @@ class RotationStore:
         row = await self._database.fetch_row(
             self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
             list(request.scopes), list(request.audiences), self._tokens_until(now), place,
+            list(request.issuer_audience),
         )  # fmt: skip
         return None if row is None else SessionReading(read_session(row), _reading(row, now))
 
@@ -92,7 +95,7 @@ class RotationStore:
                extract(epoch FROM s.rotated_at)::float8 AS rotated_at,
                coalesce(c.refresh_grace_seconds, $3) AS grace, s.rotation_source, s.late_repeats, s.repeats,
                s.repeated_generation IS NOT DISTINCT FROM s.generation AS is_counted,
-               s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, s.audiences && c.resources AS has_audiences,
+               s.scopes && c.scopes OR s.scopes = '{}' AS has_scopes, c.resources,
                s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
                AND a.state = 'active' AND c.enabled AS is_live,
                (SELECT max(n) FROM authmint.changes) AS epoch
@@ -111,7 +114,7 @@ class RotationStore:
             session=read_session(row), reading=_reading(row, now), generation=row["generation"],
             rotated_at=row["rotated_at"], grace=row["grace"], place=row["rotation_source"],
             repeats=Repeats(row["late_repeats"], row["repeats"], row["is_counted"]),
-            is_live=row["is_live"], has_scopes=row["has_scopes"], has_audiences=row["has_audiences"],
+            is_live=row["is_live"], has_scopes=row["has_scopes"], resources=frozenset(row["resources"]),
         )  # fmt: skip
 
     _RECORD_LATE_REPEAT = """

@@ -50,7 +50,9 @@ class RefreshRequest:
     scopes: frozenset[str]
     """The requested scopes. The session must have all of them."""
     audiences: tuple[str, ...]
-    """The requested audiences. The session must have all of them."""
+    """The requested audiences. The session must have all of them, but for the issuer."""
+    issuer_audience: tuple[str, ...] = ()
+    """The issuer's URL if the client may request it though neither the client nor the session lists it; else empty."""
     actor: Actor
     """Who asks, for the event of a repeat or a reuse. A refresh records none."""
     source: RequestSource

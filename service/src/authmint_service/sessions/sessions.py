@@ -249,9 +249,11 @@ def _check_permitted(stored: StoredSession, request: RefreshRequest) -> None:
     """Raise InvalidScope or InvalidTarget for what the statement `ROTATE` refuses in a live session."""
     if not stored.session.scopes >= request.scopes:
         raise InvalidScope("The scope is wider than the one that was granted.")
-    if not set(stored.session.audiences) >= set(request.audiences):
+    requested, own = frozenset(request.audiences), frozenset(request.issuer_audience)
+    in_session, of_client = own | set(stored.session.audiences), own | stored.resources
+    if not in_session >= requested:
         raise InvalidTarget
     if not stored.has_scopes:
         raise InvalidScope("This client may no longer have any of these scopes.")
-    if not stored.has_audiences:
+    if not (requested <= of_client if requested else of_client.intersection(stored.session.audiences)):
         raise InvalidTarget("This client may no longer have tokens for any of these audiences.")

@@ -46,10 +46,12 @@ class TokenEndpoint:
         cookies: RefreshCookies,
         ring: KeyRing,
         issuer: TokenIssuer,
+        issuer_url: str,
     ) -> None:
+        """`issuer_url`: the audience of tokens for the service's own routes."""
         self._grants, self._rules = registry.make(parts), _form_rules(registry)
         self._clients, self._cookies, self._ring, self._issuer = clients, cookies, ring, issuer
-        self._changes = parts.changes
+        self._changes, self._issuer_url = parts.changes, issuer_url
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -83,7 +85,7 @@ class TokenEndpoint:
         _check_permission(grant, client)
         # 5. Parameters of the grant, scope and audience policy.
         _check_parameters(grant, parameters, form)
-        grant_request = _apply_client_policy(grant, client, parameters, form, source)
+        grant_request = _apply_client_policy(grant, client, parameters, form, source, self._issuer_url)
         # 6. Authorize. From here on a refresh token may be used up.
         known = self._changes.n
         authorization = await grant.authorize(grant_request)
@@ -93,7 +95,7 @@ class TokenEndpoint:
             if not self._clients.is_current(client):
                 client = await self._clients.authenticate(credentials, source)
                 _check_permission(grant, client)
-                grant_request = _apply_client_policy(grant, client, parameters, form, source)
+                grant_request = _apply_client_policy(grant, client, parameters, form, source, self._issuer_url)
             return await self._deliver(authorization, grant_request)
         except Exception:
             await _undo(grant, authorization)
@@ -165,14 +167,15 @@ def _check_parameters(grant: Grant, parameters: Mapping[str, str], form: Form) -
 
 
 def _apply_client_policy(
-    grant: Grant, client: Client, parameters: Mapping[str, str], form: Form, source: RequestSource
+    grant: Grant, client: Client, parameters: Mapping[str, str], form: Form, source: RequestSource, issuer_url: str
 ) -> GrantRequest:
     requested = parse_scope(parameters.get("scope", ""))
     scopes = requested & client.scopes if requested else client.scopes
     if requested and not scopes:
         raise InvalidScope("This client may have none of the requested scopes.")
-    resource = parameters.get("resource")
-    if resource is not None and resource not in client.resources:
+    issuer_audience = client.issuer_audience(issuer_url)
+    resources, resource = client.resources + issuer_audience, parameters.get("resource")
+    if resource is not None and resource not in resources:
         raise InvalidTarget
     audiences = () if resource is None else (resource,)
     is_stored = grant.scopes_from is ScopeSource.STORED
@@ -183,7 +186,8 @@ def _apply_client_policy(
         requested_scopes=requested,
         scopes=scopes,
         requested_audiences=audiences,
-        audiences=audiences or (client.resources if is_stored else client.default_resources),
+        audiences=audiences or (resources if is_stored else client.default_resources),
+        issuer_audience=issuer_audience,
         source=source,
     )
 
