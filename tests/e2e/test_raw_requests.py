@@ -32,6 +32,11 @@ REQUESTS = {
     + b"\r\n",
     "a long header": b"GET /livez HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1_000_000 + b"\r\n\r\n",
     "a long token": b"GET /account/v1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"a." * 20_000 + b"\r\n\r\n",
+    "addresses from no trusted proxy": b"GET /account/v1 HTTP/1.1\r\nHost: x\r\nForwarded: for=203.0.113.7\r\n"
+    b"X-Forwarded-For: 203.0.113.7\r\n\r\n",
+    "forty thousand bytes of addresses": b"GET /account/v1 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: "
+    + b"203.0.113.7,\xff" * 3000
+    + b"\r\n\r\n",
     "an unknown method": b"BREW /token HTTP/1.1\r\nHost: x\r\n\r\n",
     "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "an upgrade": b"GET /account/v1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
@@ -50,6 +55,8 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield number
         assert "error.unexpected" not in process.said
         assert "Traceback" not in process.said
+        # No header of these requests was used, neither by us nor by uvicorn.
+        assert "203.0.113.7" not in process.said
 
 
 @pytest.mark.parametrize("name", REQUESTS)
