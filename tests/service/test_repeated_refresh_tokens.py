@@ -82,6 +82,15 @@ async def recorded(one: SignedIn) -> list[tuple[str, str | None]]:
     ]
 
 
+def lines_of(said: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def repeats_of(said: str) -> list[tuple[str, str]]:
+    """Return reason and level of the lines about repeats."""
+    return [(line["reason"], line["level"]) for line in lines_of(said) if line["event"] == "refresh_token.repeated"]
+
+
 async def rotate(one: SignedIn) -> str:
     """Redeem the current token as its owner. Return it, the parent from now on."""
     parent, answer = one.refresh, await one.service.refresh(one.client, one.refresh)
@@ -98,13 +107,16 @@ async def statuses(one: SignedIn, *asked: str, elsewhere: bool = False) -> list[
 
 
 @pytest.mark.anyio
-async def test_a_lost_response_is_repeated_for_its_client_and_nothing_is_written(service: Service) -> None:
+async def test_a_lost_response_is_repeated_for_its_client_and_counts_for_nothing(
+    service: Service, capfd: pytest.CaptureFixture[str]
+) -> None:
     one = await sign_in(service)
     parent = await rotate(one)
     before = await row(one)
     assert [200, 200] == await statuses(one, parent, parent)
     assert before == await row(one)
     assert [] == await recorded(one)
+    assert [("repeated", "info")] * 2 == repeats_of(capfd.readouterr().err)
 
 
 @pytest.mark.anyio
@@ -126,9 +138,9 @@ async def test_a_thief_who_follows_its_owner_ends_the_session_in_the_third_gener
         ("refresh_token.repeated", "elsewhere"), ("refresh_token.repeated", "elsewhere"),
         ("refresh_token.reused", "repeated_elsewhere"),
     ] == await recorded(one)  # fmt: skip
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    repeats = [(line["event"], line["reason"]) for line in lines if line["event"].startswith("refresh_token.")]
-    assert [*[("refresh_token.repeated", "repeated_elsewhere")] * 6, ("refresh_token.reused", "repeated_elsewhere")] == repeats
+    said = capfd.readouterr().err
+    assert [("repeated_elsewhere", "warning")] * 6 == repeats_of(said)
+    assert ["repeated_elsewhere"] == [line["reason"] for line in lines_of(said) if line["event"] == "refresh_token.reused"]
 
 
 @pytest.mark.anyio
@@ -153,7 +165,9 @@ async def test_its_owner_sees_in_the_list_of_sessions_that_a_copy_was_presented(
 @pytest.mark.anyio
 @pytest.mark.own_service
 @pytest.mark.parametrize("waited", [10, 60, 3600, 12 * 3600])
-async def test_a_lost_response_signs_no_one_out_however_late_it_is_asked_for_again(service: Service, waited: int) -> None:
+async def test_a_lost_response_signs_no_one_out_however_late_it_is_asked_for_again(
+    service: Service, capfd: pytest.CaptureFixture[str], waited: int
+) -> None:
     one = await sign_in(service)
     for _ in range(5):
         parent = await rotate(one)
@@ -162,6 +176,7 @@ async def test_a_lost_response_signs_no_one_out_however_late_it_is_asked_for_aga
     assert not (await row(one))["is_revoked"]
     is_late = waited > LATE_SECONDS
     assert [("refresh_token.repeated", "late")] * (5 if is_late else 0) == await recorded(one)
+    assert [("repeated_late" if is_late else "repeated", "info")] * 5 == repeats_of(capfd.readouterr().err)
 
 
 @pytest.mark.anyio
@@ -323,8 +338,7 @@ async def test_a_token_newer_than_its_row_is_refused_recorded_and_ends_nothing(
     assert [400] == await statuses(one, one.refresh)
     assert not (await row(one))["is_revoked"]
     assert [] == await recorded(one)
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    (line,) = [line for line in lines if line["event"] == "refresh_token.newer_than_database"]
+    (line,) = [line for line in lines_of(capfd.readouterr().err) if line["event"] == "refresh_token.newer_than_database"]
     assert ("error", one.user.id) == (line["level"], line["sub"])
     assert 'event="newer_than_database"} 1' in (await service.internal("/metrics")).text
 

@@ -21,12 +21,12 @@ from authmint_service.settings import Settings
 
 app = typer.Typer(name="sessions", help="Where people are signed in.", no_args_is_help=True)
 
-COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_address")
+COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_address", "repeats_elsewhere")
 
 
 @app.command("list")
 def list_sessions(username: Username, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the live sessions of an account. The last used comes first."""
+    """List the live sessions of an account, the last used first. Their last use and their expiry are rounded to the hour."""
     name = prepare_username(username)
     found = asyncio.run(_list(load_service_settings(data_dir), name))
     rows = [{column: _format(getattr(session, column)) for column in COLUMNS} for session in found]

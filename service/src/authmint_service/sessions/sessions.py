@@ -201,8 +201,8 @@ class Sessions:
             is_recorded = await self._rotations.extend(child.handle, now)
         if is_recorded:
             self._count(event, 1)
-            if decision is not RotationDecision.REPEAT:
-                log.warning("refresh_token.repeated", reason=event, sub=session.account_id, sid=session.id)
+            write = log.warning if decision is RotationDecision.REPEAT_ELSEWHERE else log.info
+            write("refresh_token.repeated", reason=event, sub=session.account_id, sid=session.id)
         return is_recorded
 
     async def _revoke_reused(

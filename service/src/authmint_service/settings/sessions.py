@@ -29,7 +29,7 @@ class SessionSettings(SettingsGroup):
         Field(
             ge=0,
             le=120,
-            description="Seconds in which the previous refresh token still returns the current one, for a client that lost "
-            "the response.",
+            description="Seconds in which the previous refresh token returns the current one wherever it comes from, for a "
+            "client that lost the response. Later it does so only in the network and for the user agent that redeemed it.",
         ),
     ] = 30
