@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import secrets
 import sys
 import time
 
 import httpx2
 import pytest
 
-from authmint import ResourceServer
 from authmint.errors import TemporarilyUnavailable
 from authmint.jose import Parser, SigningKey, VerifyingKey, read_payload, thumbprint
 from authmint_service.app import create_app
@@ -158,31 +156,6 @@ async def test_a_key_outside_the_process_can_sign(service: Service) -> None:
     held.is_unavailable = True
     with pytest.raises(TemporarilyUnavailable):
         await ring.signer.sign({"iss": ISSUER})
-
-
-async def test_hs256_signs_with_the_shared_secret_and_publishes_no_key(
-    server_dsn: str, start_service: StartService, secret: str
-) -> None:
-    shared = secrets.token_urlsafe(32)
-    async with empty_store(server_dsn) as (dsn, database, _):
-        service = await start_service(at=dsn, signing_algorithm="HS256", shared_secret=shared)
-        user, client = await service.add_account(), await service.add_client()
-        tokens = (await service.sign_in(client, user)).json()
-        for_orders = (await service.sign_in(client, user, resource="orders")).json()
-        orders = ResourceServer(issuer=ISSUER, audience="orders", shared_secret=shared, clock=service.clock)
-        assert user.id == (await orders.verify(for_orders["access_token"])).sub
-        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
-        assert 200 == (await service.http.get("/account/v1", headers=bearer)).status_code
-        assert 200 == (await service.http.get("/readyz")).status_code
-        assert 404 == (await service.http.get("/.well-known/jwks.json")).status_code
-        metadata = (await service.http.get("/.well-known/oauth-authorization-server")).json()
-        assert not {"jwks_uri", "key_history_uri"} & metadata.keys()
-        assert 0 == await database.fetch_value("SELECT count(*) FROM authmint.signing_keys")
-        # Never beside an asymmetric key: a service that has one accepts no HS256 token, and this one accepts no other.
-        other = await start_service(at=dsn)
-        assert 401 == (await other.http.get("/account/v1", headers=bearer)).status_code
-        theirs = (await other.sign_in(client, user)).json()["access_token"]
-        assert 401 == (await service.http.get("/account/v1", headers={"Authorization": f"Bearer {theirs}"})).status_code
 
 
 async def test_two_processes_follow_each_other_and_print_how_soon(

@@ -103,6 +103,24 @@ def test_a_shared_secret_is_for_hs256_alone() -> None:
         load(shared_secret=secret)
 
 
+@pytest.mark.parametrize("algorithms", ["HS256", "RS256,none", "RS256,RS256", "rs256"])
+def test_algorithms_of_id_tokens_are_those_of_keys_and_each_is_named_once(algorithms: str) -> None:
+    with pytest.raises(SettingsError, match="AUTHMINT_ID_TOKEN_ALGORITHMS is wrong"):
+        load(id_token_algorithms=algorithms)
+
+
+def test_each_algorithm_is_one_line_of_keys_that_of_access_tokens_first() -> None:
+    assert ("ES256",) == load().signing_algorithms
+    assert ("ES256", "RS256") == load(id_token_algorithms="RS256, ES256").signing_algorithms
+    assert ("RS256", "ES256") == load(signing_algorithm="RS256", id_token_algorithms="ES256").signing_algorithms
+
+
+def test_with_a_shared_secret_there_are_no_id_tokens() -> None:
+    with pytest.raises(SettingsError, match="AUTHMINT_ID_TOKEN_ALGORITHMS and AUTHMINT_SIGNING_ALGORITHM contradict") as raised:
+        load(signing_algorithm="HS256", shared_secret=GOOD[2:], id_token_algorithms="RS256")
+    assert GOOD[2:] not in str(raised.value)
+
+
 def test_lifetimes_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(SettingsError, match="AUTHMINT_SESSION_IDLE_TTL"):
         load(session_idle_ttl=7200, session_ttl=3600)

@@ -11,6 +11,7 @@ import pytest
 
 from authmint.errors import TemporarilyUnavailable
 from authmint_service.change_feed import EpochReading
+from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys import SharedSecretKeyRing
 from authmint_service.tokens import Authentication, Authorization, Step, StepKind, TokenIssuer, TokenResponse
 
@@ -22,9 +23,8 @@ PLAIN = Authorization(
 
 
 def issue(authorization: Authorization) -> tuple[TokenResponse, dict[str, Any]]:
-    issuer = TokenIssuer(
-        SharedSecretKeyRing(secrets.token_bytes(32)), issuer="https://auth.example", lifetime=300, clock=lambda: NOW
-    )
+    ring = SharedSecretKeyRing(secrets.token_bytes(32), SecretKeys({1: secrets.token_bytes(32)}))
+    issuer = TokenIssuer(ring, issuer="https://auth.example", lifetime=300, clock=lambda: NOW)
     tokens = asyncio.run(issuer.issue(authorization))
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(tokens.access_token.split(".")[1] + "=="))
     return tokens, claims

@@ -93,7 +93,7 @@ def _bearer_check(kernel: Kernel, ring: KeyRing) -> ResourceServer:
         audience=kernel.issuer,
         # A service that receives a token must not be able to use it here.
         sole_audience=True,
-        key_set=ring,
+        key_set=ring.own_keys,
         token_url=f"{kernel.issuer.rstrip('/')}/token",
         clock=kernel.clock,
         observer=record_verification_event,

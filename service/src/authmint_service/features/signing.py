@@ -8,6 +8,7 @@ from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.readiness import CheckResult
 from authmint_service.signing_keys import (
+    OWN_KEY_LABEL,
     KeyRing,
     KeyRotation,
     RotatingKeyRing,
@@ -40,7 +41,7 @@ def signing(kernel: Kernel) -> Signing:
     ring: KeyRing
     checks: tuple[Task, ...] = ()
     if secret is not None:
-        ring = SharedSecretKeyRing(secret)
+        ring = SharedSecretKeyRing(secret, settings.refresh_keys.derive(OWN_KEY_LABEL))
     else:
         ring = rotating = RotatingKeyRing(clock, policy.algorithms)
         store = SigningKeyStore(kernel.database, settings.encryption_keys)

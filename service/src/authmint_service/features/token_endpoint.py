@@ -31,7 +31,7 @@ def token_endpoint(
     members: dict[str, Any] = {name: value for feature in others for name, value in feature.metadata.items()}
     lifetime, clock = kernel.settings.access_token_ttl, kernel.clock
     issuer = TokenIssuer(ring, issuer=kernel.issuer, lifetime=lifetime, clock=clock)
-    reader = AccessTokenReader(ring, issuer=kernel.issuer, clock=clock)
+    reader = AccessTokenReader(ring, ring.own_keys, issuer=kernel.issuer, clock=clock)
     return Feature(
         name="token_endpoint",
         direct_routers=(

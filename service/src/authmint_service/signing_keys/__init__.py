@@ -7,15 +7,17 @@ verifies them.
 
 from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoch, rotate_emergency
 from authmint_service.signing_keys.imported import read_imported_key
-from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, SharedSecretKeyRing, public_jwks
+from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, public_jwks
 from authmint_service.signing_keys.rotation import KeyRotation
 from authmint_service.signing_keys.schedule import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
+from authmint_service.signing_keys.shared_secret import OWN_KEY_LABEL, SharedSecretKeyRing
 from authmint_service.signing_keys.store import SigningKeyStore
 from authmint_service.signing_keys.stored_key import StoredKey
 
 __all__ = [
     "JWKS_STALE_SECONDS",
     "MAX_AGE",
+    "OWN_KEY_LABEL",
     "EmergencyRotation",
     "KeyRing",
     "KeyRotation",

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from authmint.errors import InvalidToken, IssuerUnavailable, TemporarilyUnavailable
 from authmint.jose import VerifyingKey
+from authmint.key_sets import KeySet
 from authmint_service.signing_keys.schedule import PUBLISHED, State
-from authmint_service.signing_keys.signer import SharedSecretSigner, Signer, TokenSigner
+from authmint_service.signing_keys.signer import Signer, TokenSigner
 from authmint_service.signing_keys.stored_key import StoredKey
 
 NOT_LOADED = "The signing keys are not loaded yet. Try again."
@@ -45,6 +46,14 @@ class KeyRing(Protocol):
 
     def signer_for(self, algorithm: str) -> TokenSigner:
         """Return the signer of the active key of a line. Raise TemporarilyUnavailable while there is none."""
+
+    @property
+    def own_signer(self) -> TokenSigner:
+        """The signer of access tokens that are for the issuer alone. Raise TemporarilyUnavailable while there is none."""
+
+    @property
+    def own_keys(self) -> KeySet:
+        """The key set that verifies those tokens."""
 
     @property
     def keys(self) -> Sequence[StoredKey]:
@@ -113,6 +122,14 @@ class RotatingKeyRing:
         if signer is None:
             raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
         return signer
+
+    @property
+    def own_signer(self) -> TokenSigner:
+        return self.signer
+
+    @property
+    def own_keys(self) -> KeySet:
+        return self
 
     @property
     def jwks(self) -> PublishedDocument:
@@ -190,33 +207,6 @@ class RotatingKeyRing:
         if self._algorithms[0] in lines:
             return self._algorithms[0]
         return min(lines, key=lambda algorithm: algorithm in self._algorithms, default=None)
-
-
-class SharedSecretKeyRing:
-    """The ring of one shared secret (HS256). It never changes and publishes nothing."""
-
-    publishes_keys = False
-    problem = None
-    silent_lines: Sequence[str] = ()
-
-    def __init__(self, secret: bytes) -> None:
-        """Raise ValueError for less than 32 bytes."""
-        signer = SharedSecretSigner(secret)
-        self.signer, self._key = TokenSigner(signer), signer.verifying_key
-        self.keys: Sequence[StoredKey] = ()
-        self.jwks = self.history = PublishedDocument.of({"keys": []})
-
-    def signer_for(self, algorithm: str) -> TokenSigner:
-        raise TemporarilyUnavailable(NONE_USABLE)
-
-    def states(self) -> Mapping[tuple[str, str], int]:
-        return {}
-
-    def find(self, _: str | None) -> VerifyingKey | None:
-        return self._key
-
-    async def fetch(self, _: str) -> VerifyingKey:
-        return self._key
 
 
 def public_jwks(keys: Sequence[StoredKey], now: float) -> list[dict[str, str]]:

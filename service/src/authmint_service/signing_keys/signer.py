@@ -46,11 +46,10 @@ class LocalSigner:
 class SharedSecretSigner:
     """A signer for HS256. The same secret signs and verifies, so nothing is published."""
 
-    kid = "shared-secret"
-
-    def __init__(self, secret: bytes) -> None:
-        """Raise ValueError for less than 32 bytes."""
-        self.verifying_key = SharedSecretKey(secret, kid=self.kid)
+    def __init__(self, secret: bytes, *, kid: str = "shared-secret") -> None:
+        """Raise ValueError for a weak secret."""
+        self.kid = kid
+        self.verifying_key = SharedSecretKey(secret, kid=kid)
         self.algorithm = self.verifying_key.algorithm
 
     def public_jwk(self) -> None:

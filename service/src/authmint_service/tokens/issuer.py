@@ -21,6 +21,7 @@ class TokenIssuer:
     def __init__(self, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]) -> None:
         """`lifetime`: of an access token, seconds at most; `clock`: seconds since the epoch."""
         self._ring, self._issuer, self._lifetime, self._clock = ring, issuer, lifetime, clock
+        self._own_audience = (issuer,)
 
     async def issue(self, authorization: Authorization) -> TokenResponse:
         """Return the tokens for an authorization. Raise TemporarilyUnavailable while there is no key.
@@ -44,7 +45,9 @@ class TokenIssuer:
             session_id=authorization.session_id,
             epoch=authorization.reading.epoch,
         )
-        signed = await self._ring.signer.sign({**claims.to_claims(), **_more_claims(authorization)})
+        is_own = claims.audience == self._own_audience
+        signer = self._ring.own_signer if is_own else self._ring.signer
+        signed = await signer.sign({**claims.to_claims(), **_more_claims(authorization)})
         expires_in = int(claims.expires_at - self._clock())
         if expires_in <= 0:
             raise TemporarilyUnavailable("The token took longer to issue than it would have lived.")

@@ -17,9 +17,9 @@ MAX_CACHED = 10_000
 class AccessTokenReader:
     """Verifies signature, issuer and times of access tokens. Verified tokens are cached until they expire."""
 
-    def __init__(self, keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the epoch."""
-        self._keys, self._issuer, self._clock = keys, issuer, clock
+    def __init__(self, keys: KeySet, own_keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
+        """`own_keys`: of tokens for the issuer alone; `clock`: seconds since the epoch."""
+        self._keys, self._own_keys, self._issuer, self._clock = keys, own_keys, issuer, clock
         self._parser, self._known = Parser(), TokenCache(MAX_CACHED)
 
     def read(self, token: str) -> Principal:
@@ -34,6 +34,9 @@ class AccessTokenReader:
             raise InvalidToken("unknown_key")
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
+        if claims.audience == (self._issuer,) and self._own_keys.find(jws.header.key_id) is not key:
+            # Each service that has a shared secret can make tokens with it, but none for the issuer.
+            raise InvalidToken("unknown_key")
         # Another process may have issued the token by a clock that is ahead, so `iat` has a leeway. `exp` has none.
         audiences = frozenset(claims.audience)
         expected = Expectations(issuer=self._issuer, audiences=audiences, leeway=LEEWAY, max_lifetime=MAX_LIFETIME)
