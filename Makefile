@@ -25,8 +25,12 @@ test: venv test-tools ## Style, types, contracts and tests
 test-clients: venv test-tools ## The tests with a browser, and with clients that are generated or written by others
 	@$(VENV)/bin/python -m pytest -m 'clients and not long' -n auto --maxprocesses 4 --dist loadgroup $(PYTEST)
 
-test-long: venv test-tools ## The tests that take minutes; each prints its measurements
-	@$(VENV)/bin/python -m pytest -m long -s $(PYTEST)
+# First those that measure times, one after another on a quiet computer; then the rest, two at a time. 5: none was selected.
+test-long: venv test-tools ## The tests that take minutes, two to three hours in all; each prints its measurements
+	@$(VENV)/bin/python -m pytest -m 'long and alone' -s $(PYTEST); alone=$$?; \
+	$(VENV)/bin/python -m pytest -m 'long and not alone' -n 2 --dist loadgroup -rP $(PYTEST); others=$$?; \
+	[ $$alone$$others != 55 ] || { echo 'No long test was selected.'; exit 5; }; \
+	[ $$alone -eq 5 ] && alone=0; [ $$others -eq 5 ] && others=0; exit $$((alone ? alone : others))
 
 lint: venv ## Style and import contracts
 	@$(VENV)/bin/ruff check --quiet .

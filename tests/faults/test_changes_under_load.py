@@ -103,7 +103,8 @@ class Changes:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("changes", "load"), [pytest.param(22, 1, marks=pytest.mark.slow), pytest.param(1000, 8, marks=pytest.mark.long)]
+    ("changes", "load"),
+    [pytest.param(22, 1, marks=pytest.mark.slow), pytest.param(1000, 8, marks=[pytest.mark.long, pytest.mark.alone])],
 )
 async def test_changes_under_load_are_seen_by_every_process_within_two_seconds(
     database: DatabaseForTests, tmp_path: Path, changes: int, load: int

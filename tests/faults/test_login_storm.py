@@ -125,6 +125,7 @@ def test_too_many_sign_ins_are_refused_in_part_while_refreshes_are_served(databa
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 def test_ten_minutes_of_five_hundred_sign_ins_at_once_delay_no_other_request(
     database: DatabaseForTests, tmp_path: Path
@@ -163,6 +164,7 @@ async def sustain(found: Site, dsn: str, *, seconds: float) -> dict[str, Any]:
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(2400)
 def test_half_an_hour_of_sign_ins_and_refreshes_is_served_without_an_error(database: DatabaseForTests, tmp_path: Path) -> None:
     with site(tmp_path, database.dsn()) as found:

@@ -116,6 +116,7 @@ def test_database_outages_under_load_cause_no_500_and_lose_no_acknowledged_refre
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(3600)
 def test_fifteen_outages_in_half_an_hour_cause_no_500_and_lose_no_acknowledged_refresh(
     cluster: Cluster, tmp_path: Path

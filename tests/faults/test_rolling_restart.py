@@ -119,6 +119,7 @@ def test_a_rolling_restart_under_load_fails_no_request(database: DatabaseForTest
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 def test_twenty_rolling_restarts_under_load_fail_no_request(database: DatabaseForTests, tmp_path: Path) -> None:
     with site(tmp_path, database.dsn(), AUTHMINT_DRAIN_SECONDS=str(DRAIN_SECONDS)) as found:

@@ -70,6 +70,7 @@ def test_the_comparison_of_two_samples_agrees_with_that_of_scipy(one: list[float
 
 
 @pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 def test_the_time_of_a_failed_sign_in_does_not_show_what_was_wrong(database: DatabaseForTests, tmp_path: Path) -> None:
     asyncio.run(add_accounts(database.dsn()))
