@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -274,6 +275,18 @@ async def test_repeats_at_once_are_each_counted_and_none_is_lost(service: Servic
     found = await row(one)
     assert expected == (found["late_repeats"], found["repeats"])
     assert (1 if is_elsewhere else MAX_LATE_REPEATS) == len(await recorded(one))
+
+
+@pytest.mark.anyio
+@pytest.mark.own_service
+async def test_of_late_repeats_at_once_no_more_than_sixteen_get_the_child(service: Service) -> None:
+    one = await sign_in(service)
+    parent = await rotate(one)
+    service.clock.now += LATE_SECONDS
+    answers = await asyncio.gather(*(service.refresh(one.client, parent) for _ in range(2 * MAX_LATE_REPEATS)))
+    assert {200: MAX_LATE_REPEATS, 400: MAX_LATE_REPEATS} == Counter(answer.status_code for answer in answers)
+    found = await row(one)
+    assert (MAX_LATE_REPEATS, "reused") == (found["late_repeats"], found["end_cause"])
 
 
 @pytest.mark.anyio
