@@ -19,7 +19,7 @@ import pytest
 from authmint import InvalidToken, Principal, ResourceServer, ServiceAuth, ServiceAuthError
 from authmint.background import THREAD_NAME
 from tests.library.conftest import AUDIENCE, Issuer
-from tests.library.web import Clock, Web, publish, web_in_thread
+from tests.library.web import Clock, Web, publish, sign_list, web_in_thread
 
 Verify = Callable[[ResourceServer, str], Principal]
 
@@ -167,11 +167,7 @@ def test_a_dropped_server_stops_fetching_and_leaves_nothing(site: Web, issuer: I
 def offer_list(site: Web, issuer: Issuer, *sids: str) -> None:
     members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}/revocation-list"}
     site.json("/.well-known/oauth-authorization-server", members)
-    text = issuer.signer.sign(
-        {"iss": site.url, "iat": 1_800_000_000, "sids": dict.fromkeys(sids, 1)}, typ="revocation-list+jwt"
-    )
-    for wait in (0, 5):
-        site.json(f"/revocation-list?wait={wait}", text.encode())
+    site.json("/revocation-list", sign_list(site, issuer, *sids))
 
 
 def service_auth(site: Web) -> ServiceAuth:

@@ -8,20 +8,26 @@ from typing import Any
 import pytest
 
 from authmint import InvalidToken, IssuerUnavailable, ResourceServer
-from authmint.revocation_list import RevocationListFollower
+from authmint.revocation_list import MAX_BYTES
+from authmint.revocation_list_follower import RevocationListFollower
+from authmint.revoked_entries import entry_of
 from tests.library.conftest import AUDIENCE, NOW, Issuer
-from tests.library.web import Clock, Web, publish, web
+from tests.library.web import MINUTE, Clock, Web, publish, sign_list, web
 
 pytestmark = pytest.mark.anyio
 
-WAITING = "/revocation-list?wait=5"
+PATH = "/revocation-list"
 
 
-def offer(site: Web, issuer: Issuer, tag: str = '"1"', typ: str = "revocation-list+jwt", **changes: Any) -> None:
-    members = {"iss": site.url, "iat": NOW, "sids": {}} | changes
-    text = issuer.signer.sign(members, typ=typ).encode()
-    for wait in (0, 5):
-        site.json(f"/revocation-list?wait={wait}", text, headers=f"etag: {tag}\r\n")
+@pytest.fixture(autouse=True)
+def polls_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PAUSE_SECONDS", "MIN_RETRY_SECONDS"):
+        monkeypatch.setattr(f"authmint.revocation_list_follower.{name}", 0.05)
+    monkeypatch.setattr("authmint.revocation_list_follower.MAX_RETRY_SECONDS", 0.1)
+
+
+def offer(site: Web, issuer: Issuer, *sids: str, headers: str = "", **changes: Any) -> None:
+    site.json(PATH, sign_list(site, issuer, *sids, **changes), headers=headers)
 
 
 @asynccontextmanager
@@ -29,12 +35,12 @@ async def following(
     site: Web, issuer: Issuer, **settings: Any
 ) -> AsyncIterator[tuple[ResourceServer, Clock, RevocationListFollower]]:
     publish(site, issuer)
-    members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}/revocation-list"}
+    members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}{PATH}"}
     site.json("/.well-known/oauth-authorization-server", members)
     clock = Clock()
     server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=clock, revocation_list=True, **settings)
     follower = server._state.verifier.issuers[site.url].revocation_list
-    assert follower is not None
+    assert isinstance(follower, RevocationListFollower)
     async with server.lifespan():
         yield server, clock, follower
 
@@ -45,6 +51,28 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def polled(site: Web, times: int = 2) -> None:
+    """Wait for this many more polls: all but the last were answered."""
+    seen = len(polls(site))
+    await until(lambda: len(polls(site)) >= seen + times)
+
+
+def polls(site: Web) -> list[str]:
+    return [hit for hit in site.hits if hit.startswith(PATH)]
+
+
+def lists(follower: RevocationListFollower, sid: str) -> bool:
+    return follower._list is not None and entry_of(sid) in follower._list.entries.sessions
+
+
+async def refusal(server: ResourceServer, token: str) -> str | None:
+    try:
+        await server.verify(token)
+    except InvalidToken as refused:
+        return refused.reason
+    return None
+
+
 async def test_a_token_of_a_revoked_session_is_refused_also_when_it_is_cached(issuer: Issuer) -> None:
     async with web() as site:
         offer(site, issuer)
@@ -53,129 +81,193 @@ async def test_a_token_of_a_revoked_session_is_refused_also_when_it_is_cached(is
             service = issuer.token(iss=site.url, sid=..., sub_profile="service")
             for one in (token, other, service):
                 await server.verify(one)
-            offer(site, issuer, tag='"2"', sids={"one": NOW + 600})
-            await until(lambda: "one" in follower._list.sids)
-            with pytest.raises(InvalidToken) as refused:
-                await server.verify(token)
-            assert "revoked" == refused.value.reason
+            offer(site, issuer, "one", at=NOW + 1, since=NOW * 1000)
+            await until(lambda: lists(follower, "one"))
+            assert "revoked" == await refusal(server, token)
             assert ["6f1c", "6f1c"] == [(await server.verify(one)).sub for one in (other, service)]
-            offer(site, issuer, tag='"3"')
-            await until(lambda: not follower._list.sids)
-            assert "6f1c" == (await server.verify(token)).sub
+            offer(site, issuer, at=NOW + 2)
+            await until(lambda: not lists(follower, "one"))
+            assert await refusal(server, token) is None
 
 
-@pytest.mark.parametrize("whose", ["users", "clients", "everyone"])
-async def test_tokens_issued_up_to_a_time_are_refused_of_a_user_of_a_client_or_of_all(issuer: Issuer, whose: str) -> None:
-    """Whole seconds: a token of the very second of the revocation may be from before it."""
+async def test_a_cached_token_is_refused_that_was_made_before_something_was_taken(issuer: Issuer) -> None:
     async with web() as site:
         offer(site, issuer)
         async with following(site, issuer) as (server, _, follower):
-            old, same, new = (issuer.token(iss=site.url, iat=NOW + past, jti=str(past)) for past in (-60, -10, -9))
-            service = issuer.token(iss=site.url, iat=NOW - 60, sid=..., sub="m", client_id="m", sub_profile="service")
-            for one in (old, same, new, service):
+            old, new, none = (
+                issuer.token(iss=site.url, jti=str(epoch), epoch=epoch) for epoch in (NOW * 1000, NOW * 1000 + 1, ...)
+            )
+            for one in (old, new, none):
                 await server.verify(one)
-            whom: dict[str, Any] = {"users": {"6f1c": NOW - 10}, "clients": {"spa": NOW - 10}, "everyone": NOW - 10}
-            offer(site, issuer, tag='"2"', **{whose: whom[whose]})
-            await until(lambda: follower._tag == '"2"')
-            for one in (old, same, service) if whose == "everyone" else (old, same):
-                with pytest.raises(InvalidToken):
-                    await server.verify(one)
-            for one in (new,) if whose == "everyone" else (new, service):
-                await server.verify(one)
+            offer(site, issuer, at=NOW + 1, below={"clients": {"spa": NOW * 1000 + 1}})
+            await until(lambda: follower._list is not None and len(follower._list.entries.below) > 0)
+            assert ["epoch_revoked", None, "epoch_revoked"] == [await refusal(server, one) for one in (old, new, none)]
 
 
-async def test_a_server_returns_the_age_of_its_revocation_list(issuer: Issuer) -> None:
+async def test_a_follower_asks_for_what_is_newer_and_waits_for_it(issuer: Issuer) -> None:
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer):
+            await polled(site)
+            assert [PATH, f"{PATH}?since={NOW * 1000}&wait=5"] == polls(site)[:2]
+            offer(site, issuer, at=NOW + 1.5, since=NOW * 1000 - 60_000)
+            await until(lambda: polls(site)[-1] == f"{PATH}?since={NOW * 1000 + 1500}&wait=5")
+
+
+async def test_the_age_of_a_list_is_what_it_says_itself(issuer: Issuer) -> None:
+    """Whatever a copy of it is served, as often as it may be."""
     async with web() as site:
         offer(site, issuer)
         async with following(site, issuer) as (server, clock, _):
             await until(lambda: server.revocation_list_age is not None)
-            site.json(WAITING, {}, status=500)
-            seen = site.hits.count(WAITING)
-            await until(lambda: site.hits.count(WAITING) > seen + 1)
             clock.now += 7
+            await polled(site)
             assert 7 == server.revocation_list_age
+            offer(site, issuer, at=NOW + 5)
+            await until(lambda: server.revocation_list_age == 2)
     assert ResourceServer(issuer=site.url, audience=AUDIENCE).revocation_list_age is None
 
 
-async def test_a_list_that_has_not_changed_is_not_sent_again(issuer: Issuer) -> None:
-    async with web() as site:
-        offer(site, issuer, sids={"one": NOW + 600})
-        async with following(site, issuer) as (_, _, follower):
-            await until(lambda: follower.age is not None)
-            site.answers[WAITING] = b"HTTP/1.1 304 X\r\nconnection: close\r\n\r\n"
-            seen = len(site.hits)
-            await until(lambda: site.hits[seen:].count(WAITING) >= 2)
-            assert 'if-none-match: "1"' in site.heads[-1]
-            assert {"one": NOW + 600} == follower._list.sids
+BAD_LISTS: dict[str, Callable[[Web, Issuer], None]] = {
+    "another key": lambda site, issuer: offer(site, Issuer()),
+    "another key with its name": lambda site, issuer: site.json(PATH, sign_list(site, issuer, at=NOW + 1)[:-8] + b"AAAAAAAA"),
+    "another type": lambda site, issuer: offer(site, issuer, typ="at+jwt", at=NOW + 1),
+    "another issuer": lambda site, issuer: offer(site, issuer, iss="https://other.example", at=NOW + 1),
+    "no algorithm": lambda site, issuer: site.json(PATH, b"eyJhbGciOiJub25lIiwidHlwIjoicmV2b2NhdGlvbi1saXN0K2p3dCJ9.e30.e30"),
+    "an older list": lambda site, issuer: offer(site, issuer, at=NOW - 1),
+    "a list from the future": lambda site, issuer: offer(site, issuer, at=NOW + 301),
+    "a delta that does not fit": lambda site, issuer: offer(site, issuer, at=NOW + 2, since=(NOW + 1) * 1000),
+    "a truncated pack": lambda site, issuer: offer(site, issuer, at=NOW + 1, sessions={str(MINUTE): "AAAA"}),
+    "a negative epoch": lambda site, issuer: offer(site, issuer, at=NOW + 1, below={"all": -1}),
+    "17 MB": lambda site, issuer: offer(site, issuer, at=NOW + 1, padding="A" * (MAX_BYTES * 3 // 4)),
+    "no JWS": lambda site, issuer: site.json(PATH, b"<html>"),
+    "nothing": lambda site, issuer: site.json(PATH, b""),
+    "304": lambda site, issuer: site.json(PATH, b"", status=304),
+    "500": lambda site, issuer: site.json(PATH, {}, status=500),
+    "a redirect": lambda site, issuer: site.json(PATH, {}, status=302, headers=f"location: {site.url}/elsewhere\r\n"),
+}
 
 
-@pytest.mark.parametrize(
-    "how",
-    [
-        "another key",
-        "another type",
-        "another issuer",
-        "old",
-        "no sids",
-        "sids of another form",
-        "users of another form",
-        "a fraction for everyone",
-        "no JWS",
-        "500",
-        "a redirect",
-    ],
-)  # fmt: skip
-async def test_a_list_that_is_not_the_issuers_own_is_not_trusted_and_the_old_one_stays(issuer: Issuer, how: str) -> None:
+@pytest.mark.parametrize("what", BAD_LISTS)
+async def test_a_list_that_is_not_to_be_trusted_changes_nothing_and_a_good_one_is_accepted_again(
+    issuer: Issuer, what: str
+) -> None:
     async with web() as site:
-        offer(site, issuer, sids={"one": NOW + 600})
+        offer(site, issuer, "one")
         async with following(site, issuer) as (server, _, follower):
-            await until(lambda: follower.age is not None)
-            bad: dict[str, Callable[[], object]] = {
-                "another key": lambda: offer(site, Issuer()),
-                "another type": lambda: offer(site, issuer, typ="at+jwt"),
-                "another issuer": lambda: offer(site, issuer, iss="https://other.example"),
-                "old": lambda: offer(site, issuer, iat=NOW - 301),
-                "no sids": lambda: offer(site, issuer, sids=None),
-                "sids of another form": lambda: offer(site, issuer, sids={"one": "soon"}),
-                "users of another form": lambda: offer(site, issuer, users=[1]),
-                "a fraction for everyone": lambda: offer(site, issuer, everyone=1.5),
-                "no JWS": lambda: site.json(WAITING, b"<html>"),
-                "500": lambda: site.json(WAITING, {}, status=500),
-                "a redirect": lambda: site.json(WAITING, {}, status=302, headers=f"location: {site.url}/elsewhere\r\n"),
-            }
-            bad[how]()
-            seen = site.hits.count(WAITING)
-            await until(lambda: site.hits.count(WAITING) > seen)
-            await asyncio.sleep(0.1)
-            assert {"one": NOW + 600} == follower._list.sids
-            with pytest.raises(InvalidToken):
-                await server.verify(issuer.token(iss=site.url, sid="one"))
+            await until(lambda: lists(follower, "one"))
+            known = follower._list
+            BAD_LISTS[what](site, issuer)
+            await polled(site)
+            assert known is follower._list
+            assert "revoked" == await refusal(server, issuer.token(iss=site.url, sid="one"))
             assert "/elsewhere" not in site.hits
+            offer(site, issuer, "two", at=NOW + 3)
+            await until(lambda: lists(follower, "two"))
 
 
 @pytest.mark.parametrize("fails", ["open", "closed"])
-async def test_a_list_that_cannot_be_fetched_for_a_minute_fails_open_or_closed_as_configured(
-    issuer: Issuer, fails: str
-) -> None:
+@pytest.mark.parametrize("outage", ["500", "the same list again and again", "an older one"])
+async def test_a_list_that_is_a_minute_old_fails_open_or_closed_as_configured(issuer: Issuer, fails: str, outage: str) -> None:
     async with web() as site:
         offer(site, issuer)
         async with following(site, issuer, revocation_list_fail=fails) as (server, clock, follower):
             await until(lambda: follower.age is not None)
-            for path in (WAITING, "/revocation-list?wait=0"):
-                site.json(path, {}, status=500)
-            seen = site.hits.count(WAITING)
-            await until(lambda: site.hits.count(WAITING) > seen + 1)
+            if outage == "500":
+                site.json(PATH, {}, status=500)
+            elif outage == "an older one":
+                offer(site, issuer, at=NOW - 10)
             token, service = issuer.token(iss=site.url), issuer.token(iss=site.url, sid=..., sub_profile="service")
-            clock.now += 59
+            clock.now += 60
+            await polled(site)
             await server.verify(token)
-            clock.now += 2
-            assert 61 == follower.age
+            clock.now += 1
+            await polled(site)
             for one in (token, service):
                 if fails == "open":
                     await server.verify(one)
                 else:
                     with pytest.raises(IssuerUnavailable):
                         await server.verify(one)
+            offer(site, issuer, at=clock.now)
+            await until(lambda: follower.age == 0)
+            await server.verify(token)
+
+
+@pytest.mark.parametrize("fails", ["open", "closed"])
+async def test_no_list_yet_is_not_an_empty_list(issuer: Issuer, fails: str) -> None:
+    async with web() as site, following(site, issuer, revocation_list_fail=fails) as (server, _, _):
+        token = issuer.token(iss=site.url)
+        if fails == "open":
+            await server.verify(token)
+        else:
+            with pytest.raises(IssuerUnavailable):
+                await server.verify(token)
+        offer(site, issuer)
+        await until(lambda: server.revocation_list_age is not None)
+        await server.verify(token)
+
+
+async def test_a_poll_without_a_response_is_sent_again_on_a_new_connection(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authmint.revocation_list_follower.WAIT_SECONDS", 0)
+    monkeypatch.setattr("authmint.revocation_list_follower.GIVE_UP_SECONDS", 0.2)
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer) as (_, _, follower):
+            await until(lambda: follower.age is not None)
+            site.answers[PATH] = None
+            await polled(site, 1)
+            seen = len(polls(site))
+            offer(site, issuer, "one", at=NOW + 1)
+            await until(lambda: lists(follower, "one"))
+            assert len(polls(site)) > seen
+
+
+async def test_a_follower_pauses_for_as_long_as_it_is_asked_to(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authmint.revocation_list_follower.MAX_RETRY_SECONDS", 15.0)
+    async with web() as site:
+        offer(site, issuer, headers="retry-after: 60\r\n")
+        async with following(site, issuer) as (_, _, follower):
+            await until(lambda: follower.age is not None)
+            await polled(site, 1)
+            seen = len(polls(site))
+            await asyncio.sleep(0.5)
+            assert seen == len(polls(site))
+
+
+async def test_entries_leave_the_memory_of_a_follower_by_their_own_minute(issuer: Issuer) -> None:
+    async with web() as site:
+        offer(site, issuer, "one")
+        async with following(site, issuer) as (_, clock, follower):
+            await until(lambda: lists(follower, "one"))
+            site.json(PATH, {}, status=500)
+            clock.now = MINUTE * 60
+            await polled(site)
+            assert not lists(follower, "one")
+
+
+async def test_a_key_on_the_list_verifies_nothing_from_then_on(issuer: Issuer) -> None:
+    new = Issuer()
+    async with web() as site:
+        offer(site, issuer)
+        async with following(site, issuer) as (server, _, follower):
+            publish_both = [issuer, new]
+            site.json("/jwks", {"keys": [one.key.public_jwk() for one in publish_both]})
+            token = issuer.token(iss=site.url)
+            await server.verify(token)
+            # Signed with a key that the follower does not know: reason enough to fetch the keys.
+            offer(site, new, at=NOW + 1, keys=[issuer.key.kid])
+            await until(lambda: follower._list is not None and bool(follower._list.entries.keys))
+            assert "revoked_key" == await refusal(server, token)
+            assert await refusal(server, new.token(iss=site.url)) is None
+            # Who has the old key takes it back with no list of it.
+            offer(site, issuer, at=NOW + 2)
+            await polled(site)
+            assert "revoked_key" == await refusal(server, token)
+            offer(site, new, "one", at=NOW + 3, keys=[issuer.key.kid])
+            await until(lambda: lists(follower, "one"))
 
 
 async def test_an_issuer_without_a_list_is_trusted_when_it_fails_open(issuer: Issuer) -> None:
@@ -184,3 +276,20 @@ async def test_an_issuer_without_a_list_is_trusted_when_it_fails_open(issuer: Is
         server = ResourceServer(issuer=site.url, audience=AUDIENCE, clock=Clock(), revocation_list=True)
         async with server.lifespan():
             assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub
+
+
+async def test_a_resource_server_can_ask_an_object_which_tokens_were_revoked(issuer: Issuer) -> None:
+    class Check:
+        is_overdue = False
+
+        async def catch_up(self) -> None:
+            """Do nothing."""
+
+        def check(self, token: object) -> None:
+            raise InvalidToken("revoked")
+
+    server = ResourceServer(
+        issuer="https://a.example", audience=AUDIENCE, jwks=issuer.jwks, revocation_list=Check(), clock=Clock()
+    )
+    assert "revoked" == await refusal(server, issuer.token(iss="https://a.example"))
+    assert server.revocation_list_age is None

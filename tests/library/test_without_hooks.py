@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 
 from authmint import Principal, ResourceServer
 from tests.library.conftest import AUDIENCE, NOW, Issuer
-from tests.library.web import Clock, Web, publish, web_in_thread
+from tests.library.web import Clock, Web, publish, sign_list, web_in_thread
 
-PATHS = ("/revocation-list?wait=0", "/revocation-list?wait=5")
+PATH = "/revocation-list"
 
 
 @pytest.fixture
@@ -30,10 +30,7 @@ def site(issuer: Issuer) -> Iterator[Web]:
 
 def revoke(site: Web, issuer: Issuer, *session_ids: str, at: float = NOW) -> None:
     """Publish a list of these sessions."""
-    sids = dict.fromkeys(session_ids, NOW + 600)
-    text = issuer.signer.sign({"iss": site.url, "iat": int(at), "sids": sids}, typ="revocation-list+jwt")
-    for path in PATHS:
-        site.json(path, text.encode(), headers=f'etag: "{time.monotonic()}"\r\n')
+    site.json(PATH, sign_list(site, issuer, *session_ids, at=at))
 
 
 def make_server(site: Web, **settings: Any) -> tuple[ResourceServer, Clock]:
@@ -118,8 +115,7 @@ def test_a_process_that_was_frozen_fetches_the_list_before_it_trusts_a_token(
     send = serve(auth)
     token = issuer.token(iss=site.url, sid="one", exp=NOW + 7200)
     assert 200 == send(token)
-    for path in PATHS:
-        site.answers[path] = None
+    site.answers[PATH] = None
     # The request that was under way when the process was frozen never gets a response.
     seen = len(site.hits)
     until(lambda: len(site.hits) > seen)
@@ -131,8 +127,7 @@ def test_a_process_that_was_frozen_fetches_the_list_before_it_trusts_a_token(
 @pytest.mark.parametrize(("fail", "status"), [("open", 200), ("closed", 503)])
 def test_no_list_yet_is_not_an_empty_list(site: Web, issuer: Issuer, fail: str, status: int) -> None:
     auth, _ = make_server(site, revocation_list_fail=fail)
-    for path in PATHS:
-        site.json(path, {}, status=500)
+    site.json(PATH, {}, status=500)
     send = a_client_without_with(auth)
     assert status == send(issuer.token(iss=site.url))
     revoke(site, issuer)

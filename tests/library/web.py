@@ -1,6 +1,7 @@
 """A real server on loopback that can respond, fail, send nonsense and hang, and a clock that a test moves."""
 
 import asyncio
+import hashlib
 import json
 import re
 import threading
@@ -9,11 +10,15 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from authmint.jose import encode_base64url
 from tests.library.conftest import NOW, Issuer
 
 
 class Web:
-    """Responds to requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang."""
+    """Responds to requests on loopback, and counts them. `answers`: path to bytes of a whole response, or None to hang.
+
+    A path without a query stands for all queries that are not there.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, bytes | None] = {}
@@ -42,7 +47,8 @@ class Web:
             self.hits.append(path)
             self.heads.append(request.decode().lower())
             answers = self.bad if b"\r\nauthorization:" in request.lower() and path in self.bad else self.answers
-            answer = answers.get(path, b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+            missing = b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n"
+            answer = answers.get(path, answers.get(path.partition("?")[0], missing))
             await asyncio.sleep(self.delays.get(path, 0))
             if answer is None:
                 await asyncio.sleep(60)
@@ -111,3 +117,19 @@ def publish(site: Web, *issuers: Issuer, headers: str = "") -> None:
         {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/token"},
     )
     site.json("/jwks", {"keys": [issuer.key.public_jwk() for issuer in issuers]}, headers=headers)
+
+
+MINUTE = NOW // 60 + 10
+"""Until which the entries of a list are needed that is of the moment `NOW`."""
+
+
+def pack(*texts: str) -> str:
+    """Return the pack of some sessions or tokens (docs/revocation-list.md)."""
+    return encode_base64url(b"".join(sorted({hashlib.sha256(text.encode()).digest()[:8] for text in texts})))
+
+
+def sign_list(site: Web, issuer: Issuer, *sids: str, typ: str = "revocation-list+jwt", at: float = NOW, **more: Any) -> bytes:
+    """Return the revocation list of the moment `at` with these sessions. `more`: other members."""
+    sessions = {str(int(at) // 60 + 10): pack(*sids)}
+    members = {"iss": site.url, "iat": int(at), "serial": int(at * 1000), "sessions": sessions} | more
+    return issuer.signer.sign(members, typ=typ).encode()

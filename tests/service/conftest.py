@@ -10,6 +10,7 @@ test that does is marked `own_service`; a test that needs other settings asks fo
 import base64
 import os
 import secrets
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -47,10 +48,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("database")
 
 
+START = int(time.time()) + 0.25
+"""When each clock begins: about now, as the database gives changes their numbers by its own clock."""
+
+
 class Clock:
     """Seconds since the epoch; a test sets them."""
 
-    def __init__(self, now: float = 1_800_000_000.25) -> None:
+    def __init__(self, now: float = START) -> None:
         self.now = now
 
     def __call__(self) -> float:
@@ -222,6 +227,11 @@ class Service:
         # The first reading may have begun before them.
         for _ in range(2):
             await self.app.state.change_feed.read()
+
+    async def read_revocations(self) -> None:
+        """Publish all that was revoked or taken away before, also what is too new to be listed."""
+        await self.database.execute("UPDATE authmint.changes SET recorded_at = recorded_at - interval '2 seconds'")
+        await self.app.state.revocation_list.read()
 
     async def token(self, **form: str) -> httpx2.Response:
         return await self.http.post("/token", data=form)

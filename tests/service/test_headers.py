@@ -30,7 +30,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "GET /.well-known/jwks.json": KEYS,
     "GET /.well-known/oauth-authorization-server": KEYS,
     "GET /key-history": KEYS,
-    "GET /revocation-list": {"cache-control": "public, max-age=1"},
+    "GET /revocation-list": {"cache-control": "no-store"},
 }
 """The only endpoints whose responses differ from STRICT, and how."""
 

@@ -55,7 +55,7 @@ async def test_a_long_poll_that_was_served_is_logged_at_debug(
     service = await start_service()
     await service.http.get("/revocation-list")
     capfd.readouterr()
-    for query, level in (("?wait=1", "debug"), ("", "info"), ("?wait=no", "info")):
+    for query, level in (("?since=1&wait=1", "debug"), ("", "info"), ("?wait=no", "info")):
         await service.http.get(f"/revocation-list{query}")
         assert [level] == [line["level"] for line in lines_of(capfd.readouterr().err)], query
 

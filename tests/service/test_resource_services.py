@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from authmint import RemoteKeySet, ResourceServer
 from authmint.jose import Parser, read_payload
+from authmint.revocation_list_follower import RevocationListFollower
 from authmint_service.app import create_app
 from authmint_service.clients import Client
 from authmint_service.database import Database
@@ -75,7 +76,7 @@ def orders_example(issuer: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -
     auth._clock = auth._state.verifier._clock = clock
     for trusted in auth._state.verifier.issuers.values():
         assert isinstance(trusted.keys, RemoteKeySet)
-        assert trusted.revocation_list is not None
+        assert isinstance(trusted.revocation_list, RevocationListFollower)
         trusted.keys._clock = trusted.revocation_list._clock = clock
     app: FastAPI = module.create_app()
     return app

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,71 +13,171 @@ from fastapi import FastAPI
 from authmint import ResourceServer
 from authmint.errors import InvalidToken
 from authmint.jose import Parser, VerifyingKey, read_payload
+from authmint.revocation_list import MAX_BYTES, RevocationList
+from authmint.revoked_entries import Below, RevokedEntries, entry_of
 from authmint_service.accounts import AccountStore
-from authmint_service.clients import ClientStore
-from authmint_service.revocations import RevocationStore
+from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.signing_keys.signer import TokenSigner
 from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, migrated_database
 from tests.service.devices import sign_in
 from tests.service.signing import empty_store
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
-from tests.service.test_session_revocation import introspect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
 
-async def members_of_the_list(service: Service) -> dict[str, Any]:
-    """Return the members of the list, with its signature verified."""
-    await asyncio.sleep(0.5)
-    answer = await service.http.get("/revocation-list")
-    assert (200, "application/revocation-list+jwt") == (answer.status_code, answer.headers["content-type"])
-    jws = Parser(types=("revocation-list+jwt",), max_length=1_000_000).parse(answer.text)
+async def fetch_list(service: Service, **query: object) -> RevocationList:
+    """Return what the service responds, with its signature verified."""
+    parameters = "&".join(f"{name}={value}" for name, value in query.items())
+    answer = await service.http.get(f"/revocation-list?{parameters}")
+    assert (200, "application/revocation-list+jwt", "no-store") == (
+        answer.status_code, answer.headers["content-type"], answer.headers["cache-control"],
+    )  # fmt: skip
+    jws = Parser(types=("revocation-list+jwt",), max_length=MAX_BYTES).parse(answer.text)
     keys = [VerifyingKey.from_jwk(jwk) for jwk in (await service.http.get("/.well-known/jwks.json")).json()["keys"]]
     (key,) = (key for key in keys if key.kid == jws.header.key_id)
-    members = read_payload(key.verify(jws))
-    assert ISSUER == members["iss"]
-    return members
+    return RevocationList.from_claims(read_payload(key.verify(jws)), issuer=ISSUER)
 
 
-async def listed(service: Service) -> dict[str, int]:
-    """Return the sessions in the list."""
-    sids: dict[str, int] = (await members_of_the_list(service))["sids"]
-    return sids
+async def published(service: Service) -> RevocationList:
+    """Return all that was revoked until now."""
+    await service.read_revocations()
+    return await fetch_list(service)
 
 
 def session_of(access: str) -> str:
     return str(read_payload(Parser().parse(access).payload)["sid"])
 
 
+def lists(known: RevocationList, access: str) -> bool:
+    return entry_of(session_of(access)) in known.entries.sessions
+
+
+async def take(service: Service, changes: Mapping[ChangeKind, str]) -> dict[ChangeKind, int]:
+    """Record that something was taken away. Return the number of each change."""
+    async with change_transaction(service.database) as change:
+        for kind, name in changes.items():
+            await change.record(kind, name, takes=True)
+    rows = await service.database.fetch_all("SELECT kind, n FROM authmint.changes ORDER BY n DESC LIMIT $1", len(changes))
+    return {ChangeKind(row["kind"]): row["n"] for row in rows}
+
+
 async def test_a_revoked_session_is_listed_until_its_last_access_token_has_expired(service: Service) -> None:
     one, other = await sign_in(service), await sign_in(service)
-    assert not {session_of(one.access), session_of(other.access)} & set(await listed(service))
+    known = await published(service)
+    assert not lists(known, one.access)
+    service.clock.now += 100
     await one.ask("DELETE", "/account/v1/sessions/current")
-    sids = await listed(service)
-    assert session_of(one.access) in sids
-    assert session_of(other.access) not in sids
-    # Five minutes of life, and the 300 seconds of leeway that a resource server may give at most.
-    assert int(service.clock()) + 600 == sids[session_of(one.access)]
-    service.clock.now += 599
-    assert session_of(one.access) in await listed(service)
-    service.clock.now += 2
-    assert session_of(one.access) not in await listed(service)
+    known = await published(service)
+    assert (True, False) == (lists(known, one.access), lists(known, other.access))
+    # 200 of five minutes of life are left; 300 seconds of leeway that a resource server may give at most; whole minutes.
+    service.clock.now += 499
+    assert lists(await published(service), one.access)
+    service.clock.now += 61
+    assert not lists(await published(service), one.access)
 
 
-async def test_a_list_that_is_known_is_304_at_once_or_after_the_wait(service: Service) -> None:
-    answer = await service.http.get("/revocation-list")
-    known = {"If-None-Match": answer.headers["etag"]}
-    assert "public, max-age=1" == answer.headers["cache-control"]
-    assert 304 == (await service.http.get("/revocation-list", headers=known)).status_code
+async def test_a_session_whose_row_says_nothing_of_its_tokens_is_listed_for_the_longest_life(service: Service) -> None:
     one = await sign_in(service)
-    waiting = asyncio.create_task(service.http.get("/revocation-list?wait=8", headers=known))
-    await asyncio.sleep(0.1)
+    await service.database.execute("UPDATE authmint.sessions SET tokens_until = NULL WHERE id = $1", session_of(one.access))
     await one.ask("DELETE", "/account/v1/sessions/current")
-    answer = await waiting
-    assert (200, True) == (answer.status_code, answer.headers["etag"] != known["If-None-Match"])
-    for wait in ("-1", "11", "x"):
-        assert 422 == (await service.http.get(f"/revocation-list?wait={wait}")).status_code
+    service.clock.now += 3899
+    assert lists(await published(service), one.access)
+
+
+async def test_a_session_that_was_revoked_when_its_tokens_had_expired_is_not_listed(service: Service) -> None:
+    one = await sign_in(service)
+    service.clock.now += 661
+    assert await service.app.state.revocation_list.read() is None
+    await one.service.http.post("/revoke", data={"client_id": one.client.client_id, "token": one.refresh})
+    assert not lists(await published(service), one.access)
+
+
+async def test_a_delta_has_what_was_written_since_a_minute_before(service: Service) -> None:
+    ended, known = [], await published(service)
+    for _ in range(4):
+        one = await sign_in(service)
+        await one.ask("DELETE", "/account/v1/sessions/current")
+        ended.append(one.access)
+        known = await published(service)
+        service.clock.now += 40
+    first = await fetch_list(service)
+    assert (None, [True] * 4) == (first.since, [lists(first, one) for one in ended])
+    delta = await fetch_list(service, since=known.serial)
+    assert delta.since is not None
+    assert delta.since <= known.serial == delta.serial
+    assert [False, False, True, True] == [lists(delta, one) for one in ended]
+    # Of a follower that was away for too long, and of one that has a later serial than there is.
+    assert (await fetch_list(service, since=known.serial - 125_000)).since is None
+    ahead = await fetch_list(service, since=known.serial + 10_000_000)
+    assert (True, True) == (ahead.since is not None, (ahead.since or 0) <= known.serial)
+
+
+async def test_a_response_waits_until_there_is_something_new(service: Service) -> None:
+    one = await sign_in(service)
+    known = await published(service)
+    waiting = asyncio.create_task(fetch_list(service, since=known.serial, wait=8))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    service.clock.now += 1
+    await one.ask("DELETE", "/account/v1/sessions/current")
+    await service.read_revocations()
+    delta = await waiting
+    assert (True, True) == (lists(delta, one.access), known.serial < delta.serial)
+    # What is newer is there already.
+    assert delta == await fetch_list(service, since=known.serial, wait=8)
+    started = time.monotonic()
+    assert delta == await fetch_list(service, since=delta.serial, wait=1)
+    assert time.monotonic() - started >= 1
+
+
+async def test_a_list_is_signed_again_when_it_is_20_seconds_old_and_only_from_a_new_reading(service: Service) -> None:
+    known = await published(service)
+    service.clock.now += 19
+    assert known == await published(service)
+    service.clock.now += 1
+    # Nobody has read the database since.
+    assert known == await fetch_list(service)
+    again = await published(service)
+    assert (known.issued_at + 20, known.serial + 20_000) == (again.issued_at, again.serial)
+
+
+async def test_a_follower_of_a_process_that_has_read_more_gets_no_older_list(service: Service) -> None:
+    known = await published(service)
+    service.clock.now += 3
+    await service.read_revocations()
+    delta = await fetch_list(service, since=known.serial + 2000)
+    assert known.serial + 3000 == delta.serial
+    assert known == await fetch_list(service)
+
+
+async def test_a_database_whose_clock_is_set_back_takes_nothing_back(service: Service) -> None:
+    known = await published(service)
+    service.clock.now -= 600
+    one = await sign_in(service)
+    await one.ask("DELETE", "/account/v1/sessions/current")
+    await service.read_revocations()
+    later = await published(service)
+    assert (known.serial, True) == (later.serial, lists(later, one.access))
+
+
+async def test_followers_whose_serials_are_close_together_share_one_signature(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = await published(service)
+    signed = []
+    sign = TokenSigner.sign
+
+    async def count(self: TokenSigner, claims: Mapping[str, Any], *, typ: str = "at+jwt") -> str:
+        signed.append(typ)
+        return await sign(self, claims, typ=typ)
+
+    monkeypatch.setattr(TokenSigner, "sign", count)
+    for late in range(200):
+        await service.http.get(f"/revocation-list?since={known.serial - late * 10}&wait=0")
+    assert len(signed) <= 2
 
 
 async def test_without_a_database_the_list_is_503(start_service: StartService) -> None:
@@ -85,54 +186,55 @@ async def test_without_a_database_the_list_is_503(start_service: StartService) -
     assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
 
 
-async def test_many_requests_while_the_database_hangs_wait_for_it_once(start_service: StartService) -> None:
+async def test_many_requests_while_the_database_hangs_wait_for_nothing(start_service: StartService) -> None:
     async with black_hole() as port:
         service = await start_service(at=f"postgresql://nobody@127.0.0.1:{port}/none")
-        async with asyncio.timeout(20):
-            answers = await asyncio.gather(*(service.http.get("/revocation-list") for _ in range(30)))
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*(service.http.get("/revocation-list?since=1&wait=9") for _ in range(30)))
     assert {503} == {answer.status_code for answer in answers}
 
 
-async def test_accounts_clients_and_everyone_are_listed_with_the_time_up_to_which_their_tokens_are_revoked(
+async def test_a_reading_that_is_older_than_five_seconds_is_503(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    await published(service)
+    publisher = service.app.state.revocation_list
+    elapsed = publisher._elapsed
+    monkeypatch.setattr(publisher, "_elapsed", lambda: elapsed() + 5)
+    answer = await service.http.get("/revocation-list")
+    assert (503, True) == (answer.status_code, "retry-after" in answer.headers)
+
+
+async def test_what_was_taken_away_is_listed_with_the_number_of_its_change(
     start_service: StartService, server_dsn: str
 ) -> None:
     async with migrated_database(server_dsn) as dsn:
         service = await start_service(at=dsn)
-        one, other = await sign_in(service), await sign_in(service)
-        assert {"iss", "iat", "sids"} == set(await members_of_the_list(service))
-        now = int(service.clock())
-        await AccountStore(service.database).disable(one.user.id, service.clock(), actor=OPERATOR)
-        assert await ClientStore(service.database).disable(other.client.client_id, service.clock(), actor=OPERATOR)
-        await RevocationStore(service.database).raise_global_epoch(service.clock(), actor=OPERATOR)
-        members = await members_of_the_list(service)
-        assert ({one.user.id: now}, {other.client.client_id: now}, now) == (
-            members["users"], members["clients"], members["everyone"],
-        )  # fmt: skip
-        assert {session_of(one.access), session_of(other.access)} == set(members["sids"])
-        service.clock.now += 601
-        assert {"sids": {}} == {name: value for name, value in (await members_of_the_list(service)).items() if name[0] != "i"}
-
-
-async def test_a_client_that_was_disabled_has_no_live_token_of_any_kind(service: Service, secret: str) -> None:
-    client = await service.add_client(secret, grants=frozenset({"password", "refresh_token", "client_credentials"}))
-    asks = await service.add_client(secret)
-    form = {"client_id": client.client_id, "client_secret": secret}
-    service_token = (await service.token(grant_type="client_credentials", **form)).json()["access_token"]
-    user = await service.add_account()
-    person = (await service.sign_in(client, user, client_secret=secret)).json()
-    tokens = (service_token, person["access_token"])
-    assert [True, True] == [(await introspect(service, asks, secret, token))["active"] for token in tokens]
-    store = ClientStore(service.database)
-    assert await store.disable(client.client_id, service.clock(), actor=OPERATOR)
-    # Enabled again at once: tokens issued before stay revoked.
-    assert await store.enable(client.client_id, service.clock(), actor=OPERATOR)
-    await asyncio.sleep(0.5)
-    assert [{"active": False}] * 2 == [await introspect(service, asks, secret, token) for token in tokens]
-    service.clock.now += 1
-    refused = await service.refresh(client, person["refresh_token"], client_secret=secret)
-    assert (400, "invalid_grant") == (refused.status_code, refused.json()["error"])
-    assert 200 == (await service.token(grant_type="client_credentials", **form)).status_code
-    assert not await store.disable("nobody", service.clock(), actor=OPERATOR)
+        assert RevokedEntries() == (await published(service)).entries
+        names = {kind: f"a {kind.value}" for kind in ChangeKind} | {ChangeKind.ALL: ""}
+        n = await take(service, names)
+        async with change_transaction(service.database) as change:
+            await change.record(ChangeKind.SCOPE, "given", takes=False)
+        # Until no process makes a token any more that does not know of it.
+        await service.app.state.revocation_list.read()
+        assert RevokedEntries() == service.app.state.revocation_list.entries
+        below = Below(
+            accounts={names[ChangeKind.ACCOUNT]: n[ChangeKind.ACCOUNT]},
+            clients={names[ChangeKind.CLIENT]: n[ChangeKind.CLIENT]},
+            scopes={names[ChangeKind.SCOPE]: n[ChangeKind.SCOPE]},
+            all=n[ChangeKind.ALL],
+        )
+        known = await published(service)
+        assert RevokedEntries(below=below, keys=frozenset({names[ChangeKind.SIGNING_KEY]})) == known.entries
+        again = await take(service, {ChangeKind.ACCOUNT: names[ChangeKind.ACCOUNT]})
+        later = await published(service)
+        assert {names[ChangeKind.ACCOUNT]: again[ChangeKind.ACCOUNT]} == later.entries.below.accounts
+        assert later.entries.below == (await fetch_list(service, since=known.serial)).entries.below
+        # The same to a process that starts now, and nothing after seventy minutes.
+        other = await start_service(at=dsn)
+        assert later.entries == (await published(other)).entries
+        service.clock.now += 4300
+        await service.read_revocations()
+        service.clock.now += 20
+        assert Below() == (await published(service)).entries.below
 
 
 async def followed(orders: FastAPI, token: str, since: float) -> float:

@@ -3,6 +3,7 @@
 import pytest
 
 from authmint.jose import decode_base64url, read_json_object
+from authmint.revoked_entries import entry_of
 from authmint_service.accounts import AccountStore
 from authmint_service.clients import ClientStore
 from authmint_service.features.kernel import make_kernel
@@ -32,12 +33,12 @@ async def test_a_process_whose_clock_is_ahead_prunes_no_live_session_and_lists_e
     lists = revocation_list(kernel, keys.ring)
     await revoked.ask("DELETE", "/account/v1/sessions/current")
     async with kernel.database.open(dsn):
-        await kernel.changes.read()
+        await lists.publisher.read()
         for task in (*keys.feature.tasks, *parts.feature.tasks):
             await task.run()
-        listed = await lists.publisher.current()
+        listed = lists.publisher.entries
     assert not await live.is_over()
-    assert sid_of(revoked) in listed.revoked.sids
+    assert entry_of(sid_of(revoked)) in listed.sessions
 
 
 async def test_a_second_disabling_by_a_clock_that_is_behind_brings_no_token_back(service: Service) -> None:

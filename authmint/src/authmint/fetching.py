@@ -50,6 +50,12 @@ class FetchedResponse:
         found = _MAX_AGE.search(self.headers.get("cache-control", ""))
         return int(found[1]) if found else None
 
+    @property
+    def retry_after(self) -> int | None:
+        """Seconds after which the next request is welcome (RFC 9110, section 10.2.3)."""
+        value = self.headers.get("retry-after", "")
+        return int(value) if value.isascii() and value.isdecimal() and len(value) <= 9 else None
+
     def document(self) -> JSONDocument:
         """Return the JSON object in it. Raise FetchError unless the status is 200."""
         if self.status != 200:
@@ -80,13 +86,21 @@ async def fetch_document(url: str) -> JSONDocument:
 
 
 async def fetch(
-    url: str, headers: Mapping[str, str] | None = None, *, seconds: float = TIMEOUT, max_bytes: int = MAX_BYTES
+    url: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float = TIMEOUT,
+    transfer_seconds: float = 0.0,
+    max_bytes: int = MAX_BYTES,
 ) -> FetchedResponse:
-    """Return the response of `url`, whatever its status. Raise FetchError when there is none within the limits."""
+    """Return the response of `url`, whatever its status. Raise FetchError when there is none within the limits.
+
+    `seconds`: until the response begins, and for the whole of it; `transfer_seconds`: more for a response that has begun.
+    """
     try:
         parts = urlsplit(check_url(url, "the address"))
         async with (
-            asyncio.timeout(seconds),
+            asyncio.timeout(seconds + transfer_seconds),
             _client(parts.scheme, parts.hostname or "", seconds) as client,
             client.stream("GET", url, headers=headers) as response,
         ):

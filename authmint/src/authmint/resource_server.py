@@ -29,7 +29,8 @@ from authmint.metadata import IssuerMetadata
 from authmint.openapi import declare_errors
 from authmint.principal import Principal
 from authmint.protected_resource import metadata_endpoint, metadata_url
-from authmint.revocation_list import RevocationListFollower
+from authmint.revocation_list import RevocationCheck
+from authmint.revocation_list_follower import RevocationListFollower
 from authmint.scopes import is_scope_token
 from authmint.testing import Tokens
 from authmint.token_verifier import TokenVerifier, TrustedIssuer
@@ -62,7 +63,7 @@ class ResourceServer(BearerAuth):
         leeway: int = 30,
         max_lifetime: int = 86_400,
         cache_size: int = 16_384,
-        revocation_list: bool = False,
+        revocation_list: bool | RevocationCheck = False,
         revocation_list_fail: Literal["open", "closed"] = "open",
         scheme_name: str = "Authmint",
         observer: Observer | None = None,
@@ -80,7 +81,7 @@ class ResourceServer(BearerAuth):
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `max_lifetime`: seconds from `iat` to `exp`.
         `cache_size`: verified tokens to cache, some 2 KB each; 0 verifies each token each time.
-        `revocation_list`: follow the issuer's revocation list, from the first request on, and refuse revoked tokens.
+        `revocation_list`: follow the issuer's list from the first request on, and refuse revoked tokens; or an object that can.
         `revocation_list_fail`: when that list is a minute old: `open` trusts tokens all the same, `closed` responds 503.
         `scheme_name`: the name of the security scheme in OpenAPI, for an application that has two resource servers.
         `observer`: called for every VerificationEvent, in the thread of a request or of a fetch: it must be quick.
@@ -97,8 +98,8 @@ class ResourceServer(BearerAuth):
         trusted = []
         for one in accepted:
             keys = one.keys(clock=clock, observer=guarded(observer), on_metadata=self._show_token_endpoint)
-            follower = self._follower(one.url, keys, revocation_list_fail) if revocation_list else None
-            trusted.append(TrustedIssuer(keys, self._expectations(one.url), follower))
+            check = self._revocation_check(one.url, keys, revocation_list, revocation_list_fail)
+            trusted.append(TrustedIssuer(keys, self._expectations(one.url), check))
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
         scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
         state = AuthState(verifier, scheme, scheme_name, None if scopes is None else frozenset(scopes))
@@ -130,12 +131,11 @@ class ResourceServer(BearerAuth):
 
     @property
     def revocation_list_age(self) -> float | None:
-        """Seconds since the issuer's last response about its revocation list; of several issuers, the largest.
+        """Seconds since the issuer read its database for the revocation list; of several issuers, the largest.
 
-        None before the first response, and without `revocation_list=True`.
+        None before the first list, and without `revocation_list=True`.
         """
-        followers = [trusted.revocation_list for trusted in self._state.verifier.issuers.values()]
-        ages = [follower.age for follower in followers if follower is not None]
+        ages = [follower.age for follower in self._followers()]
         received = [age for age in ages if age is not None]
         return max(received) if received and len(received) == len(ages) else None
 
@@ -190,9 +190,19 @@ class ResourceServer(BearerAuth):
     def _jobs(self) -> list[Job]:
         trusted = self._state.verifier.issuers.values()
         jobs = [one.keys.job for one in trusted if isinstance(one.keys, RemoteKeySet)]
-        return jobs + [one.revocation_list.job for one in trusted if one.revocation_list is not None]
+        return jobs + [follower.job for follower in self._followers()]
 
-    def _follower(self, issuer: str, keys: KeySet, fail: Literal["open", "closed"]) -> RevocationListFollower:
+    def _followers(self) -> Sequence[RevocationListFollower]:
+        lists = (trusted.revocation_list for trusted in self._state.verifier.issuers.values())
+        return [follower for follower in lists if isinstance(follower, RevocationListFollower)]
+
+    def _revocation_check(
+        self, issuer: str, keys: KeySet, option: bool | RevocationCheck, fail: Literal["open", "closed"]
+    ) -> RevocationCheck | None:
+        if not isinstance(option, bool):
+            return option
+        if not option:
+            return None
         if not isinstance(keys, RevocableKeySet):
             raise ConfigurationError("revocation_list needs a key_set that has revoke() and fetch_signer().")
         return RevocationListFollower(issuer, keys, clock=self._clock, fails_closed=fail == "closed")

@@ -13,7 +13,7 @@ from authmint.events import Observer, VerificationEvent, guarded
 from authmint.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
 from authmint.key_sets import KeySet
 from authmint.principal import Principal
-from authmint.revocation_list import RevocationListFollower
+from authmint.revocation_list import RevocationCheck
 from authmint.token_cache import CachedToken, TokenCache
 
 log = logging.getLogger("authmint.token_verifier")
@@ -27,7 +27,7 @@ class TrustedIssuer:
 
     keys: KeySet
     expected: Expectations
-    revocation_list: RevocationListFollower | None = None
+    revocation_list: RevocationCheck | None = None
     """None: all tokens are good until they expire."""
 
 

@@ -30,6 +30,7 @@ from authmint_service.logs import configure_logging
 from authmint_service.metrics import Metrics
 from authmint_service.settings import Settings, load_settings
 from authmint_service.signing_keys import KeyRing
+from authmint_service.tokens import RevocationListPublisher
 
 MakeFeature = Callable[[Kernel], Feature]
 
@@ -48,19 +49,19 @@ def create_app(
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
     `database_time`: instead of the database's own, for tests in which time passes quickly; `metrics`: of an application before
     this one, to count on in; `more_features`: of an application that is built on this one. `app.state` has `metrics`,
-    `draining`, `change_feed`, and `internal`: the application of the internal listener.
+    `draining`, `change_feed`, `revocation_list`, and `internal`: the application of the internal listener.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
     kernel = make_kernel(settings, clock, database_time, metrics)
     grants = offered_grants(settings.grants)
     keys = signing(kernel)
-    auth = _bearer_check(kernel, keys.ring)
+    lists = revocation_list(kernel, keys.ring)
+    auth = _bearer_check(kernel, keys.ring, lists.publisher)
     recorded = events(kernel)
     registered = clients(kernel, recorded.failures)
     session_parts = sessions(kernel)
     people = sign_in(kernel, recorded.failures)
-    lists = revocation_list(kernel, keys.ring)
     features = [
         changes(kernel),
         keys.feature,
@@ -83,10 +84,12 @@ def create_app(
     features.append(deliveries(kernel, others=features))
     features.append(health(kernel, others=features))
     features.append(observability(kernel, others=features))
-    return assemble(kernel, features, grants, dsn=dsn, cookie_origins=registered.cache.cookie_origins)
+    app = assemble(kernel, features, grants, dsn=dsn, cookie_origins=registered.cache.cookie_origins)
+    app.state.revocation_list = lists.publisher
+    return app
 
 
-def _bearer_check(kernel: Kernel, ring: KeyRing) -> ResourceServer:
+def _bearer_check(kernel: Kernel, ring: KeyRing, revocations: RevocationListPublisher) -> ResourceServer:
     """Return the check of access tokens for the service's own routes."""
     return ResourceServer(
         issuer=kernel.issuer,
@@ -95,6 +98,7 @@ def _bearer_check(kernel: Kernel, ring: KeyRing) -> ResourceServer:
         sole_audience=True,
         key_set=ring.own_keys,
         token_url=f"{kernel.issuer.rstrip('/')}/token",
+        revocation_list=revocations,
         clock=kernel.clock,
         observer=record_verification_event,
     )

@@ -22,13 +22,16 @@ class DatabaseClock:
     def __call__(self) -> float:
         return self.local() - self.offset
 
+    async def of_reading(self, theirs: float) -> float:
+        """Return the database's time of a reading that says `theirs`: in tests another one."""
+        return theirs if self._ask is None else await self._ask()
+
     async def observe(self, before: float, theirs: float) -> None:
         """Take note of the database's time in a response that was read just now. Log when the offset becomes too large.
 
         `before`: `local()` before the request.
         """
-        if self._ask is not None:
-            theirs = await self._ask()
+        theirs = await self.of_reading(theirs)
         # The database read its clock at some time between the request and the response.
         smallest, largest = before - theirs, self.local() - theirs
         # A response that was long on its way says less than one before it that was not.

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 
+from authmint_service.change_feed import seconds_since_boot
 from authmint_service.endpoints.oauth.revocation_list import RevocationListEndpoint
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.revocations import RevocationStore
 from authmint_service.signing_keys import KeyRing
+from authmint_service.tasks import Task
 from authmint_service.tokens import RevocationListPublisher
+from authmint_service.tokens.revocation_list import READ_SECONDS
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,15 @@ def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
         RevocationStore(kernel.database),
         ring,
         issuer=kernel.issuer,
-        lifetime=kernel.settings.access_token_ttl,
         # The clock that all processes share: one whose own is ahead would leave out what was revoked last.
         clock=kernel.database_clock,
+        changes=kernel.changes,
+        elapsed=seconds_since_boot,
+        draining=kernel.draining,
     )
-    routes = RevocationListEndpoint(publisher, kernel.draining).routes()
-    return RevocationListParts(Feature(name="revocation_list", routers=(routes,)), publisher)
+    feature = Feature(
+        name="revocation_list",
+        routers=(RevocationListEndpoint(publisher).routes(),),
+        tasks=(Task("read revocations", READ_SECONDS, publisher.read, at_start=True),),
+    )
+    return RevocationListParts(feature, publisher)

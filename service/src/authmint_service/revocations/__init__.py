@@ -1,9 +1,10 @@
-"""What has been revoked: sessions, and all tokens of an account, of a client, or of everyone up to a time.
+"""What has been revoked: sessions and tokens, and all tokens of an account, of a client, with a scope, or of all from before.
 
-Sessions, accounts and clients are revoked and disabled in their own packages. This package reads all of it in one statement,
-for the revocation list.
+Sessions, accounts, clients and keys are revoked in their own packages. This package reads all of it in one statement, for the
+revocation list.
 """
 
-from authmint_service.revocations.store import RevocationStore, RevokedEntries
+from authmint_service.revocations.history import RevocationHistory
+from authmint_service.revocations.store import RevocationReading, RevocationStore
 
-__all__ = ["RevocationStore", "RevokedEntries"]
+__all__ = ["RevocationHistory", "RevocationReading", "RevocationStore"]

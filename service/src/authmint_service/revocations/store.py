@@ -1,26 +1,35 @@
-"""Revocations in the database."""
+"""Reads from the database what has been revoked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from authmint.revoked_entries import Below, Packs, RevokedEntries
 from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
-from authmint_service.database import Database, to_datetime
+from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
 
+SLICE_SECONDS = 10
+"""Entries are grouped by the time at which they were written, in slices of this many seconds since the epoch."""
+MAX_TOKEN_SECONDS = 3600
+"""The longest life of an access token: a constant, never today's settings."""
+MAX_LEEWAY_SECONDS = 300
+"""For which a resource server may accept an expired token, at most."""
+LISTED_AFTER_SECONDS = 1.25
+"""The age at which a change is listed: then no process makes a token from a reading before it (0.75 s), and its transaction has
+ended (0.5 s). So a client that is refused gets a good token at the first try."""
+
 
 @dataclass(frozen=True, slots=True)
-class RevokedEntries:
-    """What has been revoked. Times are seconds since the epoch."""
+class RevocationReading:
+    """What one statement has read."""
 
-    sessions: Mapping[str, float] = field(default_factory=dict)
-    """When each session was revoked, by its id."""
-    users: Mapping[str, float] = field(default_factory=dict)
-    """By subject: tokens issued up to this time are revoked."""
-    clients: Mapping[str, float] = field(default_factory=dict)
-    """The same by client id."""
-    everyone: float | None = None
-    """The same for all tokens."""
+    time: float
+    """The database's, before the statement saw any row. Seconds since the epoch."""
+    ended: Mapping[int, RevokedEntries]
+    """Sessions and tokens, by the slice in which they were revoked."""
+    changes: Mapping[int, RevokedEntries]
+    """Epochs and keys, likewise."""
 
 
 class RevocationStore:
@@ -29,26 +38,51 @@ class RevocationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    _SINCE = """
-        SELECT 'session' AS kind, id::text AS name, extract(epoch FROM revoked_at)::float8 AS revoked_at
-          FROM authmint.sessions WHERE revoked_at > $1
+    # `n` is never smaller than its change's time in milliseconds, so the primary key finds the changes of the last seconds.
+    _READ = """
+        WITH entries AS (
+            SELECT greatest(floor(extract(epoch FROM revoked_at) / $2), $3)::bigint AS slice,
+                   ceil((extract(epoch FROM coalesce(tokens_until, revoked_at + $5 * interval '1 second')) + $6) / 60)::bigint
+                       AS minute,
+                   substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8) AS entry
+              FROM authmint.sessions WHERE revoked_at > $1)
+        SELECT 'time' AS kind, 0::bigint AS slice, 0::bigint AS minute, ''::bytea AS pack, '' AS name, 0::bigint AS n,
+               extract(epoch FROM statement_timestamp())::float8 AS time
         UNION ALL
-        SELECT 'account', id::text, extract(epoch FROM tokens_not_before)::float8
-          FROM authmint.accounts WHERE tokens_not_before > $1
+        SELECT 'session', slice, minute, string_agg(DISTINCT entry, ''::bytea ORDER BY entry), '', 0, 0
+          FROM entries GROUP BY slice, minute
         UNION ALL
-        SELECT 'client', client_id, extract(epoch FROM tokens_not_before)::float8
-          FROM authmint.clients WHERE tokens_not_before > $1
-        UNION ALL
-        SELECT 'all', '', extract(epoch FROM tokens_not_before)::float8
-          FROM authmint.all_tokens WHERE tokens_not_before > $1
+        SELECT kind, floor(extract(epoch FROM recorded_at) / $2)::bigint AS slice, 0, '', name, max(n), 0
+          FROM authmint.changes
+         WHERE takes AND kind IN ('account', 'all', 'client', 'scope', 'signing_key')
+           AND recorded_at > statement_timestamp() - $4 * interval '1 second'
+           AND recorded_at <= statement_timestamp() - $7 * interval '1 second'
+           AND n > extract(epoch FROM statement_timestamp()) * 1000 - ($4 + 1) * 1000
+         GROUP BY kind, name, slice
     """
 
-    async def find_since(self, since: float) -> RevokedEntries:
-        """Return what was revoked after `since`, seconds since the epoch."""
-        found: dict[str, dict[str, float]] = {"session": {}, "account": {}, "client": {}, "all": {}}
-        for row in await self._database.fetch_all(self._SINCE, to_datetime(since)):
-            found[row["kind"]][row["name"]] = row["revoked_at"]
-        return RevokedEntries(found["session"], found["account"], found["client"], found["all"].get(""))
+    async def read(self, *, since: float, seconds: float) -> RevocationReading:
+        """Return what was revoked after `since`, seconds since the epoch, and what was changed in the last `seconds`."""
+        first_slice = since // SLICE_SECONDS
+        rows = await self._database.fetch_all(
+            self._READ, to_datetime(since), SLICE_SECONDS, first_slice, seconds, MAX_TOKEN_SECONDS, MAX_LEEWAY_SECONDS,
+            LISTED_AFTER_SECONDS,
+        )  # fmt: skip
+        packs: dict[int, dict[int, bytes]] = {}
+        changes: dict[int, _Changes] = {}
+        time = 0.0
+        for row in rows:
+            if row["kind"] == "time":
+                time = row["time"]
+            elif row["kind"] == "session":
+                packs.setdefault(row["slice"], {})[row["minute"]] = row["pack"]
+            else:
+                changes.setdefault(row["slice"], _Changes()).add(row)
+        return RevocationReading(
+            time,
+            {slice_: RevokedEntries(Packs.of_bytes(by_minute)) for slice_, by_minute in packs.items()},
+            {slice_: found.entries() for slice_, found in changes.items()},
+        )
 
     _REVOKE_ALL = """
         WITH revoked AS (UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1) RETURNING only_row),
@@ -65,3 +99,23 @@ class RevocationStore:
         async with change_transaction(self._database) as change:
             await change.connection.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))
             await change.record(ChangeKind.ALL, "", takes=True)
+
+
+class _Changes:
+    """Collects the changes of one slice."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, dict[str, int]] = {kind: {} for kind in ChangeKind}
+
+    def add(self, row: Record) -> None:
+        self._names[row["kind"]][row["name"]] = row["n"]
+
+    def entries(self) -> RevokedEntries:
+        found = self._names
+        below = Below(
+            found[ChangeKind.ACCOUNT],
+            found[ChangeKind.CLIENT],
+            found[ChangeKind.SCOPE],
+            max(found[ChangeKind.ALL].values(), default=None),
+        )
+        return RevokedEntries(below=below, keys=frozenset(found[ChangeKind.SIGNING_KEY]))

@@ -1,95 +1,152 @@
-"""The signed list of what was revoked while its access tokens may not have expired, for services that verify tokens locally."""
+"""The signed list of what was revoked while its access tokens may not have expired, for services that verify tokens locally.
+
+One task reads the database every half second, for all who ask. Signed documents are kept until there is something new, and
+followers whose serials are close together get the same one.
+"""
 
 import asyncio
-import hashlib
-import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from authmint.revocation_list import RevocationList as RevokedTokens
+from authmint import Principal
+from authmint.errors import InvalidToken, IssuerUnavailable
+from authmint.revocation_list import MEDIA_TYPE
+from authmint.revoked_entries import BELOW_SECONDS, RevokedEntries
+from authmint_service.change_feed import ChangeFeed
+from authmint_service.database_clock import DatabaseClock
+from authmint_service.draining import Draining
 from authmint_service.errors import DatabaseUnavailable
-from authmint_service.revocations import RevocationStore, RevokedEntries
+from authmint_service.revocations import RevocationHistory, RevocationReading, RevocationStore
+from authmint_service.revocations.history import OVERLAP_SECONDS
 from authmint_service.signing_keys import KeyRing
 
-TYPE = "revocation-list+jwt"
-FRESH_SECONDS = 0.5
-"""The minimum time between two queries, however many requests there are."""
-RESIGN_SECONDS = 60.0
-"""The maximum age of a signature while the entries stay the same."""
-MAX_LEEWAY = 300
-"""Seconds for which a resource server may accept an expired token, at most."""
+READ_SECONDS = 0.5
+"""From the end of one reading to the next."""
+RESIGN_SECONDS = 20.0
+"""After so long a list is signed anew, though it says nothing new: followers measure its age."""
+MAX_AGE_SECONDS = 5.0
+"""Of a reading. What is older is not published, and this service trusts no token by it."""
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRevocationList:
-    """A signed list, the entity tag that changes with its entries, and the parsed entries."""
+class Publication:
+    """What is published at a time."""
 
-    text: str
-    tag: str
-    revoked: RevokedTokens
+    serial: int
+    """The time of its reading by the database's clock, in milliseconds."""
+    history: RevocationHistory = field(default_factory=RevocationHistory)
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is another one, or when followers must not wait any more."""
 
 
 class RevocationListPublisher:
-    """Makes the current list, and keeps it in memory."""
+    """Reads what was revoked, publishes it, and checks this service's own tokens by it."""
 
     def __init__(
-        self, store: RevocationStore, ring: KeyRing, *, issuer: str, lifetime: int, clock: Callable[[], float]
+        self,
+        store: RevocationStore,
+        ring: KeyRing,
+        *,
+        issuer: str,
+        clock: DatabaseClock,
+        changes: ChangeFeed,
+        elapsed: Callable[[], float],
+        draining: Draining,
     ) -> None:
-        """`lifetime`: of access tokens, seconds; `clock`: seconds since the epoch."""
-        self._store, self._ring, self._issuer, self._clock = store, ring, issuer, clock
-        self._relevant_seconds = lifetime + MAX_LEEWAY
-        self._list: SignedRevocationList | None = None
-        self._queried_at = self._signed_at = float("-inf")
-        self._lock = asyncio.Lock()
-        self._failed_at = float("-inf")
-
-    async def current(self) -> SignedRevocationList:
-        """Return a list that is at most FRESH_SECONDS old. Raise DatabaseUnavailable, TemporarilyUnavailable."""
-        if self._list is not None and time.monotonic() - self._queried_at < FRESH_SECONDS:
-            return self._list
-        async with self._lock:
-            started = time.monotonic()
-            if started - self._failed_at < FRESH_SECONDS:
-                # Requests that waited for the lock must not wait for the same database one after another.
-                raise DatabaseUnavailable("it did not respond to the last query")
-            if self._list is None or started - self._queried_at >= FRESH_SECONDS:
-                self._list = await self._query_or_note_failure(started)
-                # The time when the query began: what was revoked while it ran may be missing.
-                self._queried_at = started
-            return self._list
-
-    async def _query_or_note_failure(self, started: float) -> SignedRevocationList:
-        try:
-            return await self._query(started)
-        except DatabaseUnavailable:
-            self._failed_at = time.monotonic()
-            raise
-
-    async def _query(self, started: float) -> SignedRevocationList:
-        now = self._clock()
-        members = self._members(await self._store.find_since(now - self._relevant_seconds))
-        tag = f'"{hashlib.sha256(json.dumps(members).encode()).hexdigest()[:32]}"'
-        if self._list is not None and self._list.tag == tag and started - self._signed_at < RESIGN_SECONDS:
-            return self._list
-        self._signed_at = started
-        text = await self._ring.signer.sign({"iss": self._issuer, "iat": int(now), **members}, typ=TYPE)
-        return SignedRevocationList(text, tag, RevokedTokens.from_claims(members))
-
-    def _members(self, revoked: RevokedEntries) -> dict[str, Any]:
-        """Return the members of the list, with times in whole seconds, like those in access tokens.
-
-        `sids`: when the last access token of each session has expired. The others: the last `iat` that is revoked.
+        """`changes`: reads the database's time before the first reading; `elapsed`: seconds by a clock that is never set back;
+        `draining`: a process that is about to stop delays no response.
         """
-        members: dict[str, Any] = {
-            "sids": {
-                session: int(revoked_at) + self._relevant_seconds for session, revoked_at in sorted(revoked.sessions.items())
-            }
-        }
-        for name, times in (("users", revoked.users), ("clients", revoked.clients)):
-            if times:
-                members[name] = {subject: int(revoked_at) for subject, revoked_at in sorted(times.items())}
-        if revoked.everyone is not None:
-            members["everyone"] = int(revoked.everyone)
-        return members
+        self._store, self._ring, self._issuer = store, ring, issuer
+        self._clock, self._changes, self._elapsed, self._draining = clock, changes, elapsed, draining
+        self._current: Publication | None = None
+        self._serial, self._time = 0, 0.0
+        self._asked_at = float("-inf")
+        self._documents: dict[tuple[int | None, int], str] = {}
+        self._signing = asyncio.Lock()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the last reading is young enough."""
+        return 0 <= self._elapsed() - self._asked_at < MAX_AGE_SECONDS
+
+    @property
+    def entries(self) -> RevokedEntries:
+        """What was revoked. Raise DatabaseUnavailable while that has not been read for MAX_AGE_SECONDS."""
+        return self._publication().history.whole
+
+    is_overdue = False
+    """For a resource server, which need not wait: a task reads."""
+
+    async def catch_up(self) -> None:
+        """Do nothing."""
+
+    def check(self, token: Principal) -> None:
+        """Raise InvalidToken for a revoked token; IssuerUnavailable while it cannot be known."""
+        try:
+            reason = self.entries.reason(token)
+        except DatabaseUnavailable as error:
+            raise IssuerUnavailable("what was revoked cannot be read", retry_after=error.retry_after) from error
+        if reason is not None:
+            raise InvalidToken(reason)
+
+    async def read(self) -> None:
+        """Read what was revoked since the last reading. Raise DatabaseUnavailable, SchemaOutdated."""
+        current = self._current
+        if current is not None and self._draining.has_begun:
+            current.is_over.set()
+        if current is None:
+            await self._changes.read()
+        asked_at = self._elapsed()
+        # What was committed late is read with the next minute's readings.
+        since = self._clock() - BELOW_SECONDS if current is None else self._time - OVERLAP_SECONDS
+        seconds = BELOW_SECONDS if current is None else asked_at - self._asked_at + OVERLAP_SECONDS
+        reading = await self._store.read(since=since, seconds=seconds)
+        self._time = await self._clock.of_reading(reading.time)
+        self._asked_at = asked_at
+        # If the database's clock was set back, the serial stays until it has caught up, and takes nothing back.
+        self._serial = max(self._serial, int(self._time * 1000))
+        self._publish(reading)
+
+    def _publish(self, reading: RevocationReading) -> None:
+        current = self._current
+        history = (RevocationHistory() if current is None else current.history).merged(reading, self._time)
+        if current is not None and history is current.history:
+            if self._serial - current.serial < RESIGN_SECONDS * 1000:
+                return
+            history = history.without_ended(self._time)
+        self._current = Publication(self._serial, history)
+        self._documents.clear()
+        if current is not None:
+            current.is_over.set()
+
+    async def wait(self, since: int, seconds: float) -> None:
+        """Wait until there is something newer than the serial `since`, for `seconds` at most."""
+        publication = self._current
+        if publication is None or publication.serial > since or self._draining.has_begun:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await publication.is_over.wait()
+        except TimeoutError:
+            return
+
+    async def document(self, since: int | None) -> str:
+        """Return the signed list for a follower with the serial `since`; a whole one for None.
+
+        Raise DatabaseUnavailable, TemporarilyUnavailable.
+        """
+        publication = self._publication()
+        # Another process may have read later than this one had when it published.
+        serial = publication.serial if since is None or since <= publication.serial else self._serial
+        first_slice = publication.history.first_slice(None if since is None else min(since, serial), serial / 1000)
+        name = first_slice, serial
+        async with self._signing:
+            if name not in self._documents:
+                claims = publication.history.make_list(first_slice, serial).to_claims(self._issuer)
+                self._documents[name] = await self._ring.signer.sign(claims, typ=MEDIA_TYPE)
+            return self._documents[name]
+
+    def _publication(self) -> Publication:
+        if self._current is None or not self.is_fresh:
+            raise DatabaseUnavailable("what was revoked has not been read for some seconds")
+        return self._current

@@ -59,7 +59,7 @@ class IntrospectionEndpoint:
         return {"active": True, "token_type": "Bearer", **principal.claims}
 
     async def _is_live(self, principal: Principal) -> bool:
-        if (await self._revocation_list.current()).revoked.revokes(principal):
+        if self._revocation_list.entries.revokes(principal):
             return False
         if principal.session_id is not None:
             # The list may be half a second old; the session's row is current.

@@ -1,0 +1,66 @@
+"""What one process has read of revocations: all of it, and what was written lately. Decisions alone: no database, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from authmint.revocation_list import RevocationList
+from authmint.revoked_entries import RevokedEntries
+from authmint_service.revocations.store import SLICE_SECONDS, RevocationReading
+
+OVERLAP_SECONDS = 60
+"""What was written this long before a reading is read again, and sent again: it may have been committed later."""
+RECENT_SECONDS = 180
+"""A follower whose list is older gets a whole one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationHistory:
+    """The entries that are needed, and those that were written lately, by slices of SLICE_SECONDS."""
+
+    whole: RevokedEntries = field(default_factory=RevokedEntries)
+    recent: Mapping[int, RevokedEntries] = field(default_factory=dict)
+
+    def merged(self, reading: RevocationReading, time: float) -> "RevocationHistory":
+        """Return the history with what was read; itself if that is nothing new.
+
+        `time`: of the reading, seconds since the epoch. It differs from the reading's own in tests alone.
+        """
+        shift = round((time - reading.time) / SLICE_SECONDS)
+        changes = [(slice_ + shift, entries) for slice_, entries in reading.changes.items()]
+        recent, whole = dict(self.recent), self.whole
+        for slice_, entries in (*reading.ended.items(), *changes):
+            needed, known = entries.without_ended(time), recent.get(slice_)
+            # Nearly always the same as half a second before.
+            if known == needed:
+                continue
+            recent[slice_] = needed if known is None else known.merged(needed)
+            whole = whole.merged(needed)
+        if whole is self.whole:
+            return self
+        return RevocationHistory(whole, recent).without_ended(time)
+
+    def without_ended(self, time: float) -> "RevocationHistory":
+        """Return the history without what is needed no more at `time`, seconds since the epoch."""
+        oldest = (time - RECENT_SECONDS) // SLICE_SECONDS
+        recent = {slice_: entries for slice_, entries in self.recent.items() if slice_ >= oldest}
+        return RevocationHistory(self.whole.without_ended(time), recent)
+
+    def first_slice(self, since: int | None, time: float) -> int | None:
+        """Return the slice with which a delta begins; None if the list has to be whole.
+
+        `since`: the follower's serial, milliseconds; None for the first list.
+        """
+        if since is None or since / 1000 < time - RECENT_SECONDS + OVERLAP_SECONDS + SLICE_SECONDS:
+            return None
+        return int((since / 1000 - OVERLAP_SECONDS) // SLICE_SECONDS)
+
+    def make_list(self, first_slice: int | None, serial: int) -> RevocationList:
+        """Return a list, or the delta that begins with a slice. `serial`: milliseconds."""
+        if first_slice is None:
+            return RevocationList(serial // 1000, serial, None, self.whole)
+        entries = RevokedEntries()
+        for slice_, written in self.recent.items():
+            if slice_ >= first_slice:
+                entries = entries.merged(written)
+        since = (first_slice * SLICE_SECONDS + OVERLAP_SECONDS) * 1000
+        return RevocationList(serial // 1000, serial, since, entries)
