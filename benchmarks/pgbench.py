@@ -14,7 +14,7 @@ CLIENT = "pgbench"
 """Its sessions are used for nothing else."""
 VALUES = {
     1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(IDLE_TTL), 6: "'{}'", 7: "'{}'", 8: "now()",
-    9: "'\\x0100'", 10: "'{}'",
+    9: "'\\x0100'", 10: "'{}'", 11: "1",
 }  # fmt: skip
 # The first transaction of a client finds its session; all others are the statement and nothing else.
 SCRIPT = """\

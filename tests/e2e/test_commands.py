@@ -399,7 +399,7 @@ def test_uvicorns_own_command_serves_the_factory(commands: Commands, tmp_path: P
 
 def test_help_lists_the_commands(commands: Commands) -> None:
     printed = commands.run("--help").stdout
-    for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys", "dev"):
+    for name in ("serve", "migrate", "accounts", "clients", "sessions", "tokens", "keys", "secrets", "dev"):
         assert name in printed
 
 

@@ -41,7 +41,7 @@ def served(folder: Path) -> Iterator[tuple[int, Known]]:
         tokens = json.loads(fetch(f"{site}/token", data=form)[1])
         assert 200 == fetch(f"{site}/revoke", data={"client_id": "spa", "token": tokens["refresh_token"]})[0]
         secret = json.loads(done[0].stdout)["client_secret"]
-        codec = RefreshTokenCodec(SecretKeys.parse(keys, "keys"), current_id=1)
+        codec = RefreshTokenCodec(SecretKeys.parse(keys, "keys"))
         yield commands.port, Known("spa", "robot", secret, tokens["refresh_token"], tokens["access_token"], codec)
         assert 200 == fetch(f"{site}/readyz")[0]
         assert "error.unexpected" not in process.said

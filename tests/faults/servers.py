@@ -81,7 +81,7 @@ class Site:
             AUTHMINT_LOG_LEVEL="WARNING", AUTHMINT_DATA_DIR=str(folder / "none"),
         )  # fmt: skip
         self.env = env | dict(settings)
-        self.codec = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
+        self.codec = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"))
         self.servers = [Server(port, folder, self.env, command) for port in free_ports(count)]
 
     @property

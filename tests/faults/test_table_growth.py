@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-untimed")]
 
 
 async def a_day(dsn: str, *, live: int, over: int) -> None:
-    codec = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"), current_id=1)
+    codec = RefreshTokenCodec(SecretKeys.parse(REFRESH_KEYS, "key"))
     await fill(dsn, live, over=over)
     database, clock = Database(size=6), SettableClock(time.time())
     first = [codec.encode(first_token_of(number)) for number in range(live)]

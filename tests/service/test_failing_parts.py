@@ -53,7 +53,7 @@ NOT_FOR_REQUESTS = {
     # Only for a token that was redeemed before. `test_repeated_refresh_tokens` has them.
     "RotationStore.record_late_repeat", "RotationStore.record_repeat_elsewhere",
     # Only for a token that is refused in any case.
-    "RotatingKeyRing.fetch", "RotatingKeyRing.signer_for",
+    "RotatingKeyRing.fetch", "RotatingKeyRing.is_elsewhere", "RotatingKeyRing.signer_for",
     # For code without an event loop.
     "TokenVerifier.verify_sync",
     # A background task reads; no request does. What it reads is never overdue.

@@ -29,7 +29,7 @@ async def known_to(service: Service, secret: str) -> Known:
     tokens = (await service.sign_in(spa, user)).json()
     await service.http.post("/revoke", data={"client_id": spa.client_id, "token": tokens["refresh_token"]})
     keys = SecretKeys.parse(SECRET_KEYS["refresh_token_keys"], "refresh_token_keys")
-    codec = RefreshTokenCodec(keys, current_id=keys.current_id)
+    codec = RefreshTokenCodec(keys)
     return Known(spa.client_id, robot.client_id, secret, tokens["refresh_token"], tokens["access_token"], codec)
 
 

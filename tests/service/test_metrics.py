@@ -136,8 +136,8 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
     assert 200 == ready.status_code
     assert "ready" == ready.json()["status"]
     checks = ready.json()["checks"]
-    ok = {"process": "ok", "database": "ok", "schema": "ok", "signing_keys": "ok", "changes": "ok", "clock": "ok"}
-    assert ok == {name: check["status"] for name, check in checks.items()}
+    parts = ("process", "database", "schema", "signing_keys", "secret_keys", "sessions", "changes", "clock")
+    assert dict.fromkeys(parts, "ok") == {name: check["status"] for name, check in checks.items()}
     assert checks["schema"]["version"].isdecimal()
     cut_off = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none")
     response = await cut_off.http.get("/readyz")
@@ -148,6 +148,8 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
         "database": "unreachable",
         "schema": "unknown",
         "signing_keys": "missing",
+        "secret_keys": "unknown",
+        "sessions": "ok",
         "changes": "ok",
         "clock": "ok",
     }

@@ -86,8 +86,15 @@ async def test_the_own_key_rotates_with_the_keys_of_refresh_tokens(server_dsn: s
         user, client = await before.add_account(), await before.add_client()
         old = (await before.sign_in(client, user, resource=ISSUER)).json()["access_token"]
         both = await begin(f"{second},{first}")
+        # The new key is used once all processes have it.
+        assert "issuer-1" == kid_of((await both.sign_in(client, user, resource=ISSUER)).json()["access_token"])
+        await before.stop()
+        await both.app.state.processes.beat()
         new = (await both.sign_in(client, user, resource=ISSUER)).json()["access_token"]
         assert ["issuer-1", "issuer-2"] == [kid_of(old), kid_of(new)]
         assert [200, 200] == [await status_of_account(both, token) for token in (old, new)]
         after = await begin(second)
+        assert [503, 200] == [await status_of_account(after, token) for token in (old, new)]
+        await both.stop()
+        await after.app.state.processes.beat()
         assert [401, 200] == [await status_of_account(after, token) for token in (old, new)]

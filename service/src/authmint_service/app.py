@@ -19,6 +19,7 @@ from authmint_service.features.events import events
 from authmint_service.features.health import health
 from authmint_service.features.kernel import make_kernel
 from authmint_service.features.observability import observability
+from authmint_service.features.processes import processes
 from authmint_service.features.retention import retention
 from authmint_service.features.revocation_list import revocation_list
 from authmint_service.features.sessions import sessions
@@ -49,7 +50,7 @@ def create_app(
     `settings`: from the environment when None; `dsn`: a database that is open already; `clock`: seconds since the epoch;
     `database_time`: instead of the database's own, for tests in which time passes quickly; `metrics`: of an application before
     this one, to count on in; `more_features`: of an application that is built on this one. `app.state` has `metrics`,
-    `draining`, `change_feed`, `revocation_list`, and `internal`: the application of the internal listener.
+    `draining`, `change_feed`, `processes`, `revocation_list`, and `internal`: the application of the internal listener.
     """
     settings = settings or load_settings()
     configure_logging(settings.log_level, settings.log_format)
@@ -64,6 +65,7 @@ def create_app(
     people = sign_in(kernel, recorded.failures)
     features = [
         changes(kernel),
+        processes(kernel, keys.ring),
         keys.feature,
         recorded.feature,
         registered.feature,

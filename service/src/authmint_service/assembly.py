@@ -85,7 +85,7 @@ def assemble(
         gauges=[gauge for feature in features for gauge in feature.gauges],
     )
     app.state.metrics, app.state.draining, app.state.internal = kernel.metrics, kernel.draining, internal
-    app.state.change_feed = kernel.changes
+    app.state.change_feed, app.state.processes = kernel.changes, kernel.processes
     return app
 
 
@@ -139,3 +139,6 @@ class _Lifespan:
                 await asyncio.wait_for(runner.started.wait(), FIRST_ATTEMPT_SECONDS)
             kernel.metrics.mark_ready()
             yield
+        for feature in self._features:
+            for stop in feature.at_stop:
+                await stop()

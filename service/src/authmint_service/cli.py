@@ -31,7 +31,7 @@ from authmint_service.errors import (
 )
 from authmint_service.settings import load_settings
 
-GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "events", "deliveries")
+GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "secrets", "events", "deliveries")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
 
 

@@ -1,4 +1,5 @@
-"""Secret keys with ids, so that they can be rotated: `id:base64,id:base64,…`. The first is used for everything new.
+"""Secret keys with ids, so that they can be rotated: `id:base64,id:base64,…`. The first is used for everything new, or, in a
+process that serves, the first that all processes have (`processes`).
 
 A key is 32 random bytes. A value that was made with an older key names its id, and can be read while that key is listed.
 """
@@ -9,7 +10,7 @@ import fcntl
 import hmac
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from authmint.secret_strength import is_guessable
@@ -22,10 +23,18 @@ NAMES = ("AUTHMINT_KEY_ENCRYPTION_KEYS", "AUTHMINT_REFRESH_TOKEN_KEYS")
 class SecretKeys(Mapping[int, bytes]):
     """Keys by id (1 to 255). The text form has no key."""
 
-    def __init__(self, keys: Mapping[int, bytes]) -> None:
-        """`keys`: the first is the current one."""
-        self._keys = dict(keys)
-        self.current_id = next(iter(self._keys))
+    def __init__(self, keys: Mapping[int, bytes], choose: Callable[[], int] | None = None) -> None:
+        """`keys`: the first is the current one, unless `choose` returns the id of another."""
+        self._keys, self._choose = dict(keys), choose
+
+    @property
+    def current_id(self) -> int:
+        """The id of the key for what is made from now on."""
+        return next(iter(self._keys)) if self._choose is None else self._choose()
+
+    def choosing(self, choose: Callable[[], int]) -> "SecretKeys":
+        """Return the same keys, of which `choose` returns the id of the current one."""
+        return SecretKeys(self._keys, choose)
 
     @classmethod
     def parse(cls, text: str, name: str) -> "SecretKeys":
@@ -44,7 +53,8 @@ class SecretKeys(Mapping[int, bytes]):
 
     def derive(self, label: str) -> "SecretKeys":
         """Return keys for another purpose, with the same ids (HKDF-SHA256, RFC 5869). One tells nothing about another."""
-        return SecretKeys({key_id: _hkdf(key, label.encode()) for key_id, key in self._keys.items()})
+        derived = {key_id: _hkdf(key, label.encode()) for key_id, key in self._keys.items()}
+        return SecretKeys(derived, self._choose)
 
     def __getitem__(self, key_id: int) -> bytes:
         return self._keys[key_id]

@@ -107,6 +107,14 @@ SENTENCES = {
     "emergency_is_for_all": "Leave out --algorithm: an emergency replaces the keys of all algorithms.",
     "keys_unreadable": "{problems}",
     "keys_not_used": "AUTHMINT_SIGNING_ALGORITHM is HS256: there is one shared secret, and there are no signing keys.",
+    # Secret keys
+    "encryption_keys_not_shared": "AUTHMINT_KEY_ENCRYPTION_KEYS has no key that all live processes have. See: "
+    "authmint-service secrets list",
+    "key_id_current": "New refresh tokens are made with the key {key_id}. Put another one before it in "
+    "AUTHMINT_REFRESH_TOKEN_KEYS of all processes first; it is used when all have it.",
+    "key_id_in_use": "On the refresh-token key {key_id} depend {sessions} live sessions and {one_time_tokens} links and codes; "
+    "{unknown} sessions do not say on which key. Wait until they have ended, or end the sessions now: --force.",
+    "key_id_unknown": "The refresh-token key {key_id} is not in use. See: authmint-service secrets list",
     # Options and input of commands
     "data_dir_not_allowed": "--ephemeral uses a temporary folder: leave out --data-dir.",
     "ids_missing": "Name the deliveries by their ids, or --all. See: authmint-service deliveries list --dead",

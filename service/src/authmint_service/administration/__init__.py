@@ -6,5 +6,14 @@ method of its store.
 
 from authmint_service.administration.clients import update_client_scopes
 from authmint_service.administration.restore import RestoredState, finish_restore, read_restored_state
+from authmint_service.administration.secrets import SecretUsage, drop_refresh_token_key, read_secret_usage
 
-__all__ = ["RestoredState", "finish_restore", "read_restored_state", "update_client_scopes"]
+__all__ = [
+    "RestoredState",
+    "SecretUsage",
+    "drop_refresh_token_key",
+    "finish_restore",
+    "read_restored_state",
+    "read_secret_usage",
+    "update_client_scopes",
+]

@@ -13,9 +13,11 @@ import typer
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
-from authmint_service.database import ask_time, to_datetime
+from authmint_service.database import Database, ask_time, to_datetime
 from authmint_service.errors import InvalidValue
+from authmint_service.processes import ProcessStore, SecretKind
 from authmint_service.revocations import RevocationStore
+from authmint_service.secret_keys import SecretKeys
 from authmint_service.settings import Settings
 from authmint_service.signing_keys import (
     EmergencyRotation,
@@ -152,33 +154,38 @@ def export_public(data_dir: DataDir = None) -> None:
 
 @app.command()
 def reencrypt(data_dir: DataDir = None) -> None:
-    """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS, so that the others can be removed."""
+    """Encrypt all keys with the first of AUTHMINT_KEY_ENCRYPTION_KEYS that all live processes have."""
 
-    async def run(settings: Settings) -> int:
+    async def run(settings: Settings) -> tuple[int, int]:
         async with _keys(settings) as keys:
             count, problems = await keys.store.reencrypt()
         if problems:
             raise InvalidValue("keys_unreadable", field="keys", problems=" ".join(problems))
-        return count
+        return count, keys.encryption_key_id
 
     settings = _settings(data_dir)
-    count = asyncio.run(run(settings))
-    echo(f"Encrypted {count} key{'' if count == 1 else 's'} with the encryption key {settings.encryption_keys.current_id}.")
+    count, key_id = asyncio.run(run(settings))
+    echo(f"Encrypted {count} key{'' if count == 1 else 's'} with the encryption key {key_id}.")
+    if key_id != (first := settings.encryption_keys.current_id):
+        echo(f"The key {first} is not used yet: not all live processes have it. See: authmint-service secrets list")
 
 
 class _Keys:
     """The store, the rotation policy, and the time of the database in seconds since the epoch."""
 
-    def __init__(self, store: SigningKeyStore, revocations: RevocationStore, policy: RotationPolicy, now: float) -> None:
-        self.store, self.revocations, self.policy, self.now = store, revocations, policy, now
+    def __init__(self, database: Database, secrets: SecretKeys, policy: RotationPolicy, now: float) -> None:
+        """`secrets`: the current one encrypts what is made or encrypted again."""
+        self.store, self.revocations = SigningKeyStore(database, secrets), RevocationStore(database)
+        self.encryption_key_id, self.policy, self.now = secrets.current_id, policy, now
 
 
 @asynccontextmanager
 async def _keys(settings: Settings) -> AsyncIterator[_Keys]:
     async with open_database(settings) as database:
-        now = await ask_time(database)
-        store = SigningKeyStore(database, settings.encryption_keys)
-        yield _Keys(store, RevocationStore(database), _policy(settings), now)
+        secrets = await ProcessStore(database).shared_keys(SecretKind.KEY_ENCRYPTION, settings.encryption_keys)
+        if secrets is None:
+            raise InvalidValue("encryption_keys_not_shared", field="key_encryption_keys")
+        yield _Keys(database, secrets, _policy(settings), await ask_time(database))
 
 
 def _policy(settings: Settings) -> RotationPolicy:

@@ -40,7 +40,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "status": {**_TEXT, "enum": ["ready", "not_ready"]},
             "checks": {
                 "type": "object",
-                "description": "By name: `process`, `database`, `schema`, `signing_keys`, `changes` and `clock`.",
+                "description": "By name: `process`, `database`, `schema`, `signing_keys`, `secret_keys`, `sessions`, `changes` "
+                "and `clock`.",
                 "additionalProperties": reference("ReadinessCheck"),
             },
         },

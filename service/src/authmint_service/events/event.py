@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     PASSWORD_CHANGE_REFUSED = "password.change_refused"  # noqa: S105 - an event, no secret
     """The current password was wrong. Recorded once for each address prefix and minute."""
     PASSWORD_CHANGED = "password.changed"  # noqa: S105 - an event, no secret
+    REFRESH_TOKEN_KEY_DROPPED = "refresh_token_key.dropped"  # noqa: S105 - an event, no secret
     REFRESH_TOKEN_REPEATED = "refresh_token.repeated"  # noqa: S105 - an event, no secret
     REFRESH_TOKEN_REUSED = "refresh_token.reused"  # noqa: S105 - an event, no secret
     SESSION_REVOKED = "session.revoked"

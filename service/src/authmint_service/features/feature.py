@@ -1,6 +1,6 @@
 """What a feature brings to the service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,5 +45,7 @@ class Feature:
     """What sends the feature's deliveries, by kind."""
     readiness: Mapping[str, Callable[[], CheckResult]] = field(default_factory=dict)
     """Checks of `/readyz`, by the name of the part."""
+    at_stop: tuple[Callable[[], Awaitable[object]], ...] = ()
+    """What is done when the tasks have ended, while the database is still open. It waits for no database."""
     close: tuple[Callable[[], None], ...] = ()
     """What is called when the process stops serving."""

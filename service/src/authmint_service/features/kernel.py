@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from authmint_service import __version__
 from authmint_service.change_feed import ChangeFeed, seconds_since_boot
 from authmint_service.database import Database
 from authmint_service.database_clock import DatabaseClock
@@ -11,6 +12,7 @@ from authmint_service.draining import Draining
 from authmint_service.errors import SettingsError
 from authmint_service.metrics import Metrics
 from authmint_service.one_time_tokens import OneTimeTokens
+from authmint_service.processes import Processes, SecretKind
 from authmint_service.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Kernel:
     """The clock that all processes share."""
     changes: ChangeFeed
     """What other processes have changed."""
+    processes: Processes
+    """Which secret keys the other processes have, and so which of its own this one uses for new values."""
     one_time_tokens: OneTimeTokens
     """Links and codes that are used once."""
     metrics: Metrics
@@ -52,8 +56,12 @@ def make_kernel(
     database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
     shared_clock = DatabaseClock(clock, database_time)
     changes = ChangeFeed(database, shared_clock, seconds_since_boot)
-    one_time = OneTimeTokens(database, settings.refresh_keys)
-    return Kernel(settings, clock, database, shared_clock, changes, one_time, metrics or Metrics(), Draining(), tracing)
+    keys = {SecretKind.REFRESH_TOKEN: settings.refresh_keys, SecretKind.KEY_ENCRYPTION: settings.encryption_keys}
+    processes = Processes(database, keys, seconds_since_boot, version=__version__)
+    one_time = OneTimeTokens(database, processes.keys(SecretKind.REFRESH_TOKEN))
+    return Kernel(
+        settings, clock, database, shared_clock, changes, processes, one_time, metrics or Metrics(), Draining(), tracing
+    )
 
 
 def _tracing(settings: Settings) -> "Tracing | None":

@@ -1,12 +1,14 @@
 """Sessions, and the cookies in which some clients keep their refresh token."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from authmint_service.change_feed import ChangeKind
 from authmint_service.endpoints.metrics import Estimate
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
+from authmint_service.processes import SecretKind
 from authmint_service.readiness import CheckResult
 from authmint_service.sessions import (
     RefreshTokenCodec,
@@ -34,7 +36,7 @@ class SessionParts:
 
 
 def sessions(kernel: Kernel) -> SessionParts:
-    settings, refresh_keys = kernel.settings, kernel.settings.refresh_keys
+    settings = kernel.settings
     lifetimes = SessionLifetimes(
         grace=settings.refresh_grace_seconds,
         idle=settings.session_idle_ttl,
@@ -42,9 +44,12 @@ def sessions(kernel: Kernel) -> SessionParts:
         access_token=settings.access_token_ttl,
     )
     store, rotations = SessionStore(kernel.database, lifetimes), RotationStore(kernel.database, lifetimes)
-    codec = RefreshTokenCodec(refresh_keys, current_id=refresh_keys.current_id)
+    refresh_keys = kernel.processes.keys(SecretKind.REFRESH_TOKEN)
     places = RotationPlaces(refresh_keys, has_addresses=settings.trusted_proxies is not None)
-    parts = Sessions(store, rotations, codec, places, kernel.clock, kernel.metrics.count_session_event)
+    parts = Sessions(
+        store, rotations, RefreshTokenCodec(refresh_keys), places, kernel.clock, kernel.metrics.count_session_event,
+        partial(kernel.processes.have, SecretKind.REFRESH_TOKEN),
+    )  # fmt: skip
     rows = Estimate(
         "authmint_session_rows_estimate",
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",

@@ -1,11 +1,15 @@
 """The keys that sign: the ring of this process, what keeps it up to date, and what is published of it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from authmint_service import change_feed
 from authmint_service.endpoints.metrics import KeyCollector
+from authmint_service.errors import DatabaseUnavailable
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
+from authmint_service.processes import SecretKind
 from authmint_service.readiness import CheckResult
 from authmint_service.signing_keys import (
     OWN_KEY_LABEL,
@@ -41,12 +45,24 @@ def signing(kernel: Kernel) -> Signing:
     ring: KeyRing
     checks: tuple[Task, ...] = ()
     if secret is not None:
-        ring = SharedSecretKeyRing(secret, settings.refresh_keys.derive(OWN_KEY_LABEL))
+        ring = SharedSecretKeyRing(
+            secret,
+            kernel.processes.keys(SecretKind.REFRESH_TOKEN).derive(OWN_KEY_LABEL),
+            partial(kernel.processes.is_elsewhere, SecretKind.REFRESH_TOKEN),
+        )
     else:
-        ring = rotating = RotatingKeyRing(clock, policy.algorithms)
-        store = SigningKeyStore(kernel.database, settings.encryption_keys)
+        has_other = partial(kernel.processes.is_elsewhere, SecretKind.KEY_ENCRYPTION)
+        ring = rotating = RotatingKeyRing(clock, policy.algorithms, has_other)
+        store = SigningKeyStore(kernel.database, kernel.processes.keys(SecretKind.KEY_ENCRYPTION))
         rotation = KeyRotation(store, rotating, policy, kernel.changes, clock)
-        checks = (Task("check signing keys", change_feed.POLL_SECONDS, rotation.check, at_start=True),)
+
+        async def check_keys() -> None:
+            # A new key is encrypted with one that all processes have. A read-only database has keys to load all the same.
+            with suppress(DatabaseUnavailable):
+                await kernel.processes.ensure_known()
+            await rotation.check()
+
+        checks = (Task("check signing keys", change_feed.POLL_SECONDS, check_keys, at_start=True),)
 
     def check_ring() -> CheckResult:
         problem = ring.problem

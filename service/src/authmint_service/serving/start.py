@@ -3,8 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence, Set
+from contextlib import contextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -12,11 +12,12 @@ from authmint_service.app import create_app
 from authmint_service.database import Database, database_url
 from authmint_service.embedded_postgres import holding_embedded_postgres
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated, SettingsError
+from authmint_service.processes import ProcessStore
 from authmint_service.running_services import RunningService, listed
 from authmint_service.serving.server import run_until_stopped, serve_requests
 from authmint_service.serving.workers import Workers
 from authmint_service.settings import Settings, load_settings, settings_without_secrets
-from authmint_service.signing_keys import SigningKeyStore
+from authmint_service.signing_keys import SigningKeyStore, StoredKey
 
 
 def serve(settings: Settings, listeners: Sequence[socket.socket], internal: socket.socket | None = None) -> bool:
@@ -52,37 +53,48 @@ def listed_for_commands(settings: Settings, *, ephemeral: bool = False) -> Itera
 
 async def _serve_alone(settings: Settings, listener: socket.socket, internal: socket.socket | None) -> None:
     async with database_url(settings) as dsn:
-        await _check_encryption_keys(settings, dsn)
+        await _check_keys(settings, dsn)
         app = create_app(settings, dsn=dsn)
         await serve_requests(app, listener, internal, shutdown_seconds=settings.shutdown_seconds)
 
 
 def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket], internal: socket.socket | None) -> bool:
     workers = Workers(listeners, internal, shutdown_seconds=settings.shutdown_seconds)
+    last = settings
     with workers.handle_signals(), _database(settings) as dsn:
 
         def make_app(current: FastAPI | None) -> FastAPI:
+            nonlocal last
             # A wrong setting is found here, once, and not in each process.
             chosen = settings if current is None else load_settings(workers=len(listeners))
-            asyncio.run(_check_encryption_keys(chosen, dsn))
-            return create_app(chosen, dsn=dsn, metrics=None if current is None else current.state.metrics)
+            asyncio.run(_check_keys(chosen, dsn, removed=last.refresh_keys.keys() - chosen.refresh_keys.keys()))
+            app = create_app(chosen, dsn=dsn, metrics=None if current is None else current.state.metrics)
+            last = chosen
+            return app
 
         return workers.run(make_app)
 
 
-async def _check_encryption_keys(settings: Settings, dsn: str) -> None:
+async def _check_keys(settings: Settings, dsn: str, *, removed: Set[int] = frozenset()) -> None:
     """Raise SettingsError when the signing keys at `dsn` cannot be decrypted with the encryption keys of `settings`.
 
-    If the database is unavailable, or has no schema yet, nothing is checked: the service waits for it.
+    Also when a refresh-token key of `removed` is in use. If the database is unavailable, or has no schema yet, nothing is
+    checked: the service waits for it.
     """
-    if settings.hmac_secret is not None:
-        return
     database = Database(size=1, statement_cache=settings.database_statement_cache)
     async with database.open(dsn):
-        try:
-            keys = await SigningKeyStore(database, settings.encryption_keys).load()
-        except (DatabaseUnavailable, SchemaOutdated):
-            return
+        with suppress(DatabaseUnavailable, SchemaOutdated):
+            if settings.hmac_secret is None:
+                _check_decrypted(settings, await SigningKeyStore(database, settings.encryption_keys).load())
+            used = (await ProcessStore(database).find_live()).used_ids if removed else frozenset()
+            for key_id in sorted(removed & used):
+                raise SettingsError(
+                    f"AUTHMINT_REFRESH_TOKEN_KEYS lacks the key {key_id}, on which sessions depend. Drop it first: "
+                    f"authmint-service secrets drop {key_id}"
+                )
+
+
+def _check_decrypted(settings: Settings, keys: Sequence[StoredKey]) -> None:
     unreadable = [key for key in keys if key.problem is not None]
     # A damaged row stops nothing as long as another key can be used. A missing encryption key is an error of the settings.
     for key in unreadable:

@@ -5,6 +5,7 @@ The grants start and refresh sessions, the endpoints list and revoke them, a bac
 """
 
 from authmint_service.sessions.exporters import EXPORTERS
+from authmint_service.sessions.key_usage import SessionKeyUsage
 from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
 from authmint_service.sessions.rotation_place import RotationPlaces
@@ -22,6 +23,7 @@ __all__ = [
     "RotationPlaces",
     "RotationStore",
     "Session",
+    "SessionKeyUsage",
     "SessionLifetimes",
     "SessionStore",
     "SessionSummary",

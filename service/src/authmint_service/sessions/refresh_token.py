@@ -10,12 +10,12 @@ import hmac
 import re
 import secrets
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from authmint.errors import InvalidGrant
 from authmint.jose import decode_base64url, encode_base64url
 from authmint_service.checksums import checksum
+from authmint_service.secret_keys import SecretKeys
 
 PREFIX = "amrt_"
 HANDLE_BYTES = 20
@@ -41,16 +41,26 @@ class RefreshToken:
         return replace(self, generation=self.generation + 1)
 
 
+class UnknownKeyId(InvalidGrant):
+    """A refresh token names a key that this process lacks. Anyone can write such a token."""
+
+    default_description = "The refresh token is not valid."
+
+    def __init__(self, key_id: int) -> None:
+        super().__init__()
+        self.key_id = key_id
+
+
 class RefreshTokenCodec:
     """Encodes and decodes refresh tokens. The keys never enter the database, so a dump of it holds no usable token."""
 
-    def __init__(self, keys: Mapping[int, bytes], *, current_id: int) -> None:
-        """`keys`: 32 bytes each, by id; `current_id`: the key for new sessions."""
-        self._keys, self._current_id = keys, current_id
+    def __init__(self, keys: SecretKeys) -> None:
+        """`keys`: the current one is for new sessions."""
+        self._keys = keys
 
     def create(self) -> RefreshToken:
         """Return the first token of a new session, with a random handle."""
-        return RefreshToken(self._current_id, secrets.token_bytes(HANDLE_BYTES), 0)
+        return RefreshToken(self._keys.current_id, secrets.token_bytes(HANDLE_BYTES), 0)
 
     def encode(self, token: RefreshToken) -> str:
         """Return the text that the client gets."""
@@ -59,7 +69,10 @@ class RefreshTokenCodec:
         return text + checksum(text)
 
     def decode(self, text: str) -> RefreshToken:
-        """Return the content of a refresh token. Raise InvalidGrant unless its MAC was made with one of the keys."""
+        """Return the content of a refresh token. Raise InvalidGrant unless its MAC was made with one of the keys.
+
+        Raise UnknownKeyId if this process has no key with the id in the token: then nothing is known about it.
+        """
         shape = _SHAPE.fullmatch(text)
         if shape is None or not hmac.compare_digest(checksum(PREFIX + shape[1]), shape[2]):
             raise InvalidGrant("The refresh token is malformed.")
@@ -69,7 +82,9 @@ class RefreshTokenCodec:
             raise InvalidGrant("The refresh token is malformed.") from error
         body, mac = content[: _LAYOUT.size], content[_LAYOUT.size :]
         key_id, handle, generation = _LAYOUT.unpack(body)
-        if key_id not in self._keys or not hmac.compare_digest(self._mac(key_id, body), mac):
+        if key_id not in self._keys:
+            raise UnknownKeyId(key_id)
+        if not hmac.compare_digest(self._mac(key_id, body), mac):
             raise InvalidGrant("The refresh token is not valid.")
         if generation >= MAX_GENERATION:
             raise InvalidGrant("The refresh token is not valid.")

@@ -45,7 +45,7 @@ class RotationStore:
         UPDATE authmint.sessions AS s
            SET generation = s.generation + 1, rotated_at = $4, rotation_source = $9, late_repeats = 0,
                idle_expires_at = least($4 + coalesce(c.session_idle_ttl, $5) * interval '1 second', s.expires_at),
-               tokens_until = greatest(s.tokens_until, $8)
+               tokens_until = greatest(s.tokens_until, $8), refresh_key_id = $11
           FROM authmint.accounts AS a, authmint.clients AS c
          WHERE s.handle = $1 AND s.generation = $2 AND s.client_id = $3
            AND s.revoked_at IS NULL AND s.idle_expires_at > $4 AND s.expires_at > $4
@@ -65,8 +65,8 @@ class RotationStore:
         """
         row = await self._database.fetch_row(
             self.ROTATE, token.handle, token.generation, request.client_id, to_datetime(now), self._lifetimes.idle,
-            list(request.scopes), list(request.audiences), self._tokens_until(now), place,
-            list(request.issuer_audience),
+            list(request.scopes), list(request.audiences), self._tokens_until(now), place, list(request.issuer_audience),
+            token.key_id,
         )  # fmt: skip
         return None if row is None else SessionReading(read_session(row), _reading(row, now))
 

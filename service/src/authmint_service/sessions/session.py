@@ -14,6 +14,8 @@ class EndCause(StrEnum):
     SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"
     """Its owner revoked it from another session."""
     OPERATOR = "operator"
+    KEY_DROPPED = "key_dropped"
+    """The key of its refresh token was dropped."""
     REUSED = "reused"
     """An old refresh token was presented."""
     REPEATED_ELSEWHERE = "repeated_elsewhere"

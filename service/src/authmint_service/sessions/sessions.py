@@ -1,17 +1,17 @@
 """Starts, refreshes, lists and revokes sessions. Reused refresh tokens are found as RFC 9700, section 4.14, asks."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
 
-from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget
+from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget, TemporarilyUnavailable
 from authmint_service.change_feed import EpochReading
 from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
-from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec
+from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, UnknownKeyId
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
@@ -40,6 +40,10 @@ class SessionWithToken:
     reading: EpochReading
 
 
+async def _no_other_process(_: int) -> bool:
+    return False
+
+
 class Sessions:
     """The operations on sessions that grants and endpoints use."""
 
@@ -51,10 +55,14 @@ class Sessions:
         places: RotationPlaces,
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
+        is_key_elsewhere: Callable[[int], Awaitable[bool]] = _no_other_process,
     ) -> None:
-        """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number."""
+        """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number.
+
+        `is_key_elsewhere`: returns whether another live process has the refresh-token key of an id.
+        """
         self._store, self._rotations, self._codec, self._places = store, rotations, codec, places
-        self._clock, self._count = clock, count
+        self._clock, self._count, self._is_key_elsewhere = clock, count, is_key_elsewhere
         self.newer_than_database: EpochReading | None = None
         """The last reading by which this process found that a refresh token is newer than its session's row."""
 
@@ -79,7 +87,7 @@ class Sessions:
         Raise InvalidGrant for a token that is not valid, RefreshTokenReused if that revoked the session, and InvalidScope or
         InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
-        token, now = self._codec.decode(text), self._clock()
+        token, now = await self._decode(text), self._clock()
         redeemed = await self._rotations.rotate(token, request, self._places.hash(request.source), now=now)
         # A repeat is recorded only if the row is still as it was read. When another request was first, it is read again: each
         # time its generation or its counts are greater, so this ends.
@@ -102,7 +110,7 @@ class Sessions:
         Return the session; None if nothing was revoked. A token whose MAC is wrong never reaches the database.
         """
         try:
-            token = self._codec.decode(text)
+            token = await self._decode(text)
         except InvalidGrant:
             return None
         session = await self._store.revoke_by_handle(
@@ -114,7 +122,7 @@ class Sessions:
     async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
         """Return the live session of this client whose current refresh token is `text`; else None."""
         try:
-            token = self._codec.decode(text)
+            token = await self._decode(text)
         except InvalidGrant:
             return None
         stored = await self._rotations.find(token.handle, self._clock())
@@ -129,7 +137,7 @@ class Sessions:
         which only a redemption shows: such a token is not returned.
         """
         try:
-            token = self._codec.decode(text)
+            token = await self._decode(text)
         except InvalidGrant:
             return None
         now = self._clock()
@@ -161,6 +169,15 @@ class Sessions:
     async def list_for_account(self, account_id: str) -> Sequence[SessionSummary]:
         """Return the live sessions of an account, the one used last first."""
         return await self._store.list(account_id, self._clock())
+
+    async def _decode(self, text: str) -> RefreshToken:
+        """Decode a refresh token. Raise TemporarilyUnavailable if another process has its key: there it may be valid."""
+        try:
+            return self._codec.decode(text)
+        except UnknownKeyId as error:
+            if await self._is_key_elsewhere(error.key_id):
+                raise TemporarilyUnavailable from error
+            raise
 
     async def _explain_unrotated(
         self, token: RefreshToken, stored: StoredSession | None, request: RefreshRequest, now: float

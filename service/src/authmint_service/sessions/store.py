@@ -41,12 +41,14 @@ class SessionStore:
                           FROM authmint.clients WHERE client_id = $4 AND enabled FOR SHARE),
              started AS (INSERT INTO authmint.sessions (handle, id, account_id, client_id, scopes, audiences,
                                                         started_at, rotated_at, idle_expires_at, expires_at, ip_address,
-                                                        tokens_until)
+                                                        tokens_until, refresh_key_id)
                          SELECT $1, $2, account.id, client.client_id, $5, $6, $7::timestamptz, $7::timestamptz,
                                 $7::timestamptz + least(client.idle, client.absolute), $7::timestamptz + client.absolute, $11,
-                                $23
+                                $23, $24::smallint
                            FROM account, client
                          RETURNING id, account_id, client_id),
+             used AS (INSERT INTO authmint.refresh_token_keys (id, first_used_at)
+                      SELECT $24, $7::timestamptz FROM started ON CONFLICT (id) DO NOTHING),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $12, $13, $14, coalesce(account_id, $15), coalesce(client_id, $16), $17, $18, $19, $20, $21, $22
@@ -64,6 +66,7 @@ class SessionStore:
             self._START, token.handle, session.id, session.account_id, session.client_id, sorted(session.scopes),
             list(session.audiences), to_datetime(now), self._lifetimes.idle, self._lifetimes.absolute,
             credentials_version, source.ip_address, *event.values(now), to_datetime(now + self._lifetimes.access_token),
+            token.key_id,
         )  # fmt: skip
         return epoch
 

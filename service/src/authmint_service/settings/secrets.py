@@ -12,7 +12,7 @@ from authmint_service.settings.service import ServiceSettings
 
 
 class SecretSettings(ServiceSettings):
-    """Keys with ids, `id:base64,id:base64,…`. The first is used for what is made from now on."""
+    """Keys with ids, `id:base64,id:base64,…`. The first that all live processes have is used for what is made from now on."""
 
     title: ClassVar[str] = "Secret keys"
 
@@ -21,16 +21,16 @@ class SecretSettings(ServiceSettings):
         Required(),
         Field(
             description="Encrypts the signing keys in the database: `1:` and the output of `openssl rand -base64 32`. To "
-            "rotate, put a new key with another id first, and keep the old one after a comma: `2:…,1:…`. A development start "
-            "makes one.",
+            "rotate, put a new key with another id first, and keep the old one after a comma: `2:…,1:…`. It is used once all "
+            "live processes have it. A development start makes one.",
         ),
     ] = None
     refresh_token_keys: Annotated[
         Secret | None,
         Required(),
         Field(
-            description="Keys of the MAC in refresh tokens; written and rotated in the same way. When a key is removed, the "
-            "sessions whose tokens were made with it are signed out. A development start makes one.",
+            description="Keys of the MAC in refresh tokens; written and rotated in the same way. Before a key is removed: "
+            "`authmint-service secrets drop`. A development start makes one.",
         ),
     ] = None
 

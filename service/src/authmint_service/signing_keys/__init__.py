@@ -7,6 +7,7 @@ verifies them.
 
 from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoch, rotate_emergency
 from authmint_service.signing_keys.imported import read_imported_key
+from authmint_service.signing_keys.key_usage import count_by_encryption_key
 from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, public_jwks
 from authmint_service.signing_keys.rotation import KeyRotation
 from authmint_service.signing_keys.schedule import JWKS_STALE_SECONDS, MAX_AGE, RotationPolicy, Schedule, State
@@ -30,6 +31,7 @@ __all__ = [
     "SigningKeyStore",
     "State",
     "StoredKey",
+    "count_by_encryption_key",
     "public_jwks",
     "read_imported_key",
     "rotate_emergency",

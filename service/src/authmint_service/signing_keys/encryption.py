@@ -23,7 +23,8 @@ def decrypt(secrets_by_id: Mapping[int, bytes], key_id: int, encrypted: bytes, *
     """Return the private key as PEM. Raise KeyDecryptionError."""
     if key_id not in secrets_by_id:
         raise KeyDecryptionError(
-            f"Signing key {kid} needs the encryption key {key_id}, which AUTHMINT_KEY_ENCRYPTION_KEYS lacks."
+            f"Signing key {kid} needs the encryption key {key_id}, which AUTHMINT_KEY_ENCRYPTION_KEYS lacks. Add it. If it is "
+            "lost, authmint-service keys rotate --emergency makes new signing keys."
         )
     nonce, ciphertext = encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:]
     try:

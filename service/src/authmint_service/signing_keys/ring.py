@@ -19,6 +19,7 @@ from authmint_service.signing_keys.signer import Signer, TokenSigner
 from authmint_service.signing_keys.stored_key import StoredKey
 
 NOT_LOADED = "The signing keys are not loaded yet. Try again."
+ELSEWHERE = "Only other processes can use one of the signing keys at the moment. Try again."
 NONE_USABLE = "No signing key can be used at the moment. Try again later."
 UNUSABLE = "unusable"
 """Of a key that cannot be decrypted, in place of its state."""
@@ -82,6 +83,13 @@ class KeyRing(Protocol):
     def states(self) -> Mapping[tuple[str, str], int]:
         """Return the number of keys by algorithm and state, `unusable` is one; empty for a shared secret."""
 
+    @property
+    def undecrypted(self) -> Sequence[StoredKey]:
+        """The published keys that this process cannot use."""
+
+    def is_elsewhere(self, kid: str | None) -> bool:
+        """Return whether the key is published, and only other processes can decrypt it."""
+
     def find(self, kid: str | None) -> VerifyingKey | None:
         """Return the published key with this `kid`, or None."""
 
@@ -94,9 +102,17 @@ class RotatingKeyRing:
 
     publishes_keys = True
 
-    def __init__(self, clock: Callable[[], float], algorithms: Sequence[str] = ("ES256",)) -> None:
-        """`clock`: seconds since the epoch, by the database's clock; `algorithms`: of each line, of access tokens first."""
-        self._clock, self._algorithms = clock, algorithms
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        algorithms: Sequence[str] = ("ES256",),
+        has_other: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        """`clock`: seconds since the epoch, by the database's clock; `algorithms`: of each line, of access tokens first.
+
+        `has_other`: returns whether only other processes have the key-encryption key of an id.
+        """
+        self._clock, self._algorithms, self._has_other = clock, algorithms, has_other
         self.keys: Sequence[StoredKey] = ()
         self._signers: dict[str, TokenSigner] = {}
         self._signer: TokenSigner | None = None
@@ -134,6 +150,9 @@ class RotatingKeyRing:
     @property
     def jwks(self) -> PublishedDocument:
         self._apply_schedule_if_due()
+        if any(self._has_other(key.encryption_key_id) for key in self.undecrypted):
+            # A set without this key would make its tokens worthless at everyone who fetches it.
+            raise TemporarilyUnavailable(ELSEWHERE)
         if self._jwks is None:
             raise TemporarilyUnavailable(NONE_USABLE if self.keys else NOT_LOADED)
         return self._jwks
@@ -165,9 +184,19 @@ class RotatingKeyRing:
         return None if kid is None else self._verifying.get(kid)
 
     async def fetch(self, kid: str) -> VerifyingKey:
+        if self.is_elsewhere(kid):
+            raise IssuerUnavailable("another process has the key-encryption key")
         if not self._verifying:
             raise IssuerUnavailable("no keys yet")
         raise InvalidToken("unknown_key")
+
+    @property
+    def undecrypted(self) -> Sequence[StoredKey]:
+        unusable = [key for key in self.keys if key.problem is not None]
+        return [key for key in unusable if key.schedule.state(self._clock()) in PUBLISHED]
+
+    def is_elsewhere(self, kid: str | None) -> bool:
+        return any(key.kid == kid and self._has_other(key.encryption_key_id) for key in self.undecrypted)
 
     def replace(self, keys: Sequence[StoredKey]) -> None:
         """Replace all keys of the ring by `keys`, the newest first."""

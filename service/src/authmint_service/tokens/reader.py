@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 from authmint import Principal
 from authmint.claims import read_claims
-from authmint.errors import InvalidToken
+from authmint.errors import InvalidToken, TemporarilyUnavailable
 from authmint.jose import Expectations, Parser, read_payload, verify_claims
 from authmint.key_sets import KeySet
 from authmint.token_cache import CachedToken, TokenCache
+from authmint_service.signing_keys import KeyRing
 
 MAX_LIFETIME, LEEWAY = 86_400, 30
 MAX_CACHED = 10_000
@@ -17,13 +18,16 @@ MAX_CACHED = 10_000
 class AccessTokenReader:
     """Verifies signature, issuer and times of access tokens. Verified tokens are cached until they expire."""
 
-    def __init__(self, keys: KeySet, own_keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
+    def __init__(self, keys: KeyRing, own_keys: KeySet, *, issuer: str, clock: Callable[[], float]) -> None:
         """`own_keys`: of tokens for the issuer alone; `clock`: seconds since the epoch."""
         self._keys, self._own_keys, self._issuer, self._clock = keys, own_keys, issuer, clock
         self._parser, self._known = Parser(), TokenCache(MAX_CACHED)
 
     def read(self, token: str) -> Principal:
-        """Return the principal of a token that is valid now. Raise InvalidToken."""
+        """Return the principal of a token that is valid now. Raise InvalidToken.
+
+        Raise TemporarilyUnavailable if only other processes can verify it.
+        """
         now = self._clock()
         return self._known.find(token, now) or self._verify(token, now)
 
@@ -31,6 +35,8 @@ class AccessTokenReader:
         jws = self._parser.parse(token)
         key = self._keys.find(jws.header.key_id)
         if key is None:
+            if self._keys.is_elsewhere(jws.header.key_id):
+                raise TemporarilyUnavailable
             raise InvalidToken("unknown_key")
         members = read_payload(key.verify(jws))
         claims = read_claims(members)
