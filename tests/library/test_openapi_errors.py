@@ -132,7 +132,10 @@ def test_two_resource_servers_have_a_security_scheme_each(auth: ResourceServer) 
 
 @pytest.mark.parametrize(
     ("module", "ids"),
-    [("orders.app", {"listOrders", "createOrder", "getLiveness"}), ("billing.app", {"createInvoice", "getLiveness"})],
+    [
+        ("orders.app", {"listOrders", "createOrder", "getLiveness", "getReadiness"}),
+        ("billing.app", {"createInvoice", "getLiveness"}),
+    ],
 )
 def test_the_examples_declare_the_errors_and_name_their_operations(module: str, ids: set[str]) -> None:
     document = importlib.import_module(module).create_app().openapi()
@@ -140,7 +143,7 @@ def test_the_examples_declare_the_errors_and_name_their_operations(module: str, 
     assert ids == {one["operationId"] for one in found.values()}
     assert all(re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", name) for name in ids)
     for name, operation in found.items():
-        assert ("security" in operation) == (name != "get /livez"), name
+        assert ("security" in operation) == (name not in {"get /livez", "get /readyz"}), name
         assert ("security" in operation) == (set(operation["responses"]) >= ERRORS), name
         for status in operation["responses"].keys() - {"204"}:
             assert "$ref" in str(operation["responses"][status]["content"]["application/json"]["schema"]), (name, status)

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from authmint import InvalidToken, RemoteKeySet, ResourceServer, VerificationEvent
-from authmint.background import wait
+from authmint.background_thread import wait
 from authmint.events import EventName
 from authmint.fetching import FetchError, JSONDocument
 from authmint.integrations.prometheus import PrometheusObserver
@@ -60,5 +60,5 @@ def test_every_event_has_its_metric() -> None:
     observer = PrometheusObserver(registry)
     for name in get_args(EventName):
         before = generate_latest(registry)
-        observer(VerificationEvent(name, "expired" if name == "token_refused" else "", 0.1))
+        observer(VerificationEvent(name, "expired" if name == "token_refused" else "", 0.1, ISSUER, 0.1))
         assert before != generate_latest(registry)

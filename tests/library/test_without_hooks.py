@@ -13,24 +13,15 @@ from fastapi.testclient import TestClient
 
 from authmint import Principal, ResourceServer
 from tests.library.conftest import AUDIENCE, NOW, Issuer
-from tests.library.web import Clock, Web, publish, sign_list, web_in_thread
-
-PATH = "/revocation-list"
+from tests.library.web import LIST_PATH, Clock, Web, publish, publish_list, web_in_thread
 
 
 @pytest.fixture
 def site(issuer: Issuer) -> Iterator[Web]:
     with web_in_thread() as site:
         publish(site, issuer)
-        members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}/revocation-list"}
-        site.json("/.well-known/oauth-authorization-server", members)
-        revoke(site, issuer)
+        publish_list(site, issuer)
         yield site
-
-
-def revoke(site: Web, issuer: Issuer, *session_ids: str, at: float = NOW) -> None:
-    """Publish a list of these sessions."""
-    site.json(PATH, sign_list(site, issuer, *session_ids, at=at))
 
 
 def make_server(site: Web, **settings: Any) -> tuple[ResourceServer, Clock]:
@@ -99,10 +90,10 @@ def test_a_revoked_token_is_refused_from_the_first_request_on(
 ) -> None:
     auth, _ = make_server(site)
     send = serve(auth)
-    revoke(site, issuer, "one")
+    publish_list(site, issuer, "one")
     one, two = (issuer.token(iss=site.url, sid=sid) for sid in ("one", "two"))
     assert [401, 200] == [send(token) for token in (one, two)]
-    revoke(site, issuer, "one", "two")
+    publish_list(site, issuer, "one", "two")
     until(lambda: send(two) == 401)
 
 
@@ -115,11 +106,11 @@ def test_a_process_that_was_frozen_fetches_the_list_before_it_trusts_a_token(
     send = serve(auth)
     token = issuer.token(iss=site.url, sid="one", exp=NOW + 7200)
     assert 200 == send(token)
-    site.answers[PATH] = None
+    site.answers[LIST_PATH] = None
     # The request that was under way when the process was frozen never gets a response.
     seen = len(site.hits)
     until(lambda: len(site.hits) > seen)
-    revoke(site, issuer, "one", at=NOW + 3600)
+    publish_list(site, issuer, "one", at=NOW + 3600)
     clock.now += 3600
     assert 401 == send(token)
 
@@ -127,11 +118,32 @@ def test_a_process_that_was_frozen_fetches_the_list_before_it_trusts_a_token(
 @pytest.mark.parametrize(("fail", "status"), [("open", 200), ("closed", 503)])
 def test_no_list_yet_is_not_an_empty_list(site: Web, issuer: Issuer, fail: str, status: int) -> None:
     auth, _ = make_server(site, revocation_list_fail=fail)
-    site.json(PATH, {}, status=500)
+    site.json(LIST_PATH, {}, status=500)
     send = a_client_without_with(auth)
     assert status == send(issuer.token(iss=site.url))
-    revoke(site, issuer)
+    publish_list(site, issuer)
     until(lambda: send(issuer.token(iss=site.url)) == 200)
+
+
+def test_an_emergency_rotation_reaches_a_follower_through_the_list_within_the_cooldown(site: Web, issuer: Issuer) -> None:
+    """The keys were fetched a moment before, and a client has sent a token with an invented key."""
+    auth, new = ResourceServer(issuer=site.url, audience=AUDIENCE, revocation_list=True), Issuer()
+    send, now = a_client_without_with(auth), int(time.time())
+    publish_list(site, issuer, at=now)
+    old, good, invented = (one.token(iss=site.url, iat=now, exp=now + 300) for one in (issuer, new, Issuer()))
+    assert [200, 503] == [send(old), send(invented)]
+    site.json("/jwks", new.jwks)
+    publish_list(site, new, at=now + 1, keys=[issuer.key.kid])
+    statuses = set()
+
+    def is_good() -> bool:
+        statuses.add(send(good))
+        return 200 in statuses
+
+    until(is_good)
+    assert 401 not in statuses
+    assert 401 == send(old)
+    assert site.hits.count("/jwks") <= 3
 
 
 def test_following_goes_on_after_the_end_of_a_lifespan(site: Web, issuer: Issuer) -> None:
@@ -149,7 +161,7 @@ def test_following_goes_on_after_the_end_of_a_lifespan(site: Web, issuer: Issuer
     assert seen == len(site.hits)
     send = a_client_without_with(auth)
     assert 200 == send(token)
-    revoke(site, issuer, "one")
+    publish_list(site, issuer, "one")
     until(lambda: send(token) == 401)
 
 

@@ -133,3 +133,13 @@ def sign_list(site: Web, issuer: Issuer, *sids: str, typ: str = "revocation-list
     sessions = {str(int(at) // 60 + 10): pack(*sids)}
     members = {"iss": site.url, "iat": int(at), "serial": int(at * 1000), "sessions": sessions} | more
     return issuer.signer.sign(members, typ=typ).encode()
+
+
+LIST_PATH = "/revocation-list"
+
+
+def publish_list(site: Web, issuer: Issuer, *sids: str, at: float = NOW, **more: Any) -> None:
+    """Publish a revocation list of these sessions, beside what `publish` has published. `more`: other members."""
+    members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "revocation_list_uri": f"{site.url}{LIST_PATH}"}
+    site.json("/.well-known/oauth-authorization-server", members)
+    site.json(LIST_PATH, sign_list(site, issuer, *sids, at=at, **more))

@@ -9,7 +9,7 @@ log = logging.getLogger("authmint.events")
 
 EventName = Literal[
     "token_verified", "token_cached", "token_refused", "issuer_unavailable", "keys_fetched", "key_fetch_failed",
-    "stale_keys_used", "unknown_key", "fetch_postponed",
+    "stale_keys_used", "unknown_key", "fetch_postponed", "list_fetched", "list_fetch_failed", "list_stale", "list_fresh",
 ]  # fmt: skip
 
 
@@ -22,10 +22,14 @@ class VerificationEvent:
     """The reason code, for `token_refused`."""
     seconds: float | None = None
     """The duration of a fetch, for `keys_fetched` and `key_fetch_failed`."""
+    issuer: str = ""
+    """The issuer's URL, for the events of its revocation list: the last four."""
+    age: float | None = None
+    """How old the list is, in seconds, for the same events; None before the first list."""
 
 
 Observer = Callable[[VerificationEvent], None]
-"""Called for every event, in the thread of the request: it must be quick."""
+"""Called for every event, in the thread of a request or in the one that fetches: it must be quick and safe in threads."""
 
 
 def noop(_: VerificationEvent) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-from authmint.background import Job, wait
+from authmint.background import Job
+from authmint.background_thread import wait
 from authmint.errors import ConfigurationError, InvalidToken, IssuerUnavailable
 from authmint.events import Observer, VerificationEvent, noop
 from authmint.fetching import JSONDocument
@@ -176,6 +177,11 @@ class RemoteKeySet(_KeysByName):
         self._failures = 0
         self._asked: dict[str, None] = {}
         self._unknown: Mapping[str, float] = {}
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there are keys, and they are not too old."""
+        return self._clock() < self._expires_at
 
     def find(self, kid: str | None) -> VerifyingKey | None:
         """Return the key, if it is in the set; begin a refresh in the background if the set is stale."""

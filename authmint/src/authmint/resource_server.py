@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,11 +96,8 @@ class ResourceServer(BearerAuth):
         self._leeway, self._max_lifetime, self._sole_audience = leeway, max_lifetime, sole_audience
         self._clock = clock or time.time
         self._has_token_url = token_url is not None
-        trusted = []
-        for one in accepted:
-            keys = one.keys(clock=clock, observer=guarded(observer), on_metadata=self._show_token_endpoint)
-            check = self._revocation_check(one.url, keys, revocation_list, revocation_list_fail)
-            trusted.append(TrustedIssuer(keys, self._expectations(one.url), check))
+        follow = partial(RevocationListFollower, clock=self._clock, fails_closed=revocation_list_fail == "closed")
+        trusted = [self._trust(one, clock, guarded(observer), follow, revocation_list) for one in accepted]
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
         scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
         state = AuthState(verifier, scheme, scheme_name, None if scopes is None else frozenset(scopes))
@@ -156,6 +154,19 @@ class ResourceServer(BearerAuth):
         async with running(self._jobs(), seconds=TIMEOUT):
             yield
 
+    def problems(self) -> list[str]:
+        """Return why tokens cannot be verified now, as sentences for operators; an empty list when they can.
+
+        For a readiness check. It makes the service fetch: one that gets no request before it is ready would wait for ever.
+        """
+        for job in self._jobs():
+            if not job.is_active:
+                job.run()
+        issuers = self._state.verifier.issuers.items()
+        without_keys = [url for url, one in issuers if isinstance(one.keys, RemoteKeySet) and not one.keys.is_usable]
+        found = [f"The keys of {url} are not fetched yet, or are too old." for url in without_keys]
+        return found + [follower.problem for follower in self._followers() if follower.problem]
+
     def document(self, app: FastAPI) -> None:
         """Make the OpenAPI of `app` declare 401, 403 and 503 for each operation that this resource server protects.
 
@@ -196,16 +207,21 @@ class ResourceServer(BearerAuth):
         lists = (trusted.revocation_list for trusted in self._state.verifier.issuers.values())
         return [follower for follower in lists if isinstance(follower, RevocationListFollower)]
 
-    def _revocation_check(
-        self, issuer: str, keys: KeySet, option: bool | RevocationCheck, fail: Literal["open", "closed"]
-    ) -> RevocationCheck | None:
-        if not isinstance(option, bool):
-            return option
-        if not option:
-            return None
-        if not isinstance(keys, RevocableKeySet):
-            raise ConfigurationError("revocation_list needs a key_set that has revoke() and fetch_signer().")
-        return RevocationListFollower(issuer, keys, clock=self._clock, fails_closed=fail == "closed")
+    def _trust(
+        self,
+        issuer: Issuer,
+        clock: Callable[[], float] | None,
+        observer: Observer,
+        follow: Callable[..., RevocationListFollower],
+        check: bool | RevocationCheck,
+    ) -> TrustedIssuer:
+        keys = issuer.keys(clock=clock, observer=observer, on_metadata=self._show_token_endpoint)
+        found = None if isinstance(check, bool) else check
+        if check is True:
+            if not isinstance(keys, RevocableKeySet):
+                raise ConfigurationError("revocation_list needs a key_set that has revoke() and fetch_signer().")
+            found = follow(issuer.url, keys, observer=observer)
+        return TrustedIssuer(keys, self._expectations(issuer.url), found)
 
     def _expectations(self, issuer: str) -> Expectations:
         return Expectations(

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from authmint.background import Job, wait_at_most
 from authmint.errors import InvalidToken, IssuerUnavailable
+from authmint.events import Observer, noop
 from authmint.fetching import TIMEOUT, FetchedResponse, FetchError, check_url, fetch
 from authmint.jose import Parser, read_payload
 from authmint.key_sets import RevocableKeySet
+from authmint.list_freshness import ListFreshness
 from authmint.metadata import discover
 from authmint.principal import Principal
 from authmint.revocation_list import MAX_BYTES, MEDIA_TYPE, STALE_SECONDS, RevocationList, accept_list
@@ -30,10 +32,19 @@ PAUSE_SECONDS, MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 1.0, 15.0
 class RevocationListFollower:
     """The latest list of one issuer."""
 
-    def __init__(self, issuer: str, keys: RevocableKeySet, *, clock: Callable[[], float], fails_closed: bool) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        keys: RevocableKeySet,
+        *,
+        clock: Callable[[], float],
+        fails_closed: bool,
+        observer: Observer = noop,
+    ) -> None:
         """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, every token is IssuerUnavailable."""
         self._issuer, self._keys, self._clock, self._fails_closed = issuer, keys, clock, fails_closed
         self.job = Job(self._follow, clock=clock)
+        self._freshness = ListFreshness(issuer, observer, stale_seconds=STALE_SECONDS)
         self._pause = 0.0
         self._attempted_at = float("-inf")
         self._parser = Parser(types=(MEDIA_TYPE,), max_length=MAX_BYTES)
@@ -53,6 +64,13 @@ class RevocationListFollower:
         """Whether nothing has tried to fetch the list for a minute: this is the first need, or the process was frozen."""
         return self._clock() - self._attempted_at > STALE_SECONDS
 
+    @property
+    def problem(self) -> str | None:
+        """Why every token is IssuerUnavailable, as a sentence for operators; None while tokens are trusted."""
+        if not self._fails_closed or self._freshness.is_fresh(self.age):
+            return None
+        return f"The revocation list of {self._issuer} cannot be fetched, and revocation_list_fail is closed."
+
     async def catch_up(self) -> None:
         """Wait for the list, three seconds at most."""
         await wait_at_most(TIMEOUT, self.job.run())
@@ -66,13 +84,14 @@ class RevocationListFollower:
             self.job.run()
         if self._list is not None and (reason := self._list.entries.reason(token)):
             raise InvalidToken(reason)
-        if self._fails_closed and (self.age is None or self.age > STALE_SECONDS):
+        if self._fails_closed and not self._freshness.is_fresh(self.age):
             raise IssuerUnavailable("the issuer's revocation list cannot be fetched")
 
     async def _follow(self) -> float:
         """Poll once. Return the seconds until the next poll: an issuer that does not wait is not polled without a pause."""
         is_current = await self._poll(wait=0 if self.is_overdue else WAIT_SECONDS)
         self._attempted_at = self._clock()
+        self._freshness.report(self.age, was_fetched=is_current)
         pause = PAUSE_SECONDS if is_current else max(MIN_RETRY_SECONDS, self._pause * 2)
         self._pause = min(MAX_RETRY_SECONDS, max(pause, self._retry_after))
         return self._pause

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.background import result_of
@@ -81,39 +80,38 @@ class TokenVerifier:
         cached = self.find_cached(token)
         if cached is not None:
             return cached
-        with self._observed():
+        try:
             jws, issuer = self._parse(token)
             key = _find_key(jws, issuer) or await issuer.keys.fetch(jws.header.key_id or "")
             if issuer.revocation_list is not None and issuer.revocation_list.is_overdue:
                 await issuer.revocation_list.catch_up()
             return self._accept(token, jws, issuer, key)
+        except (InvalidToken, IssuerUnavailable) as error:
+            self._report(error)
+            raise
 
     def verify_sync(self, token: str) -> Principal:
         """Do the same for a caller without an event loop, in any thread."""
         cached = self.find_cached(token)
         if cached is not None:
             return cached
-        with self._observed():
+        try:
             jws, issuer = self._parse(token)
             key = _find_key(jws, issuer) or result_of(issuer.keys.fetch(jws.header.key_id or ""))
             if issuer.revocation_list is not None and issuer.revocation_list.is_overdue:
                 result_of(issuer.revocation_list.catch_up())
             return self._accept(token, jws, issuer, key)
+        except (InvalidToken, IssuerUnavailable) as error:
+            self._report(error)
+            raise
 
-    @contextmanager
-    def _observed(self) -> Iterator[None]:
-        """Count the outcome of one verification."""
-        try:
-            yield
-        except InvalidToken as error:
+    def _report(self, error: InvalidToken | IssuerUnavailable) -> None:
+        if isinstance(error, InvalidToken):
             # The token itself stays out of the log: a reader of the log could use it.
             log.info("access token refused: %s", error.reason)
             self._observe(VerificationEvent("token_refused", error.reason))
-            raise
-        except IssuerUnavailable:
+        else:
             self._observe(VerificationEvent("issuer_unavailable"))
-            raise
-        self._observe(VerificationEvent("token_verified"))
 
     def _parse(self, token: str) -> tuple[CompactJWS, TrustedIssuer]:
         jws = self._parser.parse(token)
@@ -127,6 +125,7 @@ class TokenVerifier:
         if issuer.revocation_list is not None:
             issuer.revocation_list.check(principal)
         self.cache.store(token, _to_cached_token(principal, claims, issuer, key, jws.header.key_id))
+        self._observe(VerificationEvent("token_verified"))
         return principal
 
     def _find_issuer(self, jws: CompactJWS) -> TrustedIssuer:

@@ -4,10 +4,10 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
 import httpx2
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
@@ -56,6 +56,14 @@ class InvalidRequest(BaseModel):
     """A request that is refused because of its content."""
 
     detail: list[InvalidField]
+
+
+class Readiness(BaseModel):
+    """Whether tokens can be verified, and what is in the way. `revocation_list_age` is seconds; null before the first list."""
+
+    status: Literal["ready", "not_ready"]
+    problems: list[str]
+    revocation_list_age: float | None
 
 
 class Liveness(BaseModel):
@@ -162,6 +170,18 @@ def create_app() -> FastAPI:
         order = Order(id=len(mine) + 1, invoice=invoice, **new.model_dump())
         mine.append(order)
         return order
+
+    @app.get(
+        "/readyz",
+        operation_id="getReadiness",
+        summary="Check that tokens can be verified",
+        responses={503: {"model": Readiness, "description": "Tokens cannot be verified now."}},
+    )
+    async def get_readiness(response: Response) -> Readiness:
+        problems = auth.problems()
+        response.status_code = 503 if problems else 200
+        status: Literal["ready", "not_ready"] = "not_ready" if problems else "ready"
+        return Readiness(status=status, problems=problems, revocation_list_age=auth.revocation_list_age)
 
     @app.get("/livez", operation_id="getLiveness", summary="Check that the process runs")
     async def get_liveness() -> Liveness:

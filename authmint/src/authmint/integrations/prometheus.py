@@ -3,7 +3,9 @@
 auth = ResourceServer(…, observer=PrometheusObserver())
 """
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
+import time
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from authmint.events import VerificationEvent
 
@@ -18,7 +20,11 @@ _EVENTS = {
 
 
 class PrometheusObserver:
-    """Counts events, and measures fetches of keys in seconds. Labels have a fixed set of values: no token and no `kid`."""
+    """Counts events, measures fetches of keys in seconds, and has the time of each revocation list.
+
+    Labels have a fixed set of values: no token and no `kid`. A list is too old when this is true:
+    `time() - authmint_verifier_revocation_list_timestamp_seconds > 60`.
+    """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Raise ValueError when `registry` has these metrics already: share one observer among resource servers."""
@@ -32,11 +38,28 @@ class PrometheusObserver:
             ["outcome"],
             registry=registry,
         )
+        self._list_fetches = Counter(
+            "authmint_verifier_revocation_list_fetches",
+            "Fetches of an issuer's revocation list, by outcome",
+            ["outcome"],
+            registry=registry,
+        )
+        self._list_times = Gauge(
+            "authmint_verifier_revocation_list_timestamp_seconds",
+            "When an issuer made the newest revocation list that was accepted; 0 before the first",
+            ["issuer"],
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
 
     def __call__(self, event: VerificationEvent) -> None:
         if event.name == "token_refused":
             self._refused.labels(event.reason).inc()
         elif event.name in {"keys_fetched", "key_fetch_failed"}:
             self._fetches.labels("ok" if event.name == "keys_fetched" else "failed").observe(event.seconds or 0)
+        elif event.name.startswith("list_"):
+            self._list_times.labels(event.issuer).set(0 if event.age is None else time.time() - event.age)
+            if event.name in {"list_fetched", "list_fetch_failed"}:
+                self._list_fetches.labels("ok" if event.name == "list_fetched" else "failed").inc()
         else:
             self._events[event.name].inc()

@@ -1,0 +1,149 @@
+"""The daemon thread of the process, with an event loop of its own: started with the first need, and anew after a fork.
+
+It is the one thing that belongs to the process and to no owner. `background` has what runs in it.
+"""
+
+import asyncio
+import atexit
+import os
+import socket
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+THREAD_NAME = "authmint-background"
+MAX_EXIT_SECONDS = 1.0
+IMPORTED = ("httpcore2", "anyio._backends._asyncio")
+"""What the HTTP client imports with its first request. A fork meanwhile would leave half of it to the child, so it waits."""
+MAX_IMPORT_SECONDS = 5.0
+
+
+def pending() -> "Future[Any]":
+    """Return a future that a caller cannot cancel: others wait for it as well."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _finish(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+async def wait(outcome: "Future[Any]") -> None:
+    """Wait on the caller's event loop until `outcome` is done. When the caller is cancelled, it stays as it is."""
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object) -> None:
+        # The caller's loop may be closed by now.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_finish, waiter)
+
+    outcome.add_done_callback(wake)
+    await waiter
+
+
+def _resolve(lookup: Callable[[], Any], found: "Future[Any]") -> None:
+    try:
+        found.set_result(lookup())
+    except OSError as error:
+        found.set_exception(error)
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that no garbage collection closes: after a fork the child's copy shares its descriptors with the parent."""
+
+    def __del__(self) -> None:
+        pass
+
+    async def getaddrinfo(self, host: Any, port: Any, **hints: Any) -> Any:
+        """Find the addresses in a daemon thread. For asyncio's own threads the exit of the interpreter would wait."""
+        found = pending()
+        lookup = partial(socket.getaddrinfo, host, port, **hints)
+        threading.Thread(target=_resolve, args=(lookup, found), daemon=True, name=THREAD_NAME).start()
+        await wait(found)
+        return found.result()
+
+
+class Process:
+    """What this process has of its own: the lock of all jobs, and the thread as soon as there is one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._loop: _Loop | None = None
+        self._thread: threading.Thread | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._has_imported = threading.Event()
+
+    def call(self, function: Callable[..., None], *arguments: object) -> bool:
+        """Call a function in the thread. Return False when there is none, because the interpreter ends. Hold the lock."""
+        # Without a thread, and after the loop was closed, this is a RuntimeError.
+        with suppress(RuntimeError):
+            if self._loop is None:
+                thread = threading.Thread(target=self._serve, args=(loop := _Loop(),), daemon=True, name=THREAD_NAME)
+                thread.start()
+                self._thread, self._loop = thread, loop
+            self._loop.call_soon_threadsafe(function, *arguments)
+            return True
+        return False
+
+    def start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        """Start a task in the thread, which this calls."""
+        task = asyncio.get_running_loop().create_task(work, name=THREAD_NAME)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def end(self) -> None:
+        """End the thread, with everything that is under way."""
+        if self._thread is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(MAX_EXIT_SECONDS)
+
+    def wait_for_imports(self) -> None:
+        """Wait until the thread imports nothing any more."""
+        if self._thread is not None:
+            self._has_imported.wait(MAX_IMPORT_SECONDS)
+
+    def _serve(self, loop: _Loop) -> None:
+        for name in IMPORTED:
+            with suppress(ImportError):
+                import_module(name)
+        self._has_imported.set()
+        loop.run_forever()
+        under_way = asyncio.all_tasks(loop)
+        for task in under_way:
+            task.cancel()
+        if under_way:
+            loop.run_until_complete(asyncio.wait(under_way))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+_process = Process()
+
+
+def current_process() -> Process:
+    """Return what this process has. It is another object after a fork."""
+    return _process
+
+
+def _begin_process() -> None:
+    global _process
+    _process = Process()
+
+
+def _wait_for_imports() -> None:
+    _process.wait_for_imports()
+
+
+def _end_process() -> None:
+    _process.end()
+
+
+os.register_at_fork(before=_wait_for_imports, after_in_child=_begin_process)
+atexit.register(_end_process)
