@@ -18,7 +18,7 @@ REASONS = {
     "accounts/store.py _REVOKE_SESSIONS": "account.disabled, in the same transaction",
     "administration/restore.py _REVOKE_SESSIONS": "database.restored, by the same function",
     "clients/store.py _REVOKE_SESSIONS": "client.disabled, by the same method",
-    "passwords/store.py _REVOKE_OTHER_SESSIONS": "password.changed, in the same transaction",
+    "passwords/store.py _REVOKE_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",
     "retention.py _DELETE_FREED_NAMES": "a name that an account gave up a month ago, which is recorded",
     "sessions/rotation_store.py _EXTEND": "a repeated refresh, which is counted, not recorded",

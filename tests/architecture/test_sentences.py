@@ -15,7 +15,7 @@ from authmint_service.errors import AlreadyExists, InvalidValue
 from authmint_service.sentences import RULES, SENTENCES, sentence_for, sentence_for_rule
 
 SOURCES = Path(__file__).resolve().parents[2] / "service/src/authmint_service"
-CALLS = {"InvalidValue", "AlreadyExists", "sentence_for", "_invalid_refresh_token"}
+CALLS = {"InvalidValue", "AlreadyExists", "sentence_for"}
 CLIENT_RULES = re.compile(r'"([a-z_]+)", "([a-z_]+)", (?:\{|limits)')
 
 

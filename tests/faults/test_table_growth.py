@@ -37,7 +37,7 @@ async def a_day(dsn: str, *, live: int, over: int) -> None:
         for token in first:
             with pytest.raises(RefreshTokenReused):
                 await sessions.redeem(token, REQUEST)
-        assert not any([await sessions.find_current(token, client_id="spa") for token in current])
+        assert not any([await sessions.find_redeemable(token, client_id="spa") for token in current])
         # Sessions that expired a day ago are pruned, and the table is empty.
         assert live == await prune(store, clock.now + 86_401, pause=0)
         assert 0 == (await size_of(database))[1]

@@ -136,7 +136,7 @@ async def test_an_account_without_a_password_cannot_sign_in_until_it_gets_one(se
     assert "invalid_grant" == (await service.sign_in(client, account)).json()["error"]
     usual = (await service.add_account()).password_hash
     assert usual is not None
-    values: dict[str, Any] = {"credentials_version": 0, "except_session_id": None, "now": service.clock(), "actor": OPERATOR}
+    values: dict[str, Any] = {"credentials_version": 0, "kept": None, "now": service.clock(), "actor": OPERATOR}
     assert await PasswordStore(service.database).change(account.id, usual, **values)
     assert 200 == (await service.sign_in(client, account)).status_code
     # A change that read the credentials before that one.

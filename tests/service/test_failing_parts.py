@@ -54,6 +54,7 @@ NOT_FOR_REQUESTS = {
     "RotationStore.record_late_repeat", "RotationStore.record_repeat_elsewhere",
     # Only for a token that is refused in any case.
     "RotatingKeyRing.fetch", "RotatingKeyRing.is_elsewhere", "RotatingKeyRing.signer_for",
+    "Sessions.refuse",
     # For code without an event loop.
     "TokenVerifier.verify_sync",
     # A background task reads; no request does. What it reads is never overdue.
@@ -115,12 +116,15 @@ async def requests(service: Service, secret: str) -> list[Asking]:
     page = await signed_in(service, await service.add_account(password_hash=HASH))
     newcomer = await service.add_account(password_hash=OLD_HASH)
     tokens = (await service.sign_in(spa, user)).json()
+    elsewhere = (await service.sign_in(spa, await service.add_account(password_hash=HASH))).json()
     form = {"grant_type": "client_credentials", "client_id": robot.client_id, "client_secret": secret}
     service_token = (await service.token(**form)).json()["access_token"]
-    of_service, mine = ({"Authorization": f"Bearer {token}"} for token in (service_token, tokens["access_token"]))
+    of_service, mine, of_other = (
+        {"Authorization": f"Bearer {token}"} for token in (service_token, tokens["access_token"], elsewhere["access_token"])
+    )
     who = {"client_id": robot.client_id, "client_secret": secret}
     passwords = {"current_password": PASSWORD, "new_password": PASSWORD}
-    proof = {"refresh_token": tokens["refresh_token"]}
+    proof = {"refresh_token": elsewhere["refresh_token"]}
 
     async def repeated() -> httpx2.Response:
         """A refresh, and the same again, as after a lost response."""
@@ -133,12 +137,12 @@ async def requests(service: Service, secret: str) -> list[Asking]:
         lambda: http.post("/introspect", data=who | {"token": tokens["access_token"]}),
         lambda: http.post("/introspect", data=who | {"token": tokens["refresh_token"]}),
         lambda: http.post("/introspect", data=who | {"token": service_token}),
-        lambda: http.post("/account/v1/sessions/revoke-others", data=proof, headers=mine),
+        lambda: http.post("/account/v1/sessions/revoke-others", data=proof, headers=of_other),
         repeated,
         lambda: page.refresh(),
         lambda: http.get("/account/v1", headers=mine),
         lambda: http.get("/account/v1/sessions", headers=mine),
-        lambda: http.put("/account/v1/password", data=passwords, headers=mine),
+        lambda: http.put("/account/v1/password", data=passwords, headers=of_other),
         lambda: http.get(f"/admin/v1/accounts/{user.id}/sessions", headers=of_service),
         lambda: http.get("/revocation-list?since=1&wait=1"),
         lambda: http.get("/.well-known/jwks.json"),

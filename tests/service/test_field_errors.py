@@ -163,8 +163,9 @@ async def test_a_missing_parameter_is_named(service: Service, secret: str) -> No
     here = await sign_in(service)
     answer = await service.http.put("/account/v1/password", data={"new_password": CANARY}, headers=here.bearer)
     check_problem(answer, 422, "current_password", "missing")
-    answer = await service.http.post("/account/v1/sessions/revoke-others", headers=here.bearer)
-    assert ["refresh_token_missing"] == [error["code"] for error in answer.json()["errors"]]
+    proof = {"refresh_token": CANARY}
+    answer = await service.http.post("/account/v1/sessions/revoke-others", data=proof, headers=here.bearer)
+    assert ["refresh_token_invalid"] == [error["code"] for error in answer.json()["errors"]]
 
 
 @pytest.mark.parametrize(

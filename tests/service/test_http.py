@@ -152,7 +152,7 @@ OPERATIONS = {
 SCHEMAS = {
     "TokenRequest", "RevocationRequest", "IntrospectionRequest", "PasswordChange", "OtherSessionsRevocation",
     "TokenResponse", "IntrospectionResponse", "OAuthError", "ServerMetadata", "JWKSet", "KeyHistory", "KeyHistoryEntry",
-    "Liveness", "Readiness", "ReadinessCheck", "MyAccount", "MySession", "Session", "Problem",
+    "Liveness", "Readiness", "ReadinessCheck", "MyAccount", "MySession", "ThisSession", "Session", "Problem",
 }  # fmt: skip
 
 

@@ -157,15 +157,16 @@ async def cause_every_event(requests: Requests, user: Account, client: Client, r
     await requests("request.served", http.get("/account/v1"))
     proof = {"refresh_token": third["refresh_token"]}
     others = http.post("/account/v1/sessions/revoke-others", data=proof, headers=mine)
-    await requests("request.served", others, also="sessions.revoked")
+    proof = {"refresh_token": (await requests("request.served", others, also="sessions.revoked")).json()["refresh_token"]}
     wrong = {"current_password": "wrong", "new_password": f"{PASSWORD} again"}
     await requests("request.served", http.put("/account/v1/password", data=wrong, headers=mine), also="password.change_refused")
-    right = wrong | {"current_password": PASSWORD}
+    right = wrong | {"current_password": PASSWORD} | proof
     also = "password.changed"
-    await requests("request.served", http.put("/account/v1/password", data=right, headers=mine), also=also)
-    back = {"current_password": right["new_password"], "new_password": PASSWORD}
-    await requests("request.served", http.put("/account/v1/password", data=back, headers=mine), also=also)
-    revoked = {"client_id": client.client_id, "token": third["refresh_token"]}
+    changed = await requests("request.served", http.put("/account/v1/password", data=right, headers=mine), also=also)
+    proof = {"refresh_token": changed.json()["refresh_token"]}
+    back = {"current_password": right["new_password"], "new_password": PASSWORD} | proof
+    changed = await requests("request.served", http.put("/account/v1/password", data=back, headers=mine), also=also)
+    revoked = {"client_id": client.client_id, "token": changed.json()["refresh_token"]}
     await requests("request.served", http.post("/revoke", data=revoked), also="session.revoked")
     await requests("request.served", http.post("/revoke", data=revoked))
     fourth = bearer((await requests("token.issued", service.sign_in(client, user))).json())

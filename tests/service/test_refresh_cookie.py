@@ -9,7 +9,7 @@ import pytest
 
 from authmint_service.errors import InvalidValue
 from tests.service.browser import DEAD, PAGE, REFUSED, Browser, add_client, error_of, signed_in
-from tests.service.conftest import Service, StartService
+from tests.service.conftest import PASSWORD, Service, StartService
 
 pytestmark = pytest.mark.anyio
 
@@ -178,14 +178,17 @@ async def test_two_tabs_that_sign_out_revoke_one_session_and_the_second_leaves_a
     assert 200 == (await browser.refresh()).status_code
 
 
-async def revoke_others(browser: Browser, access_token: str, **form: str) -> httpx2.Response:
+async def revoke_others(
+    browser: Browser, access_token: str, path: str = "/account/v1/sessions/revoke-others", **form: str
+) -> httpx2.Response:
     # The client keeps cookies too; a browser without the cookie must send none.
     browser.service.http.cookies.clear()
     headers = [("Authorization", f"Bearer {access_token}")]
     headers += [("Cookie", f"{name}={value}") for name, value in browser.cookies.items()]
     if browser.origin is not None:
         headers.append(("Origin", browser.origin))
-    return await browser.service.http.post("/account/v1/sessions/revoke-others", data=form or None, headers=headers)
+    method = "PUT" if path.endswith("/password") else "POST"
+    return await browser.service.http.request(method, path, data=form or None, headers=headers)
 
 
 async def test_the_cookie_proves_the_session_that_stays_when_all_others_are_revoked(service: Service) -> None:
@@ -193,20 +196,67 @@ async def test_the_cookie_proves_the_session_that_stays_when_all_others_are_revo
     browser = Browser(service, await add_client(service))
     access_token = (await browser.sign_in(user)).json()["access_token"]
     other = await signed_in(service, user)
-    without = Browser(service, browser.client)
-    assert (400, "refresh_token_missing") == code_of(await revoke_others(without, access_token))
     assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token, refresh_token=browser.refresh_token))
     for origin in (None, "https://evil.example"):
         browser.origin = origin
         assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token))
     browser.origin = PAGE
     assert 200 == (await other.refresh()).status_code
-    answer = await revoke_others(browser, access_token)
-    assert (204, PAGE, "true") == (
+    copied = browser.refresh_token
+    answer = browser.take(await revoke_others(browser, access_token))
+    assert {"this_session": "kept"} == answer.json()
+    assert (200, PAGE, "true") == (
         answer.status_code, answer.headers["access-control-allow-origin"], answer.headers["access-control-allow-credentials"],
     )  # fmt: skip
     assert DEAD == error_of(await other.refresh())
+    assert copied != browser.refresh_token
     assert 200 == (await browser.refresh()).status_code
+    browser.cookies = dict.fromkeys(browser.cookies, copied)
+    assert DEAD == error_of(await browser.refresh())
+
+
+async def test_without_the_cookie_this_session_is_revoked_as_well_from_wherever_the_request_comes(service: Service) -> None:
+    user = await service.add_account()
+    browser = Browser(service, await add_client(service))
+    access_token = (await browser.sign_in(user)).json()["access_token"]
+    without = Browser(service, browser.client)
+    without.origin = None
+    answer = await revoke_others(without, access_token)
+    assert (200, {"this_session": "revoked"}, False) == (answer.status_code, answer.json(), "set-cookie" in answer.headers)
+    assert DEAD == error_of(await browser.refresh())
+
+
+async def test_the_cookie_proves_the_session_that_stays_when_the_password_is_changed(service: Service) -> None:
+    user = await service.add_account()
+    browser, other = Browser(service, await add_client(service)), await signed_in(service, user)
+    access_token = (await browser.sign_in(user)).json()["access_token"]
+    form = {"current_password": PASSWORD, "new_password": "nine blue herons on a barge"}
+    for origin in (None, "https://evil.example", "null"):
+        browser.origin = origin
+        assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token, "/account/v1/password", **form))
+    browser.origin = PAGE
+    in_both = {**form, "refresh_token": browser.refresh_token}
+    assert (400, "invalid_request") == code_of(await revoke_others(browser, access_token, "/account/v1/password", **in_both))
+    answer = browser.take(await revoke_others(browser, access_token, "/account/v1/password", **form))
+    assert (200, {"this_session": "kept"}) == (answer.status_code, answer.json())
+    assert DEAD == error_of(await other.refresh())
+    assert 200 == (await browser.refresh()).status_code
+
+
+async def test_two_cookies_and_the_cookie_of_another_session_prove_nothing(service: Service) -> None:
+    user = await service.add_account()
+    browser = Browser(service, await add_client(service))
+    access_token = (await browser.sign_in(user)).json()["access_token"]
+    other = Browser(service, browser.client)
+    await other.sign_in(user)
+    answer = await revoke_others(other, access_token)
+    assert (400, "refresh_token_invalid") == code_of(answer)
+    (name,) = browser.cookies
+    two = [("Authorization", f"Bearer {access_token}"), ("Origin", PAGE)]
+    two += [("Cookie", f"{name}={one.refresh_token}") for one in (browser, other)]
+    answer = await service.http.post("/account/v1/sessions/revoke-others", headers=two)
+    assert (400, "invalid_request") == code_of(answer)
+    assert [200, 200] == [(await one.refresh()).status_code for one in (browser, other)]
 
 
 async def test_an_access_token_can_be_revoked_by_name_and_the_cookie_stays_where_it_is(service: Service) -> None:

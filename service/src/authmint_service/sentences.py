@@ -72,7 +72,6 @@ SENTENCES = {
     "session_unknown": "{username} has no session {session_id}, or it was revoked already.",
     "my_session_not_found": "You have no session with this id, or it is revoked already.",
     "account_session_not_found": "The account has no session with this id, or it is revoked already.",
-    "refresh_token_missing": "The refresh token of this session is missing.",
     "refresh_token_invalid": "The refresh token is not the current one of this session.",
     "restore_not_confirmed": "This ends {sessions} live sessions and refuses every token. To do it, add --yes.",
     "tokens_missing": "Name the tokens: --all. Those of one account: accounts disable. Of one client: clients disable.",

@@ -134,7 +134,7 @@ async def _set_password(settings: Settings, username: str, password: str) -> Non
             account.id,
             new_hash,
             credentials_version=account.credentials_version,
-            except_session_id=None,
+            kept=None,
             now=await ask_time(database),
             actor=operator(),
         )

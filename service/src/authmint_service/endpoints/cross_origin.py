@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE_PATHS = frozenset({"/token", "/revoke", "/account/v1/sessions/revoke-others"})
+COOKIE_PATHS = frozenset({"/token", "/revoke", "/account/v1/sessions/revoke-others", "/account/v1/password"})
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",

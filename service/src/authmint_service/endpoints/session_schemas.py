@@ -1,7 +1,7 @@
 """Sessions in responses, for their own account and for administrators."""
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
@@ -48,3 +48,12 @@ class MySession(Session):
 
     current: bool
     """Whether this request's access token belongs to it."""
+
+
+class ThisSession(BaseModel):
+    """What became of the caller's own session when all others were revoked."""
+
+    this_session: Literal["kept", "revoked"]
+    """`revoked` without a proof: the refresh token of this session."""
+    refresh_token: str | None = None
+    """Replaces the one that was presented. Only for a client that does not keep it in a cookie."""

@@ -7,4 +7,7 @@ from authmint_service.features.sessions import SessionParts
 
 
 def account_administration(sessions: SessionParts, auth: ResourceServer) -> Feature:
-    return Feature(name="account_administration", routers=(AccountSessionsEndpoints(sessions.sessions, auth).routes(),))
+    return Feature(
+        name="account_administration",
+        routers=(AccountSessionsEndpoints(sessions.sessions, sessions.of_account, auth).routes(),),
+    )

@@ -11,6 +11,8 @@ from authmint_service.features.kernel import Kernel
 from authmint_service.processes import SecretKind
 from authmint_service.readiness import CheckResult
 from authmint_service.sessions import (
+    AccountSessions,
+    AccountSessionStore,
     RefreshTokenCodec,
     RotationPlaces,
     RotationStore,
@@ -28,10 +30,11 @@ RESTORED = (
 
 @dataclass(frozen=True)
 class SessionParts:
-    """The feature, the sessions, and the cookies in which some clients keep their refresh token."""
+    """The feature, the sessions, all those of an account, and the cookies in which some clients keep their refresh token."""
 
     feature: Feature
     sessions: Sessions
+    of_account: AccountSessions
     cookies: RefreshCookies
 
 
@@ -46,10 +49,14 @@ def sessions(kernel: Kernel) -> SessionParts:
     store, rotations = SessionStore(kernel.database, lifetimes), RotationStore(kernel.database, lifetimes)
     refresh_keys = kernel.processes.keys(SecretKind.REFRESH_TOKEN)
     places = RotationPlaces(refresh_keys, has_addresses=settings.trusted_proxies is not None)
+    codec = RefreshTokenCodec(refresh_keys)
     parts = Sessions(
-        store, rotations, RefreshTokenCodec(refresh_keys), places, kernel.clock, kernel.metrics.count_session_event,
+        store, rotations, codec, places, kernel.clock, kernel.metrics.count_session_event,
         partial(kernel.processes.have, SecretKind.REFRESH_TOKEN),
     )  # fmt: skip
+    of_account = AccountSessions(
+        AccountSessionStore(kernel.database), parts, codec, kernel.clock, kernel.metrics.count_session_event
+    )
     rows = Estimate(
         "authmint_session_rows_estimate",
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",
@@ -70,4 +77,4 @@ def sessions(kernel: Kernel) -> SessionParts:
         estimates=(rows,),
     )
     cookies = RefreshCookies(idle_ttl=settings.session_idle_ttl, insecure=settings.uses_insecure_cookies)
-    return SessionParts(feature, parts, cookies)
+    return SessionParts(feature, parts, of_account, cookies)

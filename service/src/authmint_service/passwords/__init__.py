@@ -8,16 +8,18 @@ from authmint_service.passwords.exporters import EXPORTERS
 from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
 from authmint_service.passwords.policy import CONTEXT_WORDS, PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
-from authmint_service.passwords.store import PasswordStore, StoredPassword
+from authmint_service.passwords.store import KeptSession, PasswordStore, SessionChanged, StoredPassword
 
 __all__ = [
     "CONTEXT_WORDS",
     "EXPORTERS",
+    "KeptSession",
     "PasswordChange",
     "PasswordCheck",
     "PasswordHasher",
     "PasswordPolicy",
     "PasswordStore",
+    "SessionChanged",
     "StoredPassword",
     "WrongPassword",
     "prepare_password",

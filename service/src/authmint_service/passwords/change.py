@@ -1,4 +1,4 @@
-"""The change of a password by its owner. The current one is the proof, and all other sessions are revoked (ASVS 7.4.3)."""
+"""The change of a password by its owner. The current one is the proof, and the other sessions are revoked (ASVS 7.4.3)."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from authmint_service.events import Event, EventKind, FailureRecorder
 from authmint_service.passwords.hasher import PasswordHasher
 from authmint_service.passwords.policy import PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
-from authmint_service.passwords.store import PasswordStore
+from authmint_service.passwords.store import KeptSession, PasswordStore
 from authmint_service.request_source import Actor, RequestSource
 
 
@@ -30,10 +30,11 @@ class PasswordChange:
         self._store, self._hasher, self._policy, self._clock, self._failures = store, hasher, policy, clock, failures
 
     async def change(
-        self, account_id: str, *, current: str, new: str, except_session_id: str, actor: Actor, source: RequestSource
+        self, account_id: str, *, current: str, new: str, kept: KeptSession | None, actor: Actor, source: RequestSource
     ) -> None:
-        """Change the password of an account. No other session of the account is live once this returns.
+        """Change the password of an account. No session of the account but `kept` is live once this returns.
 
+        Raise SessionChanged, with nothing changed, if `kept` was refreshed or revoked meanwhile.
         Raise WrongPassword, InvalidValue if the policy refuses the new one, and TemporarilyUnavailable if the queue is full.
         """
         stored = await self._store.find(account_id)
@@ -51,7 +52,7 @@ class PasswordChange:
             account_id,
             new_hash,
             credentials_version=stored.credentials_version,
-            except_session_id=except_session_id,
+            kept=kept,
             now=self._clock(),
             actor=actor,
             source=source,

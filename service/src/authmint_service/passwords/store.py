@@ -1,6 +1,7 @@
 """Password hashes in the database."""
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from authmint_service.database import Database, to_datetime
 from authmint_service.events import Event, EventKind
@@ -16,6 +17,26 @@ class StoredPassword:
     """For the policy: a new password must not be little more than this."""
     hash: str = field(repr=False)
     credentials_version: int
+
+
+class KeptSession(Protocol):
+    """The session that is not revoked: it has presented its refresh token, and gets a new handle."""
+
+    @property
+    def session_id(self) -> str: ...
+
+    @property
+    def handle(self) -> bytes: ...
+
+    @property
+    def generation(self) -> int: ...
+
+    @property
+    def new_handle(self) -> bytes: ...
+
+
+class SessionChanged(Exception):
+    """The session that was to be kept was refreshed or revoked meanwhile. Nothing was changed."""
 
 
 class PasswordStore:
@@ -61,17 +82,25 @@ class PasswordStore:
                        SELECT $5, $6, $7, coalesce(account_id, $8), $9, $10, $11, $12, $13, $14, $15 FROM password)
         SELECT account_id FROM password
     """
-    _REVOKE_OTHER_SESSIONS = """
-        UPDATE authmint.sessions SET revoked_at = $3, end_cause = 'password_changed'
-         WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
+    _REVOKE_SESSIONS = """
+        WITH kept AS (UPDATE authmint.sessions AS s SET handle = $6
+                        FROM authmint.clients AS c
+                       WHERE s.handle = $3 AND s.generation = $4 AND s.id = $5 AND s.account_id = $1
+                         AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2
+                         AND c.client_id = s.client_id AND c.enabled
+                      RETURNING s.id),
+             revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'password_changed'
+                          WHERE account_id = $1 AND id IS DISTINCT FROM $5 AND revoked_at IS NULL)
+        SELECT count(*) FROM kept
     """
 
     async def change(
-        self, account_id: str, new_hash: str, *, credentials_version: int, except_session_id: str | None, now: float,
+        self, account_id: str, new_hash: str, *, credentials_version: int, kept: KeptSession | None, now: float,
         actor: Actor, source: RequestSource | None = None,
     ) -> bool:  # fmt: skip
-        """Set a new password, and revoke all sessions of the account but `except_session_id` (None: all).
+        """Set a new password, and revoke all sessions of the account but `kept` (None: all).
 
+        Raise SessionChanged, with nothing changed, if `kept` was refreshed or revoked meanwhile.
         Return False, with nothing changed, if the credentials were changed since `credentials_version` was read. `now`: seconds
         since the epoch.
         """
@@ -83,5 +112,8 @@ class PasswordStore:
             values = account_id, credentials_version, new_hash, to_datetime(now)
             if await connection.fetchval(self._CHANGE, *values, *event.values(now)) is None:
                 return False
-            await connection.execute(self._REVOKE_OTHER_SESSIONS, account_id, except_session_id, to_datetime(now))
+            proof = (None,) * 4 if kept is None else (kept.handle, kept.generation, kept.session_id, kept.new_handle)
+            is_kept = await connection.fetchval(self._REVOKE_SESSIONS, account_id, to_datetime(now), *proof)
+            if kept is not None and not is_kept:
+                raise SessionChanged
             return True

@@ -4,6 +4,7 @@ A session is one row of the database. Its refresh token is an authenticated coun
 The grants start and refresh sessions, the endpoints list and revoke them, a background task deletes the old ones.
 """
 
+from authmint_service.sessions.account_sessions import AccountSessions, AccountSessionStore, SessionProof
 from authmint_service.sessions.exporters import EXPORTERS
 from authmint_service.sessions.key_usage import SessionKeyUsage
 from authmint_service.sessions.pruning import prune, pruning_task
@@ -11,20 +12,24 @@ from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCo
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
-from authmint_service.sessions.sessions import Sessions
+from authmint_service.sessions.sessions import RefreshTokenReused, Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary
 
 __all__ = [
     "EXPORTERS",
+    "AccountSessionStore",
+    "AccountSessions",
     "EndCause",
     "RefreshRequest",
     "RefreshToken",
     "RefreshTokenCodec",
+    "RefreshTokenReused",
     "RotationPlaces",
     "RotationStore",
     "Session",
     "SessionKeyUsage",
     "SessionLifetimes",
+    "SessionProof",
     "SessionStore",
     "SessionSummary",
     "Sessions",

@@ -119,17 +119,6 @@ class Sessions:
         self._count("revoked", session is not None)
         return session
 
-    async def find_current(self, text: str, *, client_id: str) -> StoredSession | None:
-        """Return the live session of this client whose current refresh token is `text`; else None."""
-        try:
-            token = await self._decode(text)
-        except InvalidGrant:
-            return None
-        stored = await self._rotations.find(token.handle, self._clock())
-        if stored is None or not stored.is_live or stored.session.client_id != client_id:
-            return None
-        return stored if stored.generation == token.generation else None
-
     async def find_redeemable(self, text: str, *, client_id: str) -> StoredSession | None:
         """Return the live session of this client that would redeem `text` now, wherever it comes from; else None.
 
@@ -155,13 +144,6 @@ class Sessions:
         self._count("revoked", revoked)
         return revoked
 
-    async def revoke_others(
-        self, account_id: str, *, except_id: str | None, cause: EndCause, actor: Actor, source: RequestSource
-    ) -> None:
-        """Revoke all sessions of an account except one; with None, all of them."""
-        revoked = await self._store.revoke_others(account_id, except_id, self._clock(), cause=cause, actor=actor, source=source)
-        self._count("revoked", revoked)
-
     async def is_live(self, session_id: str) -> bool:
         """Return whether the session is neither revoked nor expired, and its account and client are enabled."""
         return await self._store.is_live(session_id, self._clock())
@@ -178,6 +160,19 @@ class Sessions:
             if await self._is_key_elsewhere(error.key_id):
                 raise TemporarilyUnavailable from error
             raise
+
+    async def find(self, text: str) -> tuple[RefreshToken, StoredSession | None]:
+        """Return the content of a refresh token of any generation, and its session. Raise InvalidGrant."""
+        token = await self._decode(text)
+        return token, await self._rotations.find(token.handle, self._clock())
+
+    async def refuse(self, token: RefreshToken, stored: StoredSession, request: RefreshRequest, now: float) -> NoReturn:
+        """Refuse a token that is not the current one of its session, by the same rules as `redeem`.
+
+        Raise InvalidGrant, and RefreshTokenReused if that revoked the session.
+        """
+        await self._explain_unrotated(token, stored, request, now)
+        raise InvalidGrant("The refresh token is not valid.")
 
     async def _explain_unrotated(
         self, token: RefreshToken, stored: StoredSession | None, request: RefreshRequest, now: float

@@ -116,28 +116,6 @@ class SessionStore:
         values = session_id, account_id, to_datetime(now), cause.value
         return await self._database.fetch_value(self._REVOKE_BY_ID, *values, *event.values(now)) is not None
 
-    _REVOKE_OTHERS = """
-        WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $3, end_cause = $4
-                          WHERE account_id = $1 AND id IS DISTINCT FROM $2 AND revoked_at IS NULL
-                         RETURNING id),
-             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
-                                                    personal, salt, personal_digest, occurred_at)
-                       SELECT $5, $6, $7, $8, $9, $10, $11::jsonb || jsonb_build_object('count', count(*)), $12, $13, $14, $15
-                         FROM revoked
-                       HAVING count(*) > 0)
-        SELECT count(*) FROM revoked
-    """
-
-    async def revoke_others(
-        self, account_id: str, except_id: str | None, now: float, *, cause: EndCause, actor: Actor, source: RequestSource
-    ) -> int:
-        """Revoke all sessions of an account except one; with None, all. Return how many."""
-        details = {"cause": cause.value, "extent": "all" if except_id is None else "others"}
-        kind = EventKind.SESSIONS_REVOKED
-        event = Event(kind=kind, actor=actor, source=source, subject=account_id, client_id=actor.client_id, details=details)
-        values = account_id, except_id, to_datetime(now), cause.value
-        return int(await self._database.fetch_value(self._REVOKE_OTHERS, *values, *event.values(now)))
-
     _ESTIMATE = "SELECT reltuples::float8 FROM pg_class WHERE oid = to_regclass('authmint.sessions') AND reltuples >= 0"
 
     async def estimate(self) -> float | None:

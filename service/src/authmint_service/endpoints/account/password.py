@@ -1,4 +1,4 @@
-"""The caller's own password. A change revokes every other session of the account."""
+"""The caller's own password. A change revokes every session of the account but the one that proves itself."""
 
 from typing import Annotated, Any
 
@@ -8,8 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
-from authmint.errors import InvalidRequest, TemporarilyUnavailable
+from authmint.errors import InvalidGrant, InvalidRequest, TemporarilyUnavailable
 from authmint_service.endpoints.account.current_session import require_live_session
+from authmint_service.endpoints.account.session_proof import (
+    PROOF_DESCRIPTION,
+    PROOF_PARAMETER,
+    SessionProofs,
+    invalid_proof_response,
+)
 from authmint_service.endpoints.field_errors import FieldError, rule_error
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.requests import actor_of, request_source
@@ -23,8 +29,9 @@ from authmint_service.endpoints.responses import (
     problem_responses,
     unavailable_response,
 )
+from authmint_service.endpoints.session_schemas import ThisSession
 from authmint_service.errors import InvalidValue
-from authmint_service.passwords import PasswordChange, WrongPassword
+from authmint_service.passwords import PasswordChange, SessionChanged, WrongPassword
 from authmint_service.sentences import sentence_for
 from authmint_service.sessions import Sessions
 
@@ -36,7 +43,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "PasswordChange": {
         "type": "object",
         "required": ["current_password", "new_password"],
-        "properties": {"current_password": _PASSWORD, "new_password": _PASSWORD},
+        "properties": {"current_password": _PASSWORD, "new_password": _PASSWORD, "refresh_token": PROOF_PARAMETER},
     },
 }
 
@@ -47,8 +54,8 @@ _WRONG_PASSWORD = FieldError("current_password", "wrong_password", sentence_for(
 class PasswordEndpoint:
     """`PUT /account/v1/password`."""
 
-    def __init__(self, sessions: Sessions, passwords: PasswordChange, auth: ResourceServer) -> None:
-        self._sessions, self._passwords, self._auth = sessions, passwords, auth
+    def __init__(self, sessions: Sessions, proofs: SessionProofs, passwords: PasswordChange, auth: ResourceServer) -> None:
+        self._sessions, self._proofs, self._passwords, self._auth = sessions, proofs, passwords, auth
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
@@ -61,9 +68,10 @@ class PasswordEndpoint:
             "/account/v1/password",
             change_my_password,
             methods=["PUT"],
-            status_code=204,
+            response_model=ThisSession,
             operation_id="changeMyPassword",
             summary="Change my password, and sign out everywhere else",
+            description=PROOF_DESCRIPTION,
             responses=problem_responses(422),
             openapi_extra=describe_form("PasswordChange"),
         )
@@ -76,12 +84,15 @@ class PasswordEndpoint:
             current, new = form.get("current_password", ""), form.get("new_password", "")
             if not current:
                 return invalid_fields_response([rule_error("current_password", "missing")])
+            presented = await self._proofs.read(request, form, principal, session_id)
             await self._passwords.change(
-                principal.sub, current=current, new=new, except_session_id=session_id,
+                principal.sub, current=current, new=new, kept=presented.proof,
                 actor=actor_of(principal), source=request_source(request),
             )  # fmt: skip
         except InvalidRequest as error:
             return invalid_form_response(error)
+        except (InvalidGrant, SessionChanged) as error:
+            return invalid_proof_response(error)
         except WrongPassword:
             log.info("password.change_refused", sub=principal.sub, reason="the current password is wrong")
             return problem_response(403, "wrong_password", errors=[_WRONG_PASSWORD])
@@ -90,4 +101,4 @@ class PasswordEndpoint:
         except TemporarilyUnavailable as error:
             return unavailable_response(error)
         log.info("password.changed", sub=principal.sub, sid=session_id)
-        return Response(status_code=204)
+        return self._proofs.respond(presented)

@@ -9,12 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
-from authmint.errors import InvalidRequest
+from authmint.errors import InvalidGrant, InvalidRequest, TemporarilyUnavailable
 from authmint_service.endpoints.account.current_session import require_live_session, session_id_of
-from authmint_service.endpoints.field_errors import FieldError
-from authmint_service.endpoints.oauth.client_authentication import ClientAuthentication
+from authmint_service.endpoints.account.session_proof import (
+    PROOF_DESCRIPTION,
+    PROOF_PARAMETER,
+    SessionProofs,
+    invalid_proof_response,
+)
 from authmint_service.endpoints.oauth.forms import read_form
-from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.requests import actor_of, request_source
 from authmint_service.endpoints.responses import (
     BEARER_RESPONSES,
@@ -22,10 +25,11 @@ from authmint_service.endpoints.responses import (
     invalid_form_response,
     problem_response,
     problem_responses,
+    unavailable_response,
 )
-from authmint_service.endpoints.session_schemas import MySession
+from authmint_service.endpoints.session_schemas import MySession, ThisSession
 from authmint_service.sentences import sentence_for
-from authmint_service.sessions import EndCause, Sessions
+from authmint_service.sessions import AccountSessions, EndCause, Sessions
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +38,7 @@ PATH = "/account/v1/sessions"
 SCHEMAS: dict[str, dict[str, Any]] = {
     "OtherSessionsRevocation": {
         "type": "object",
-        "properties": {
-            "refresh_token": {
-                "type": "string",
-                "minLength": 1,
-                "description": "The current one of this session, unless the client keeps it in a cookie.",
-            },
-        },
+        "properties": {"refresh_token": PROOF_PARAMETER},
     },
 }
 
@@ -48,10 +46,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 class MySessionsEndpoints:
     """Routes under `/account/v1/sessions`."""
 
-    def __init__(
-        self, sessions: Sessions, clients: ClientAuthentication, cookies: RefreshCookies, auth: ResourceServer
-    ) -> None:
-        self._sessions, self._clients, self._cookies, self._auth = sessions, clients, cookies, auth
+    def __init__(self, sessions: Sessions, of_account: AccountSessions, proofs: SessionProofs, auth: ResourceServer) -> None:
+        self._sessions, self._of_account, self._proofs, self._auth = sessions, of_account, proofs, auth
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
@@ -83,8 +79,8 @@ class MySessionsEndpoints:
             operation_id="revokeMyCurrentSession", summary="Sign out here",
         )  # fmt: skip
         router.add_api_route(
-            f"{PATH}/revoke-others", revoke_my_other_sessions, methods=["POST"], status_code=204,
-            operation_id="revokeMyOtherSessions", summary="Sign out everywhere else", description=_REVOKE_OTHERS,
+            f"{PATH}/revoke-others", revoke_my_other_sessions, methods=["POST"], response_model=ThisSession,
+            operation_id="revokeMyOtherSessions", summary="Sign out everywhere else", description=PROOF_DESCRIPTION,
             openapi_extra=describe_form("OtherSessionsRevocation", required=False),
         )  # fmt: skip
         router.add_api_route(
@@ -107,41 +103,21 @@ class MySessionsEndpoints:
 
     async def _revoke_others(self, request: Request, principal: Principal) -> Response:
         session_id = await require_live_session(self._sessions, principal)
+        actor, source, cause = actor_of(principal), request_source(request), EndCause.SIGNED_OUT_ELSEWHERE
         try:
-            refresh_token = await self._read_refresh_token(request, principal.client_id)
+            # A page whose token is in its cookie has nothing to send in a body.
+            form = await read_form(request) if "content-type" in request.headers else {}
+            presented = await self._proofs.read(request, form, principal, session_id)
+            if presented.proof is None:
+                await self._of_account.revoke_all(principal.sub, cause=cause, actor=actor, source=source)
+            else:
+                await self._of_account.revoke_others(principal.sub, presented.proof, cause=cause, actor=actor, source=source)
         except InvalidRequest as error:
             return invalid_form_response(error)
-        if refresh_token is None:
-            return _invalid_refresh_token("refresh_token_missing")
-        stored = await self._sessions.find_current(refresh_token, client_id=principal.client_id)
-        if stored is None or stored.session.id != session_id:
-            return _invalid_refresh_token("refresh_token_invalid")
-        await self._sessions.revoke_others(
-            principal.sub, except_id=session_id, cause=EndCause.SIGNED_OUT_ELSEWHERE, actor=actor_of(principal),
-            source=request_source(request),
-        )  # fmt: skip
-        log.info("sessions.revoked", sub=principal.sub, extent="others", actor="account")
-        return Response(status_code=204)
-
-    async def _read_refresh_token(self, request: Request, client_id: str) -> str | None:
-        """Return the token of the form, or of the cookie if the client keeps it there. Raises InvalidRequest."""
-        # A page whose token is in its cookie has nothing to send in a body.
-        form = await read_form(request) if "content-type" in request.headers else {}
-        client = await self._clients.find(client_id)
-        if client is None or not client.refresh_cookie:
-            return form.get("refresh_token")
-        self._cookies.check_origin(request, client)
-        if "refresh_token" in form:
-            raise InvalidRequest("The refresh token of this client belongs in its cookie alone.")
-        return self._cookies.read(request, client)
-
-
-def _invalid_refresh_token(code: str) -> Response:
-    errors = [FieldError("refresh_token", code, sentence_for(code, {}))]
-    return problem_response(400, code, errors=errors)
-
-
-_REVOKE_OTHERS = """
-Needs the current refresh token of this session: in the form, or in the cookie of a client that keeps it there, whose requests
-must come from one of its `origins`. An access token alone, which may be stolen, cannot keep its session this way.
-"""
+        except InvalidGrant as error:
+            return invalid_proof_response(error)
+        except TemporarilyUnavailable as error:
+            return unavailable_response(error)
+        extent = "all" if presented.proof is None else "others"
+        log.info("sessions.revoked", sub=principal.sub, extent=extent, actor="account")
+        return self._proofs.respond(presented)

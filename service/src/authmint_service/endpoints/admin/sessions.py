@@ -13,7 +13,7 @@ from authmint_service.endpoints.requests import actor_of, record_principal, requ
 from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
 from authmint_service.endpoints.session_schemas import Session
 from authmint_service.sentences import sentence_for
-from authmint_service.sessions import EndCause, Sessions
+from authmint_service.sessions import AccountSessions, EndCause, Sessions
 
 READ_SCOPE, WRITE_SCOPE = "admin:sessions:read", "admin:sessions:write"
 PATH = "/admin/v1/accounts/{account_id}/sessions"
@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 class AccountSessionsEndpoints:
     """Routes under `/admin/v1/accounts/{account_id}/sessions`."""
 
-    def __init__(self, sessions: Sessions, auth: ResourceServer) -> None:
-        self._sessions, self._auth = sessions, auth
+    def __init__(self, sessions: Sessions, of_account: AccountSessions, auth: ResourceServer) -> None:
+        self._sessions, self._of_account, self._auth = sessions, of_account, auth
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["admin"], responses=BEARER_RESPONSES)
@@ -49,10 +49,9 @@ class AccountSessionsEndpoints:
 
         async def revoke_account_sessions(request: Request, account_id: UUID, principal: writer) -> Response:
             record_principal(principal)
-            await self._sessions.revoke_others(
-                str(account_id), except_id=None, cause=EndCause.OPERATOR, actor=actor_of(principal),
-                source=request_source(request),
-            )  # fmt: skip
+            await self._of_account.revoke_all(
+                str(account_id), cause=EndCause.OPERATOR, actor=actor_of(principal), source=request_source(request)
+            )
             log.info("sessions.revoked", sub=str(account_id), extent="all", actor=_actor(principal))
             return Response(status_code=204)
 
