@@ -153,7 +153,7 @@ class RemoteKeySet(_KeysByName):
 
     MIN_SOFT_AGE, MAX_SOFT_AGE = 60.0, 900.0
     MAX_UNKNOWN, UNKNOWN_SECONDS = 128, 60.0
-    SIGNER_COOLDOWN = 2.0
+    SIGNER_COOLDOWN = 1.0
     """The cooldown for the key of a revocation list: not every client can make an issuer send one."""
     OVERDUE_SECONDS = 60.0
     """Keys that nothing has tried to refresh for so long are not used before a refresh: the process was frozen."""
@@ -200,7 +200,7 @@ class RemoteKeySet(_KeysByName):
         return await self._find_after_fetch(kid, self._next_attempt)
 
     async def fetch_signer(self, kid: str) -> VerifyingKey:
-        """Return the key of a revocation list after a fetch: one in each two seconds at most. Raise as `fetch` does.
+        """Return the key of a revocation list after a fetch: one in each second at most. Raise as `fetch` does.
 
         Call it for a list that can be parsed and has the right `typ` and `iss`.
         """
@@ -221,7 +221,7 @@ class RemoteKeySet(_KeysByName):
         if now < self._expires_at and kid in self._keys:
             return self._keys[kid]
         self._check_known(kid)
-        reason = "the issuer's keys cannot be fetched" if self._failures else "the key of the token is not known yet"
+        reason = "the issuer's keys cannot be fetched" if self._failures else "the key is not known yet"
         raise IssuerUnavailable(reason, retry_after=max(1, math.ceil(self._next_attempt - now)))
 
     def _check_known(self, kid: str) -> None:
