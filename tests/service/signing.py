@@ -10,7 +10,8 @@ from typing import Any
 from authmint.jose import Parser
 from authmint_service.database import Database
 from authmint_service.settings import Settings
-from authmint_service.signing_keys import RotationPolicy, SigningKeyStore
+from authmint_service.signing_keys import EmergencyRotation, RotationPolicy, SigningKeyStore, rotate_emergency
+from tests.actors import OPERATOR
 from tests.service.conftest import Clock, Service, make_settings, migrated_database
 
 DAY, NOW = 86_400, Clock().now
@@ -35,6 +36,17 @@ async def empty_store(server_dsn: str) -> AsyncIterator[tuple[str, Database, Sig
     """Yield the DSN of a migrated database without keys, an open connection to it, and its key store."""
     async with migrated_database(server_dsn) as dsn, (database := Database(size=4)).open(dsn):
         yield dsn, database, store_of(database, make_settings(dsn))
+
+
+async def replace_leaked_keys(
+    store: SigningKeyStore, clock: Clock, rotation: RotationPolicy | None = None
+) -> EmergencyRotation:
+    """Do what `keys rotate --emergency` does; the clock goes on, and nobody waits."""
+
+    async def pause(seconds: float) -> None:
+        clock.now += seconds
+
+    return await rotate_emergency(store, rotation or policy(), clock.now, actor=OPERATOR, pause=pause)
 
 
 async def jwks_of(service: Service) -> dict[str, Any]:

@@ -24,11 +24,11 @@ from authmint.revocation_list_follower import RevocationListFollower
 from authmint_service.app import create_app
 from authmint_service.clients import Client
 from authmint_service.database import Database
-from authmint_service.signing_keys import MAX_AGE, rotate_emergency
+from authmint_service.signing_keys import MAX_AGE
 from authmint_service.signing_keys.schedule import ANNOUNCE_SECONDS
 from tests.actors import OPERATOR
 from tests.service.conftest import Clock, Service, StartService, make_settings, migrated_database
-from tests.service.signing import kid_of, kids_of, policy, store_of
+from tests.service.signing import kid_of, kids_of, policy, replace_leaked_keys, store_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -209,12 +209,8 @@ async def test_a_revoked_key_is_dead_within_the_age_that_keys_may_be_kept(
         orders = orders_example(services.url, clock, monkeypatch)
         stolen = await token_for(service, client, secret)
         assert 200 == await ask(orders, stolen)
-
-        async def nothing(_: float) -> None:
-            """Nobody follows the list of ended sessions here: the keys alone have to do it."""
-
-        store = store_of(service.database, make_settings(dsn))
-        done = await rotate_emergency(store, policy(), clock.now, nothing, actor=OPERATOR)
+        # Nobody follows the revocation list here: the keys alone have to do it.
+        done = await replace_leaked_keys(store_of(service.database, make_settings(dsn)), clock)
         while done.created.keys() != await kids_of(service):
             await asyncio.sleep(0.02)
         since, status = clock.now, 200
@@ -247,13 +243,7 @@ async def test_a_new_key_after_an_emergency_is_accepted_at_once_and_costs_one_fe
         assert 200 == await ask(orders, stolen)
         # Beyond the 30 seconds in which a resource server does not ask again.
         clock.now += 31
-
-        async def nothing(_: float) -> None:
-            pass
-
-        done = await rotate_emergency(
-            store_of(service.database, make_settings(dsn)), policy(), clock.now, nothing, actor=OPERATOR
-        )
+        done = await replace_leaked_keys(store_of(service.database, make_settings(dsn)), clock)
         while done.created.keys() != await kids_of(service):
             await asyncio.sleep(0.02)
         assert 200 == await ask(orders, await token_for(service, client, secret))

@@ -22,6 +22,7 @@ from tests.service.signing import (
     kids_of,
     new_encryption_key,
     policy,
+    replace_leaked_keys,
     seen,
     signs,
     store_of,
@@ -102,25 +103,68 @@ async def test_a_change_of_algorithm_is_announced_and_has_both_keys_published(
         assert (issued[0], 2) == (issued[1], len(set(issued)))
 
 
-async def test_an_emergency_signs_with_another_key_at_once_revokes_all_others_and_raises_the_epoch(
+async def test_an_emergency_publishes_another_key_signs_with_it_and_revokes_all_others(
     server_dsn: str, start_service: StartService, secret: str
 ) -> None:
     async with empty_store(server_dsn) as (dsn, database, store):
         service = await start_service(at=dsn)
         await store.announce_new(policy(), NOW, actor=OPERATOR)
         leaked = {key.kid for key in await store.load()}
-        raised = []
+        old = await signs(service, secret)
 
-        async def raise_epoch(now: float) -> None:
-            raised.append(now)
+        async def pause(seconds: float) -> None:
+            # No verifier can meet a key that the process which it asks does not publish yet.
+            published = {key.kid for key in await store.load()}
+            await seen(service, published)
+            assert (1, old) == (len(published - leaked), await signs(service, secret))
+            service.clock.now += seconds
+            assert {await signs(service, secret)} == published - leaked
 
-        done = await rotate_emergency(store, policy(), NOW + 5, raise_epoch, actor=OPERATOR)
-        assert (leaked, [NOW + 5]) == (set(done.revoked), raised)
-        service.clock.now += 6
+        done = await rotate_emergency(store, policy(), service.clock.now, actor=OPERATOR, pause=pause)
+        assert leaked == set(done.revoked)
         await seen(service, set(done.created))
         assert [await signs(service, secret)] == list(done.created)
         count = await database.fetch_value("SELECT count(*) FROM authmint.signing_keys WHERE encrypted_key IS NOT NULL")
         assert 1 == count
+        changes = await database.fetch_all("SELECT name FROM authmint.changes WHERE kind = 'signing_key' AND takes")
+        assert leaked == {row["name"] for row in changes}
+
+
+async def test_two_emergencies_at_the_same_time_leave_the_key_of_the_later_one(server_dsn: str) -> None:
+    async with empty_store(server_dsn) as (_, _, store):
+        await store.rotate_if_due(policy(), NOW - 1000, actor=OPERATOR)
+        later = []
+
+        async def pause(seconds: float) -> None:
+            async def wait_for_the_first(_: float) -> None:
+                pass
+
+            done = await rotate_emergency(store, policy(), NOW + 1, actor=OPERATOR, pause=wait_for_the_first)
+            later.append(done)
+
+        first = await rotate_emergency(store, policy(), NOW, actor=OPERATOR, pause=pause)
+        assert [] == list(first.revoked)
+        active = [key.kid for key in await store.load() if key.schedule.state(NOW + 9) is State.ACTIVE]
+        assert list(later[0].created) == active
+
+
+async def test_the_key_that_was_published_last_stays_whichever_emergency_ends_last(server_dsn: str) -> None:
+    async with empty_store(server_dsn) as (_, _, store):
+        await store.rotate_if_due(policy(), NOW - 1000, actor=OPERATOR)
+        published, go_on = asyncio.Event(), asyncio.Event()
+
+        async def pause(_: float) -> None:
+            published.set()
+            await go_on.wait()
+
+        later = asyncio.create_task(rotate_emergency(store, policy(), NOW + 1, actor=OPERATOR, pause=pause))
+        await published.wait()
+        # It asked for the time before the other one, and publishes after that has published.
+        last = await rotate_emergency(store, policy(), NOW, actor=OPERATOR, pause=lambda _: asyncio.sleep(0))
+        go_on.set()
+        await later
+        kept = list(last.created)
+        assert kept == [key.kid for key in await store.load() if key.schedule.state(NOW + 9) is State.ACTIVE]
 
 
 async def test_a_revoked_key_leaves_the_published_ones_and_the_one_that_signs_goes_on(
@@ -219,7 +263,7 @@ async def test_a_damaged_key_is_not_used_is_named_in_the_log_and_the_others_go_o
         assert [announced] == [line["kid"] for line in problems]
         assert announced in problems[0]["reason"]
         # An emergency needs none of the old ones.
-        done = await rotate_emergency(store, policy(), service.clock.now, do_nothing, actor=OPERATOR)
+        done = await replace_leaked_keys(store, service.clock)
         await seen(service, set(done.created))
         assert [await signs(service, secret)] == list(done.created)
 
@@ -243,10 +287,6 @@ async def test_a_key_that_was_moved_to_another_line_is_not_used_and_its_own_line
         assert await signs(service, secret) in kids - {active}
         logged = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
         assert [announced] == [line["kid"] for line in logged if line["event"] == "signing_key.unusable"]
-
-
-async def do_nothing(_: float) -> None:
-    pass
 
 
 async def test_a_row_that_pretends_to_be_another_key_is_not_used(server_dsn: str, start_service: StartService) -> None:

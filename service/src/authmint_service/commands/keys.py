@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,6 @@ from authmint_service.commands.service_settings import DataDir, load_service_set
 from authmint_service.database import Database, ask_time, to_datetime
 from authmint_service.errors import InvalidValue
 from authmint_service.processes import ProcessStore, SecretKind
-from authmint_service.revocations import RevocationStore
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.settings import Settings
 from authmint_service.signing_keys import (
@@ -64,7 +62,7 @@ def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 @app.command()
 def rotate(
     emergency: Annotated[
-        bool, typer.Option("--emergency", help="A key has leaked: a new one signs at once, and all others are revoked.")
+        bool, typer.Option("--emergency", help="A key has leaked: new ones sign in two seconds, and all others are revoked.")
     ] = False,
     algorithm: Annotated[
         str | None,
@@ -97,8 +95,7 @@ def rotate(
 
 async def _rotate_emergency(settings: Settings) -> EmergencyRotation:
     async with _keys(settings) as keys:
-        raise_epoch = partial(keys.revocations.raise_global_epoch, actor=operator())
-        return await rotate_emergency(keys.store, keys.policy, keys.now, raise_epoch, actor=operator())
+        return await rotate_emergency(keys.store, keys.policy, keys.now, actor=operator())
 
 
 def _check_line(algorithm: str, settings: Settings) -> None:
@@ -175,7 +172,7 @@ class _Keys:
 
     def __init__(self, database: Database, secrets: SecretKeys, policy: RotationPolicy, now: float) -> None:
         """`secrets`: the current one encrypts what is made or encrypted again."""
-        self.store, self.revocations = SigningKeyStore(database, secrets), RevocationStore(database)
+        self.store = SigningKeyStore(database, secrets)
         self.encryption_key_id, self.policy, self.now = secrets.current_id, policy, now
 
 

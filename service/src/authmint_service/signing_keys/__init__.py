@@ -5,7 +5,7 @@ change keys. Each process loads them into its `KeyRing` when one was changed; th
 verifies them.
 """
 
-from authmint_service.signing_keys.emergency import EmergencyRotation, RaiseEpoch, rotate_emergency
+from authmint_service.signing_keys.emergency import EmergencyRotation, rotate_emergency
 from authmint_service.signing_keys.imported import read_imported_key
 from authmint_service.signing_keys.key_usage import count_by_encryption_key
 from authmint_service.signing_keys.ring import KeyRing, PublishedDocument, RotatingKeyRing, public_jwks
@@ -23,7 +23,6 @@ __all__ = [
     "KeyRing",
     "KeyRotation",
     "PublishedDocument",
-    "RaiseEpoch",
     "RotatingKeyRing",
     "RotationPolicy",
     "Schedule",

@@ -1,5 +1,6 @@
-"""What to do when a key has leaked: a new key signs at once, and no token that was signed before is accepted."""
+"""What to do when a key has leaked: new keys sign, and every key that was published before is revoked."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,10 @@ from authmint_service.request_source import Actor
 from authmint_service.signing_keys.schedule import RotationPolicy
 from authmint_service.signing_keys.store import SigningKeyStore, generate_keys
 
-RaiseEpoch = Callable[[float], Awaitable[None]]
-"""Puts on the revocation list that every token issued up to this time (seconds since the epoch) is revoked."""
+ANNOUNCE_SECONDS = 2.0
+"""Between the publication of the new keys and their first signature: every process has read of them by then."""
+PAUSE_SECONDS = 2.5
+"""Between the publication of the new keys and the revocation of the old ones: by then the new ones sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,18 @@ class EmergencyRotation:
 
 
 async def rotate_emergency(
-    store: SigningKeyStore, policy: RotationPolicy, now: float, raise_epoch: RaiseEpoch, *, actor: Actor
-) -> EmergencyRotation:
-    """Replace all keys by a new one for each line, and revoke all tokens that were signed before.
+    store: SigningKeyStore, policy: RotationPolicy, now: float, *, actor: Actor,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> EmergencyRotation:  # fmt: skip
+    """Replace all keys by a new one for each line: publish those, then revoke all others. It takes PAUSE_SECONDS.
 
-    An attacker who had one key may have had all of them, the announced ones too. It may be repeated if it fails half-way.
-    Raise DatabaseUnavailable. `now`: seconds since the epoch, by the database's clock.
+    If the new keys signed at once, a verifier that has never seen one could ask a process that does not publish it yet, and
+    would refuse good tokens for a minute. An attacker who had one key may have had all of them, the announced ones too.
+    It may be repeated if it fails half-way. Raise DatabaseUnavailable. `now`: seconds since the epoch, by the database's clock.
     """
     keys = (await generate_keys(policy.algorithms, policy)).values()
-    revoked = await store.replace_all(keys, policy, now, actor=actor)
-    # The epoch comes last: a token issued in between is signed with the new key and still refused, which costs one refresh.
-    await raise_epoch(now)
-    return EmergencyRotation({key.kid: key.algorithm for key in keys}, revoked)
+    published_at = await store.publish(keys, policy, now, announce_seconds=ANNOUNCE_SECONDS, actor=actor)
+    await pause(PAUSE_SECONDS)
+    created = {key.kid: key.algorithm for key in keys}
+    revoked = await store.revoke_others(created, published_at=published_at, now=published_at + PAUSE_SECONDS, actor=actor)
+    return EmergencyRotation(created, revoked)

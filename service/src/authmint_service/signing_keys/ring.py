@@ -215,7 +215,10 @@ class RotatingKeyRing:
         self._jwks = PublishedDocument.of({"keys": jwks}) if jwks else None
         # A key that stays is the same object: tokens that were verified with it need not be verified again.
         self._verifying = {jwk["kid"]: self._verifying.get(jwk["kid"]) or VerifyingKey.from_jwk(jwk) for jwk in jwks}
-        active = {key.algorithm: key for key in self.keys if key.schedule.state(now) is State.ACTIVE}
+        active: dict[str, StoredKey] = {}
+        for key in self.keys:
+            if key.schedule.state(now) is State.ACTIVE:
+                active.setdefault(key.algorithm, key)
         self._signers = {
             algorithm: self._token_signer(key.signer) for algorithm, key in active.items() if key.signer is not None
         }

@@ -15,7 +15,6 @@ from authmint_service.secret_keys import SecretKeys
 from authmint_service.signing_keys.encryption import KeyDecryptionError, encrypt
 from authmint_service.signing_keys.schedule import (
     ANNOUNCE_SECONDS,
-    BACKDATE_SECONDS,
     PUBLISHED,
     RotationPolicy,
     Schedule,
@@ -118,31 +117,41 @@ class SigningKeyStore:
         (key,) = (await generate_keys([algorithm or policy.algorithms[0]], policy)).values()
         return key.kid, await self.announce(key, policy, now, actor=actor, kind=EventKind.SIGNING_KEY_CREATED)
 
-    _REVOKE_ALL = """
+    @repeat_if_undone
+    async def publish(
+        self, keys: Iterable[SigningKey], policy: RotationPolicy, now: float, *, announce_seconds: float, actor: Actor
+    ) -> float:
+        """Add `keys` in an emergency: each signs soon, even if its line has a next key. Return when they were published."""
+        created = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor, details={"emergency": True})
+        async with self._locked() as (change, known):
+            published_at = max((now, *(key.schedule.published_at + 0.001 for key in known)))
+            schedule = Schedule(published_at=published_at, active_from=published_at + announce_seconds)
+            for key in keys:
+                await self._append(change, key, schedule, policy, created)
+        return published_at
+
+    # Of two emergencies at the same time neither revokes the keys of the other that were published later.
+    _REVOKE_OTHERS = """
         WITH revoked AS (UPDATE authmint.signing_keys SET revoked_at = $1, encrypted_key = NULL
                           WHERE revoked_at IS NULL AND (withdrawn_at IS NULL OR withdrawn_at > $1)
+                            AND published_at <= $2 AND kid <> ALL ($3)
                          RETURNING kid),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
-                       SELECT $2, $3, $4, $5, $6, $7, $8::jsonb || jsonb_build_object('kid', kid), $9, $10, $11, $12
+                       SELECT $4, $5, $6, $7, $8, $9, $10::jsonb || jsonb_build_object('kid', kid), $11, $12, $13, $14
                          FROM revoked)
         SELECT kid FROM revoked
     """
 
     @repeat_if_undone
-    async def replace_all(
-        self, keys: Iterable[SigningKey], policy: RotationPolicy, now: float, *, actor: Actor
-    ) -> Sequence[str]:
-        """Add `keys` as the active keys of their lines, and revoke all other published keys. Return the `kid`s of those."""
+    async def revoke_others(self, kids: Iterable[str], *, published_at: float, now: float, actor: Actor) -> Sequence[str]:
+        """Revoke all published keys but these and those published later. Return their `kid`s."""
         event = Event(kind=EventKind.SIGNING_KEY_REVOKED, actor=actor, details={"emergency": True})
-        created = Event(kind=EventKind.SIGNING_KEY_CREATED, actor=actor, details={"emergency": True})
-        async with self._locked() as (change, _):
-            rows = await change.connection.fetch(self._REVOKE_ALL, to_datetime(now), *event.values(now))
+        times = to_datetime(now), to_datetime(published_at)
+        async with change_transaction(self._database) as change:
+            rows = await change.connection.fetch(self._REVOKE_OTHERS, *times, list(kids), *event.values(now))
             revoked = [str(row["kid"]) for row in rows]
             await change.record(ChangeKind.SIGNING_KEY, *revoked, takes=True)
-            schedule = Schedule(published_at=now, active_from=now - BACKDATE_SECONDS)
-            for key in keys:
-                await self._append(change, key, schedule, policy, created)
         return revoked
 
     _REVOKE = """
@@ -225,7 +234,7 @@ class SigningKeyStore:
 
     _RETIRE = """
         UPDATE authmint.signing_keys SET retired_at = $2, withdrawn_at = $3
-         WHERE algorithm = $1 AND retired_at IS NULL AND revoked_at IS NULL
+         WHERE algorithm = $1 AND (retired_at IS NULL OR retired_at > $2) AND revoked_at IS NULL
     """
     _INSERT = """
         WITH added AS (INSERT INTO authmint.signing_keys (kid, algorithm, encrypted_key, encryption_key_id, published_at,
@@ -280,9 +289,7 @@ class SigningKeyStore:
 
 async def generate_keys(algorithms: Iterable[str], policy: RotationPolicy) -> dict[str, SigningKey]:
     """Return a new key for each algorithm. Made in a thread: an RSA key can take a second."""
-    return {
-        algorithm: await asyncio.to_thread(SigningKey.generate, algorithm, rsa_bits=policy.rsa_bits) for algorithm in algorithms
-    }
+    return {one: await asyncio.to_thread(SigningKey.generate, one, rsa_bits=policy.rsa_bits) for one in algorithms}
 
 
 def _check_none_is_next(keys: Sequence[StoredKey], now: float) -> None:
