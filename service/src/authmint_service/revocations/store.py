@@ -38,6 +38,7 @@ class RevocationStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    # A key waits for nothing: no good token is made with it when it is revoked.
     # `n` is never smaller than its change's time in milliseconds, so the primary key finds the changes of the last seconds.
     _READ = """
         WITH entries AS (
@@ -56,7 +57,7 @@ class RevocationStore:
           FROM authmint.changes
          WHERE takes AND kind IN ('account', 'all', 'client', 'scope', 'signing_key')
            AND recorded_at > statement_timestamp() - $4 * interval '1 second'
-           AND recorded_at <= statement_timestamp() - $7 * interval '1 second'
+           AND (kind = 'signing_key' OR recorded_at <= statement_timestamp() - $7 * interval '1 second')
            AND n > extract(epoch FROM statement_timestamp()) * 1000 - ($4 + 1) * 1000
          GROUP BY kind, name, slice
     """

@@ -10,7 +10,7 @@ from authmint_service.signing_keys.store import SigningKeyStore, generate_keys
 
 ANNOUNCE_SECONDS = 2.0
 """Between the publication of the new keys and their first signature: every process has read of them by then."""
-PAUSE_SECONDS = 2.5
+PAUSE_SECONDS = 2.2
 """Between the publication of the new keys and the revocation of the old ones: by then the new ones sign."""
 
 
