@@ -44,7 +44,8 @@ METHODS = {
 }
 NOT_FOR_REQUESTS = {
     # Commands.
-    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "RevocationStore.raise_global_epoch",
+    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "ClientStore.update_scopes",
+    "RevocationStore.raise_global_epoch",
     "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
     # Start, background tasks and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",
@@ -153,6 +154,7 @@ async def requests(service: Service, secret: str) -> list[Asking]:
         lambda: http.delete("/account/v1/sessions/current", headers=mine),
         lambda: http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=of_service),
         lambda: page.sign_out(),
+        lambda: http.post("/revoke", data=who | {"token": service_token}),
     ]
 
 

@@ -127,6 +127,7 @@ FIELDS = {
     "refresh_token.repeated": {"sub", "sid", "client_id", "grant_type", "reason"},
     "refresh_token.reused": {"sub", "sid", "client_id", "grant_type", "reason"},
     "session.revoked": {"sub", "sid", "actor", "client_id"},
+    "token.revoked": {"sub", "jti", "actor", "client_id"},
     "sessions.revoked": {"sub", "extent", "client_id", "jti"},
     "password.changed": {"sub", "sid", "client_id", "jti"},
     "password.change_refused": {"sub", "sid", "client_id", "jti", "reason"},
@@ -174,6 +175,9 @@ async def cause_every_event(requests: Requests, user: Account, client: Client, r
     await requests(
         "request.served", http.delete(f"/admin/v1/accounts/{user.id}/sessions", headers=as_service), also="sessions.revoked"
     )
+    own = {"client_id": robot.client_id, "client_secret": secret, "token": as_service["Authorization"].removeprefix("Bearer ")}
+    await requests("request.served", http.post("/revoke", data=own), also="token.revoked")
+    await requests("request.served", http.post("/revoke", data=own))
 
 
 def bearer(tokens: dict[str, str]) -> dict[str, str]:

@@ -124,4 +124,5 @@ async def test_lifetimes_stay_below_the_setting_and_differ_a_little(start_servic
     first = (await service.sign_in(client, user)).json()
     lifetimes = {(await service.refresh(client, first["refresh_token"])).json()["expires_in"] for _ in range(25)}
     assert len(lifetimes) > 1
-    assert all(960 <= lifetime <= 1000 for lifetime in lifetimes)
+    # The clock of a test is a quarter of a second into its second, and `expires_in` is what is left.
+    assert all(959 <= lifetime <= 1000 for lifetime in lifetimes)

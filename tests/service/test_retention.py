@@ -93,6 +93,11 @@ INSERT = {
         SELECT gen_random_uuid(), '1', '{}', '{}', clock_timestamp(), clock_timestamp() - age * interval '1 second'
           FROM unnest($1::float8[]) AS age
     """,
+    "revoked_tokens": """
+        INSERT INTO authmint.revoked_tokens (entry, expires_at, revoked_at)
+        SELECT int8send(n), clock_timestamp() - age * interval '1 second', clock_timestamp()
+          FROM unnest($1::float8[]) WITH ORDINALITY AS given (age, n)
+    """,
 }
 """By table: insert a row for each of the ages in $1, in seconds."""
 

@@ -24,6 +24,7 @@ from tests.service.devices import sign_in
 from tests.service.signing import empty_store
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
+from tests.service.test_session_revocation import introspect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
 
@@ -93,6 +94,26 @@ async def test_a_session_that_was_revoked_when_its_tokens_had_expired_is_not_lis
     assert await service.app.state.revocation_list.read() is None
     await one.service.http.post("/revoke", data={"client_id": one.client.client_id, "token": one.refresh})
     assert not lists(await published(service), one.access)
+
+
+async def test_a_services_access_token_that_is_revoked_is_listed_and_inactive_at_once(service: Service, secret: str) -> None:
+    robot, asks = await service.add_client(secret), await service.add_client(secret)
+    who = {"client_id": robot.client_id, "client_secret": secret}
+    tokens = [(await service.token(grant_type="client_credentials", **who)).json()["access_token"] for _ in range(2)]
+    # Another client's token is revoked by nobody, and nothing is said about it.
+    for client in (asks, robot, robot):
+        revoked = {"client_id": client.client_id, "client_secret": secret, "token": tokens[0]}
+        assert 200 == (await service.http.post("/revoke", data=revoked)).status_code
+        active = [(await introspect(service, asks, secret, token))["active"] for token in tokens]
+        assert [client is asks, True] == active
+    known = (await published(service)).entries
+    entries = [entry_of(str(read_payload(Parser().parse(token).payload)["jti"])) for token in tokens]
+    assert [True, False] == [entry in known.tokens for entry in entries]
+    events = "SELECT details->>'jti' AS jti FROM authmint.events WHERE kind = 'token.revoked' AND client_id = $1"
+    recorded = [row["jti"] for row in await service.database.fetch_all(events, robot.client_id)]
+    assert entries[:1] == [entry_of(jti) for jti in recorded]
+    service.clock.now += 661
+    assert 0 == len((await published(service)).entries.tokens)
 
 
 async def test_a_delta_has_what_was_written_since_a_minute_before(service: Service) -> None:
@@ -232,9 +253,9 @@ async def test_what_was_taken_away_is_listed_with_the_number_of_its_change(
         # The same to a process that starts now, and nothing after seventy minutes.
         other = await start_service(at=dsn)
         assert later.entries == (await published(other)).entries
-        service.clock.now += 4300
-        await service.read_revocations()
-        service.clock.now += 20
+        service.clock.now = time.time() + 4190
+        assert later.entries.below == (await published(service)).entries.below
+        service.clock.now += 30
         assert Below() == (await published(service)).entries.below
 
 

@@ -10,6 +10,7 @@ from authmint_service.features.kernel import make_kernel
 from authmint_service.features.revocation_list import revocation_list
 from authmint_service.features.sessions import sessions
 from authmint_service.features.signing import signing
+from authmint_service.sessions import EndCause
 from tests.actors import OPERATOR
 from tests.service.conftest import Service, make_settings
 from tests.service.devices import SignedIn, sign_in
@@ -39,6 +40,21 @@ async def test_a_process_whose_clock_is_ahead_prunes_no_live_session_and_lists_e
         listed = lists.publisher.entries
     assert not await live.is_over()
     assert entry_of(sid_of(revoked)) in listed.sessions
+
+
+async def test_what_a_process_revokes_whose_clock_is_behind_is_listed(service: Service, dsn: str) -> None:
+    one = await sign_in(service)
+    await service.read_revocations()
+    kernel = make_kernel(make_settings(dsn), lambda: service.clock() - 3600, service.clock.ask, None)
+    behind = sessions(kernel).sessions
+    # Metrics need a whole application.
+    behind._count = lambda *_: None
+    async with kernel.database.open(dsn):
+        await kernel.changes.read()
+        ended = await behind.revoke(sid_of(one), account_id=one.user.id, cause=EndCause.OPERATOR, actor=OPERATOR, source=None)
+    await service.read_revocations()
+    assert ended
+    assert entry_of(sid_of(one)) in service.app.state.revocation_list.entries.sessions
 
 
 async def test_a_second_disabling_by_a_clock_that_is_behind_brings_no_token_back(service: Service) -> None:

@@ -80,9 +80,7 @@ def create_app(
     # These serve what the others bring.
     features.append(retention(kernel, others=features))
     parts = GrantParts(authenticator=people.authenticator, sessions=session_parts.sessions, changes=kernel.changes)
-    features.append(
-        token_endpoint(kernel, keys.ring, registered, session_parts, lists.publisher, grants, parts, others=features)
-    )
+    features.append(token_endpoint(kernel, keys.ring, registered, session_parts, lists, grants, parts, others=features))
     features.append(deliveries(kernel, others=features))
     features.append(health(kernel, others=features))
     features.append(observability(kernel, others=features))

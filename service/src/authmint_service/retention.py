@@ -125,6 +125,18 @@ RETENTION = (
             RETURNING 1
         """,
     ),
+    # A resource server accepts no token that expired five minutes ago.
+    Retention(
+        table="revoked_tokens",
+        column="expires_at",
+        seconds=10 * MINUTE,
+        delete="""
+            DELETE FROM authmint.revoked_tokens
+             WHERE entry IN (SELECT entry FROM authmint.revoked_tokens
+                              WHERE expires_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2)
+            RETURNING 1
+        """,
+    ),
 )
 
 KEPT = {

@@ -44,6 +44,7 @@ class EventKind(StrEnum):
     SIGNING_KEY_RETIRED = "signing_key.retired"
     """The end of a line of keys was announced: its algorithm is no longer configured."""
     SIGNING_KEY_REVOKED = "signing_key.revoked"
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105 - an event, no secret
     TOKENS_REVOKED = "tokens.revoked"
 
 

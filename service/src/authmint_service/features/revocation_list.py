@@ -15,15 +15,17 @@ from authmint_service.tokens.revocation_list import READ_SECONDS
 
 @dataclass(frozen=True)
 class RevocationListParts:
-    """The feature, and the list for those that ask whether a token is revoked."""
+    """The feature, the list for those that ask whether a token is revoked, and the rows."""
 
     feature: Feature
     publisher: RevocationListPublisher
+    store: RevocationStore
 
 
 def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
+    store = RevocationStore(kernel.database)
     publisher = RevocationListPublisher(
-        RevocationStore(kernel.database),
+        store,
         ring,
         issuer=kernel.issuer,
         # The clock that all processes share: one whose own is ahead would leave out what was revoked last.
@@ -37,4 +39,4 @@ def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
         routers=(RevocationListEndpoint(publisher).routes(),),
         tasks=(Task("read revocations", READ_SECONDS, publisher.read, at_start=True),),
     )
-    return RevocationListParts(feature, publisher)
+    return RevocationListParts(feature, publisher, store)

@@ -50,13 +50,11 @@ def sessions(kernel: Kernel) -> SessionParts:
     refresh_keys = kernel.processes.keys(SecretKind.REFRESH_TOKEN)
     places = RotationPlaces(refresh_keys, has_addresses=settings.trusted_proxies is not None)
     codec = RefreshTokenCodec(refresh_keys)
-    parts = Sessions(
-        store, rotations, codec, places, kernel.clock, kernel.metrics.count_session_event,
-        partial(kernel.processes.have, SecretKind.REFRESH_TOKEN),
-    )  # fmt: skip
-    of_account = AccountSessions(
-        AccountSessionStore(kernel.database), parts, codec, kernel.clock, kernel.metrics.count_session_event
-    )
+    has_key, count = partial(kernel.processes.have, SecretKind.REFRESH_TOKEN), kernel.metrics.count_session_event
+    # The revocation list finds what is new by the clock that all processes share.
+    shared = kernel.database_clock
+    parts = Sessions(store, rotations, codec, places, kernel.clock, count, has_key, shared_clock=shared)
+    of_account = AccountSessions(AccountSessionStore(kernel.database), parts, codec, shared, count)
     rows = Estimate(
         "authmint_session_rows_estimate",
         "Rows of sessions as PostgreSQL last estimated: live ones, and those that are not yet pruned",

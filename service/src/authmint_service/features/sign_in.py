@@ -33,7 +33,9 @@ def sign_in(kernel: Kernel, failures: FailureRecorder) -> SignIn:
         close=(hasher.close,),
     )
     authenticator = PasswordAuthenticator(accounts, passwords, hasher, failures)
-    return SignIn(feature, accounts, authenticator, PasswordChange(passwords, hasher, rules, kernel.clock, failures))
+    # The revocation list finds the sessions that a change ends by the clock that all processes share.
+    change = PasswordChange(passwords, hasher, rules, kernel.database_clock, failures)
+    return SignIn(feature, accounts, authenticator, change)
 
 
 def _gauges(hasher: PasswordHasher) -> tuple[Gauge, ...]:

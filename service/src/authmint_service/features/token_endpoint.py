@@ -10,10 +10,11 @@ from authmint_service.endpoints.oauth.token import TokenEndpoint
 from authmint_service.features.clients import Clients
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
+from authmint_service.features.revocation_list import RevocationListParts
 from authmint_service.features.sessions import SessionParts
 from authmint_service.grants import GrantParts, GrantRegistry
 from authmint_service.signing_keys import KeyRing
-from authmint_service.tokens import AccessTokenReader, RevocationListPublisher, TokenIssuer
+from authmint_service.tokens import AccessTokenReader, TokenIssuer
 
 
 def token_endpoint(
@@ -21,7 +22,7 @@ def token_endpoint(
     ring: KeyRing,
     clients: Clients,
     sessions: SessionParts,
-    lists: RevocationListPublisher,
+    revocations: RevocationListParts,
     grants: GrantRegistry,
     parts: GrantParts,
     *,
@@ -36,8 +37,17 @@ def token_endpoint(
         name="token_endpoint",
         direct_routers=(
             TokenEndpoint(grants, parts, clients.authentication, sessions.cookies, ring, issuer, kernel.issuer).routes(),
-            RevocationEndpoint(clients.authentication, sessions.cookies, sessions.sessions, reader).routes(),
-            IntrospectionEndpoint(clients.authentication, sessions.sessions, reader, lists).routes(),
+            RevocationEndpoint(
+                clients.authentication,
+                sessions.cookies,
+                sessions.sessions,
+                revocations.store,
+                reader,
+                clock=kernel.database_clock,
+            ).routes(),
+            IntrospectionEndpoint(
+                clients.authentication, sessions.sessions, reader, revocations.publisher, revocations.store
+            ).routes(),
             MetadataEndpoints(kernel.issuer, grants.names, ring, members).routes(),
         ),
     )

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from authmint.revoked_entries import Below, Packs, RevokedEntries
+from authmint import Principal
+from authmint.revoked_entries import ENTRY_BYTES, Below, Packs, RevokedEntries, entry_of
 from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
@@ -33,7 +34,7 @@ class RevocationReading:
 
 
 class RevocationStore:
-    """Reads what has been revoked, and revokes all tokens at once."""
+    """Reads what has been revoked, and revokes tokens: one, or all at once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,17 +42,21 @@ class RevocationStore:
     # A key waits for nothing: no good token is made with it when it is revoked.
     # `n` is never smaller than its change's time in milliseconds, so the primary key finds the changes of the last seconds.
     _READ = """
-        WITH entries AS (
-            SELECT greatest(floor(extract(epoch FROM revoked_at) / $2), $3)::bigint AS slice,
-                   ceil((extract(epoch FROM coalesce(tokens_until, revoked_at + $5 * interval '1 second')) + $6) / 60)::bigint
-                       AS minute,
+        WITH ended AS (
+            SELECT 'session' AS kind, revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second') AS expires_at,
                    substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8) AS entry
-              FROM authmint.sessions WHERE revoked_at > $1)
+              FROM authmint.sessions WHERE revoked_at > $1
+            UNION ALL
+            SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens WHERE revoked_at > $1),
+        entries AS (
+            SELECT kind, greatest(floor(extract(epoch FROM revoked_at) / $2), $3)::bigint AS slice,
+                   ceil((extract(epoch FROM expires_at) + $6) / 60)::bigint AS minute, entry
+              FROM ended)
         SELECT 'time' AS kind, 0::bigint AS slice, 0::bigint AS minute, ''::bytea AS pack, '' AS name, 0::bigint AS n,
                extract(epoch FROM statement_timestamp())::float8 AS time
         UNION ALL
-        SELECT 'session', slice, minute, string_agg(DISTINCT entry, ''::bytea ORDER BY entry), '', 0, 0
-          FROM entries GROUP BY slice, minute
+        SELECT kind, slice, minute, string_agg(DISTINCT entry, ''::bytea ORDER BY entry), '', 0, 0
+          FROM entries GROUP BY kind, slice, minute
         UNION ALL
         SELECT kind, floor(extract(epoch FROM recorded_at) / $2)::bigint AS slice, 0, '', name, max(n), 0
           FROM authmint.changes
@@ -69,21 +74,46 @@ class RevocationStore:
             self._READ, to_datetime(since), SLICE_SECONDS, first_slice, seconds, MAX_TOKEN_SECONDS, MAX_LEEWAY_SECONDS,
             LISTED_AFTER_SECONDS,
         )  # fmt: skip
-        packs: dict[int, dict[int, bytes]] = {}
+        packs: dict[int, dict[str, dict[int, bytes]]] = {}
         changes: dict[int, _Changes] = {}
         time = 0.0
         for row in rows:
             if row["kind"] == "time":
                 time = row["time"]
-            elif row["kind"] == "session":
-                packs.setdefault(row["slice"], {})[row["minute"]] = row["pack"]
+            elif row["minute"]:
+                packs.setdefault(row["slice"], {}).setdefault(row["kind"], {})[row["minute"]] = row["pack"]
             else:
                 changes.setdefault(row["slice"], _Changes()).add(row)
         return RevocationReading(
             time,
-            {slice_: RevokedEntries(Packs.of_bytes(by_minute)) for slice_, by_minute in packs.items()},
+            {slice_: _ended(kinds) for slice_, kinds in packs.items()},
             {slice_: found.entries() for slice_, found in changes.items()},
         )
+
+    _REVOKE_ONE = """
+        WITH revoked AS (INSERT INTO authmint.revoked_tokens (entry, expires_at, revoked_at) VALUES ($1, $2, $3)
+                         ON CONFLICT (entry) DO NOTHING
+                         RETURNING entry),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 FROM revoked)
+        SELECT entry FROM revoked
+    """
+
+    async def revoke_token(self, token: Principal, now: float, *, actor: Actor, source: RequestSource) -> bool:
+        """Revoke one access token (RFC 7009). Return whether it was not revoked before. `now`: seconds since the epoch."""
+        event = Event(
+            kind=EventKind.TOKEN_REVOKED, actor=actor, source=source, client_id=token.client_id,
+            details={"jti": token.claims["jti"]},
+        )  # fmt: skip
+        values = _entry(token), to_datetime(token.expires_at), to_datetime(now)
+        return await self._database.fetch_value(self._REVOKE_ONE, *values, *event.values(now)) is not None
+
+    _IS_REVOKED = "SELECT EXISTS (SELECT FROM authmint.revoked_tokens WHERE entry = $1)"
+
+    async def is_token_revoked(self, token: Principal) -> bool:
+        """Return whether this very token was revoked, by itself and not with a session or by its epoch."""
+        return await self._database.fetch_value(self._IS_REVOKED, _entry(token)) is True
 
     _REVOKE_ALL = """
         WITH revoked AS (UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1) RETURNING only_row),
@@ -100,6 +130,14 @@ class RevocationStore:
         async with change_transaction(self._database) as change:
             await change.connection.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))
             await change.record(ChangeKind.ALL, "", takes=True)
+
+
+def _entry(token: Principal) -> bytes:
+    return entry_of(token.claims["jti"]).to_bytes(ENTRY_BYTES, "big")
+
+
+def _ended(kinds: Mapping[str, Mapping[int, bytes]]) -> RevokedEntries:
+    return RevokedEntries(Packs.of_bytes(kinds.get("session", {})), Packs.of_bytes(kinds.get("token", {})))
 
 
 class _Changes:

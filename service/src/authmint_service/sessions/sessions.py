@@ -56,13 +56,17 @@ class Sessions:
         clock: Callable[[], float],
         count: Callable[[str, int], None] = lambda event, number: None,
         is_key_elsewhere: Callable[[int], Awaitable[bool]] = _no_other_process,
+        *,
+        shared_clock: Callable[[], float] | None = None,
     ) -> None:
         """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number.
 
-        `is_key_elsewhere`: returns whether another live process has the refresh-token key of an id.
+        `is_key_elsewhere`: returns whether another live process has the refresh-token key of an id. `shared_clock`: the one
+        that all processes share, for the times of revocations; without it, `clock`.
         """
         self._store, self._rotations, self._codec, self._places = store, rotations, codec, places
         self._clock, self._count, self._is_key_elsewhere = clock, count, is_key_elsewhere
+        self._shared_clock = shared_clock or clock
         self.newer_than_database: EpochReading | None = None
         """The last reading by which this process found that a refresh token is newer than its session's row."""
 
@@ -114,7 +118,7 @@ class Sessions:
         except InvalidGrant:
             return None
         session = await self._store.revoke_by_handle(
-            token.handle, self._clock(), client_id=client_id, cause=EndCause.SIGNED_OUT, actor=actor, source=source
+            token.handle, self._shared_clock(), client_id=client_id, cause=EndCause.SIGNED_OUT, actor=actor, source=source
         )
         self._count("revoked", session is not None)
         return session
@@ -140,7 +144,9 @@ class Sessions:
         self, session_id: str, *, account_id: str, cause: EndCause, actor: Actor, source: RequestSource | None
     ) -> bool:
         """Revoke one session of an account. Return whether there was one to revoke."""
-        revoked = await self._store.revoke(session_id, account_id, self._clock(), cause=cause, actor=actor, source=source)
+        revoked = await self._store.revoke(
+            session_id, account_id, self._shared_clock(), cause=cause, actor=actor, source=source
+        )
         self._count("revoked", revoked)
         return revoked
 
@@ -192,7 +198,7 @@ class Sessions:
         if decision in {RotationDecision.REFUSE, RotationDecision.REFUSE_NEWER}:
             raise InvalidGrant("The refresh token is not valid.")
         if cause := _END_CAUSES.get(decision):
-            await self._revoke_reused(token, session, request, cause, now)
+            await self._revoke_reused(token, session, request, cause)
         _check_permitted(stored, request)
         if decision is RotationDecision.ROTATE:
             # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
@@ -217,11 +223,14 @@ class Sessions:
             write("refresh_token.repeated", reason=event, sub=session.account_id, sid=session.id)
         return is_recorded
 
-    async def _revoke_reused(
-        self, token: RefreshToken, session: Session, request: RefreshRequest, cause: EndCause, now: float
-    ) -> NoReturn:
+    async def _revoke_reused(self, token: RefreshToken, session: Session, request: RefreshRequest, cause: EndCause) -> NoReturn:
         await self._store.revoke_by_handle(
-            token.handle, now, client_id=request.client_id, cause=cause, actor=request.actor, source=request.source
+            token.handle,
+            self._shared_clock(),
+            client_id=request.client_id,
+            cause=cause,
+            actor=request.actor,
+            source=request.source,
         )
         self._count("reused", 1)
         raise RefreshTokenReused(session, cause)

@@ -14,6 +14,7 @@ from authmint_service.endpoints.oauth.client_authentication import ClientAuthent
 from authmint_service.endpoints.oauth.forms import required_token
 from authmint_service.endpoints.oauth.openapi import INTROSPECT_OPERATION
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
+from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import Sessions
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher
 
@@ -29,8 +30,10 @@ class IntrospectionEndpoint:
         sessions: Sessions,
         reader: AccessTokenReader,
         revocation_list: RevocationListPublisher,
+        revocations: RevocationStore,
     ) -> None:
-        self._clients, self._sessions, self._reader, self._revocation_list = clients, sessions, reader, revocation_list
+        self._clients, self._sessions, self._reader = clients, sessions, reader
+        self._revocation_list, self._revocations = revocation_list, revocations
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -62,9 +65,9 @@ class IntrospectionEndpoint:
         if self._revocation_list.entries.revokes(principal):
             return False
         if principal.session_id is not None:
-            # The list may be half a second old; the session's row is current.
+            # The list may be half a second old; the session's row is current, and so is that of a revoked token.
             return await self._sessions.is_live(principal.session_id)
-        return await self._clients.is_enabled(principal.client_id)
+        return await self._clients.is_enabled(principal.client_id) and not await self._revocations.is_token_revoked(principal)
 
     async def _describe_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
         stored = await self._sessions.find_redeemable(token, client_id=client.client_id)

@@ -1,6 +1,6 @@
-"""Token revocation (RFC 7009). Revoking any token of a session revokes the session."""
+"""Token revocation (RFC 7009). Revoking any token of a session revokes the session; a service's token is revoked by itself."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from fastapi import APIRouter
@@ -17,6 +17,7 @@ from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.endpoints.oauth.responses import NO_STORE, respond
 from authmint_service.endpoints.requests import request_source
 from authmint_service.request_source import RequestSource
+from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import EndCause, Sessions, has_refresh_token_prefix
 from authmint_service.tokens import AccessTokenReader
 
@@ -27,9 +28,18 @@ class RevocationEndpoint:
     """`POST /revoke`."""
 
     def __init__(
-        self, clients: ClientAuthentication, cookies: RefreshCookies, sessions: Sessions, reader: AccessTokenReader
+        self,
+        clients: ClientAuthentication,
+        cookies: RefreshCookies,
+        sessions: Sessions,
+        revocations: RevocationStore,
+        reader: AccessTokenReader,
+        *,
+        clock: Callable[[], float],
     ) -> None:
-        self._clients, self._cookies, self._sessions, self._reader = clients, cookies, sessions, reader
+        """`clock`: seconds since the epoch, by the clock that all processes share."""
+        self._clients, self._cookies, self._sessions = clients, cookies, sessions
+        self._revocations, self._reader, self._clock = revocations, reader, clock
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["tokens"])
@@ -71,10 +81,14 @@ class RevocationEndpoint:
         return session is not None
 
     async def _revoke_access_token(self, token: str, client: Client, source: RequestSource) -> None:
-        # The access token itself stays valid until it expires. Its session issues no more of them.
         principal = self._read_own(token, client)
-        if principal is None or principal.session_id is None:
+        if principal is None:
             return
+        if principal.session_id is None:
+            if await self._revocations.revoke_token(principal, self._clock(), actor=client.actor, source=source):
+                log.info("token.revoked", sub=principal.sub, jti=principal.claims["jti"], actor="client")
+            return
+        # The session issues no more access tokens, and the revocation list has it: this one dies with it.
         revoked = await self._sessions.revoke(
             principal.session_id, account_id=principal.sub, cause=EndCause.SIGNED_OUT, actor=client.actor, source=source
         )
