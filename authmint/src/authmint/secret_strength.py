@@ -39,6 +39,7 @@ _WORDS = (
     "27182818284590452353602874713526624977572470936999595749669676277240766303535475945713821785251664274 "
 )
 _KNOWN = _ROWS + _ROWS[::-1] + _WORDS
+_BEGINNINGS = frozenset(_KNOWN[at : at + _MIN_KNOWN] for at in range(len(_KNOWN)))
 _LEET = str.maketrans("013457@$", "oieastas")
 
 
@@ -78,7 +79,7 @@ def _decoded(secret: bytes) -> list[bytes]:
 def _describe(secret: bytes, symbol_bits: float) -> float:
     """Return the bits of a description of `secret`: one symbol after another, or a pattern where it is cheaper."""
     text = secret.decode("latin-1")
-    spellings = text.lower(), text.lower().translate(_LEET)
+    spellings = {text.lower(), text.lower().translate(_LEET)}
     # Differences, not symbols: a sequence has the same one again and again, and a repeat has them again.
     steps = bytes((symbol - before) % 256 for before, symbol in zip(b"\0" + secret, secret, strict=False))
     bits, at = 0.0, 0
@@ -107,9 +108,9 @@ def _repeat(steps: bytes, at: int) -> int:
 
 def _known(text: str, at: int) -> int:
     """Return how much of `text` from `at` on is a known word or row of keys, with the separator after it."""
-    length = 0
-    while at + length < len(text) and text[at : at + max(length + 1, _MIN_KNOWN)] in _KNOWN:
-        length += 1
-    if length < _MIN_KNOWN:
+    if text[at : at + _MIN_KNOWN] not in _BEGINNINGS or at + _MIN_KNOWN > len(text):
         return 0
-    return length + (text[at + length : at + length + 1] in _SEPARATORS)
+    length = _MIN_KNOWN
+    while at + length < len(text) and text[at : at + length + 1] in _KNOWN:
+        length += 1
+    return length + text.startswith(tuple(_SEPARATORS), at + length)
