@@ -130,6 +130,29 @@ async def test_an_emergency_publishes_another_key_signs_with_it_and_revokes_all_
         assert leaked == {row["name"] for row in changes}
 
 
+async def test_the_service_itself_refuses_a_token_of_a_revoked_key_as_soon_as_it_has_read_of_it(
+    server_dsn: str, start_service: StartService, secret: str
+) -> None:
+    async with empty_store(server_dsn) as (dsn, _, store):
+        service = await start_service(at=dsn)
+        user, client, resource = await service.add_account(), await service.add_client(), await service.add_client(secret)
+        token = (await service.sign_in(client, user)).json()["access_token"]
+
+        async def answers() -> tuple[int, bool]:
+            form = {"token": token, "client_id": resource.client_id, "client_secret": secret}
+            account = await service.http.get("/account/v1", headers={"Authorization": f"Bearer {token}"})
+            return account.status_code, (await service.http.post("/introspect", data=form)).json()["active"]
+
+        # Twice: a token that was verified before is not remembered beyond its key.
+        assert [(200, True)] * 2 == [await answers() for _ in range(2)]
+        await replace_leaked_keys(store, service.clock)
+        await service.read_changes()
+        async with asyncio.timeout(10):
+            while kid_of(token) in await kids_of(service):
+                await asyncio.sleep(0.02)
+        assert (401, False) == await answers()
+
+
 async def test_two_emergencies_at_the_same_time_leave_the_key_of_the_later_one(server_dsn: str) -> None:
     async with empty_store(server_dsn) as (_, _, store):
         await store.rotate_if_due(policy(), NOW - 1000, actor=OPERATOR)
