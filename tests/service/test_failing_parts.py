@@ -45,7 +45,6 @@ METHODS = {
 NOT_FOR_REQUESTS = {
     # Commands.
     "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "ClientStore.update_scopes",
-    "RevocationStore.raise_global_epoch",
     "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
     # Start, background tasks and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",

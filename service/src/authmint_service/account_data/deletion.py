@@ -34,8 +34,8 @@ _DELETE = """
 """
 
 _KEEP_ID = """
-    INSERT INTO authmint.accounts (id, state, credentials_version, created_at, deleted_at, tokens_not_before)
-    VALUES ($1, 'deleted', $2, $3, $4, $4)
+    INSERT INTO authmint.accounts (id, state, credentials_version, created_at, deleted_at)
+    VALUES ($1, 'deleted', $2, $3, $4)
 """
 
 _KEEP_NAME = """

@@ -12,7 +12,7 @@ EXPORTERS = (
                                       'created_at', created_at, 'deleted_at', deleted_at)
               FROM authmint.accounts WHERE id = $1
         """,
-        left_out={"credentials_version": _NOT_PERSONAL, "tokens_not_before": _NOT_PERSONAL},
+        left_out={"credentials_version": _NOT_PERSONAL},
     ),
     Exporter(
         table="account_names",

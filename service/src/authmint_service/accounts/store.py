@@ -103,13 +103,12 @@ class AccountStore:
                 await change.record(ChangeKind.ACCOUNT, account_id, takes=False)
 
     _DISABLE = """
-        WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = coalesce($3, disabled_reason),
-                                                    tokens_not_before = greatest(tokens_not_before, $2)
+        WITH disabled AS (UPDATE authmint.accounts SET state = 'disabled', disabled_reason = coalesce($2, disabled_reason)
                            WHERE id = $1 AND state <> 'deleted'
                           RETURNING id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
-                       SELECT $4, $5, $6, coalesce(id, $7), $8, $9, $10, $11, $12, $13, $14 FROM disabled)
+                       SELECT $3, $4, $5, coalesce(id, $6), $7, $8, $9, $10, $11, $12, $13 FROM disabled)
         SELECT id FROM disabled
     """
     _REVOKE_SESSIONS = """
@@ -130,7 +129,7 @@ class AccountStore:
         event = Event(kind=EventKind.ACCOUNT_DISABLED, actor=actor, source=source, subject=account_id, personal=personal)
         async with change_transaction(self._database) as change:
             # The account first: a sign-in locks this row until its session exists. The next statement then revokes it.
-            values = account_id, to_datetime(now), reason, *event.values(now)
+            values = account_id, reason, *event.values(now)
             if await change.connection.fetchval(self._DISABLE, *values) is None:
                 return False
             await change.connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))

@@ -7,6 +7,7 @@ method of its store.
 from authmint_service.administration.clients import update_client_scopes
 from authmint_service.administration.restore import RestoredState, finish_restore, read_restored_state
 from authmint_service.administration.secrets import SecretUsage, drop_refresh_token_key, read_secret_usage
+from authmint_service.administration.tokens import revoke_all_tokens
 
 __all__ = [
     "RestoredState",
@@ -15,5 +16,6 @@ __all__ = [
     "finish_restore",
     "read_restored_state",
     "read_secret_usage",
+    "revoke_all_tokens",
     "update_client_scopes",
 ]

@@ -6,7 +6,7 @@ ends, and every access token is refused that was made before.
 
 from dataclasses import dataclass
 
-from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
+from authmint_service.administration.tokens import change_everything
 from authmint_service.database import Database, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor
@@ -52,13 +52,6 @@ async def read_restored_state(database: Database) -> RestoredState:
     return RestoredState(**row)
 
 
-_RECORD = """
-    WITH event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
-                                                personal, salt, personal_digest, occurred_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING id)
-    SELECT id FROM event
-"""
-
 _REVOKE_SESSIONS = """
     WITH walked AS (SELECT handle FROM authmint.sessions WHERE handle > $1 ORDER BY handle LIMIT $3),
          revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'newer_than_database'
@@ -74,7 +67,8 @@ async def finish_restore(database: Database, now: float, *, actor: Actor) -> int
     To be called before a process issues tokens again. `now`: seconds since the epoch, by the database's clock. May be repeated
     if it fails half-way. Raise DatabaseUnavailable.
     """
-    await _raise_epoch(database, now, actor)
+    # Above every version that was handed out before, and that the database may have forgotten.
+    await change_everything(database, Event(kind=EventKind.DATABASE_RESTORED, actor=actor), now)
     walked: bytes | None = b""
     count = 0
     while walked is not None:
@@ -83,12 +77,3 @@ async def finish_restore(database: Database, now: float, *, actor: Actor) -> int
         walked = None if row["last"] is None else bytes.fromhex(row["last"])
         count += row["revoked"]
     return count
-
-
-@repeat_if_undone
-async def _raise_epoch(database: Database, now: float, actor: Actor) -> None:
-    """Record a change of everything. Its n is a time, so it is greater than each n of the database that was lost."""
-    event = Event(kind=EventKind.DATABASE_RESTORED, actor=actor)
-    async with change_transaction(database) as change:
-        await change.connection.execute(_RECORD, *event.values(now))
-        await change.record(ChangeKind.ALL, "", takes=True)

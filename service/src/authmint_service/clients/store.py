@@ -157,15 +157,14 @@ class ClientStore:
             return True
 
     _DISABLE = """
-        WITH disabled AS (UPDATE authmint.clients SET enabled = false, tokens_not_before = greatest(tokens_not_before, $2)
-                           WHERE client_id = $1
+        WITH disabled AS (UPDATE authmint.clients SET enabled = false WHERE client_id = $1
                           RETURNING client_id, refresh_cookie),
              pending AS (INSERT INTO authmint.client_disablings (client_id, id)
                          SELECT client_id, gen_random_uuid() FROM disabled
                              ON CONFLICT (client_id) DO UPDATE SET id = excluded.id),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
-                       SELECT $3, $4, $5, $6, coalesce(client_id, $7), $8, $9, $10, $11, $12, $13 FROM disabled)
+                       SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12 FROM disabled)
         SELECT refresh_cookie FROM disabled
     """
 
@@ -186,7 +185,7 @@ class ClientStore:
     async def _disable(self, client_id: str, event: Event, now: float) -> bool:
         async with change_transaction(self._database) as change:
             # A sign-in locks this row until its session exists; a refresh reads it.
-            row = await change.connection.fetchrow(self._DISABLE, client_id, to_datetime(now), *event.values(now))
+            row = await change.connection.fetchrow(self._DISABLE, client_id, *event.values(now))
             if row is None:
                 return False
             await change.record(ChangeKind.CLIENT, client_id, takes=True)

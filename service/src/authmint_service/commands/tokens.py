@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from authmint_service.administration import revoke_all_tokens
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
-from authmint_service.revocations import RevocationStore
 from authmint_service.settings import Settings
 
 app = typer.Typer(name="tokens", help="Access tokens that were issued already.", no_args_is_help=True)
@@ -33,4 +33,4 @@ def revoke(
 
 async def _revoke_all(settings: Settings) -> None:
     async with open_database(settings) as database:
-        await RevocationStore(database).raise_global_epoch(await ask_time(database), actor=operator())
+        await revoke_all_tokens(database, await ask_time(database), actor=operator())

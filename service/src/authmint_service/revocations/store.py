@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from authmint import Principal
 from authmint.revoked_entries import ENTRY_BYTES, Below, Packs, RevokedEntries, entry_of
-from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
+from authmint_service.change_feed import ChangeKind
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
@@ -34,7 +34,7 @@ class RevocationReading:
 
 
 class RevocationStore:
-    """Reads what has been revoked, and revokes tokens: one, or all at once."""
+    """Reads what has been revoked, and revokes single tokens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -114,22 +114,6 @@ class RevocationStore:
     async def is_token_revoked(self, token: Principal) -> bool:
         """Return whether this very token was revoked, by itself and not with a session or by its epoch."""
         return await self._database.fetch_value(self._IS_REVOKED, _entry(token)) is True
-
-    _REVOKE_ALL = """
-        WITH revoked AS (UPDATE authmint.all_tokens SET tokens_not_before = greatest(tokens_not_before, $1) RETURNING only_row),
-             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
-                                                    personal, salt, personal_digest, occurred_at)
-                       SELECT $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM revoked)
-        SELECT only_row FROM revoked
-    """
-
-    @repeat_if_undone
-    async def raise_global_epoch(self, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
-        """Revoke all access tokens issued up to `now`, seconds since the epoch. Sessions stay, and get new tokens."""
-        event = Event(kind=EventKind.TOKENS_REVOKED, actor=actor, source=source, details={"extent": "all"})
-        async with change_transaction(self._database) as change:
-            await change.connection.execute(self._REVOKE_ALL, to_datetime(now), *event.values(now))
-            await change.record(ChangeKind.ALL, "", takes=True)
 
 
 def _entry(token: Principal) -> bytes:
