@@ -2,16 +2,19 @@
 
 import asyncio
 import base64
+import re
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from authmint_service import __version__
 from authmint_service.clients import Client
+from authmint_service.commands.secrets import COLUMNS
 from authmint_service.database import Database
-from authmint_service.processes import OFFERED_SECONDS, Processes, ProcessesUnknown, SecretKind
+from authmint_service.processes import HEARTBEAT_SECONDS, OFFERED_SECONDS, Processes, ProcessesUnknown, SecretKind
 from authmint_service.processes.store import LIVE_SECONDS
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshToken, RefreshTokenCodec
@@ -284,3 +287,13 @@ async def test_what_only_another_process_can_verify_is_503_there_and_401_when_it
     await beat(old)
     # No process can use the key any more. What was signed with it is refused, and there is no key to sign with.
     assert [503, 200, 503, 503] == await answers(old)
+
+
+def test_the_page_about_rolling_out_a_secret_has_the_times_and_names_of_the_program() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "rolling-out-a-secret.md").read_text()
+    assert f"database every {HEARTBEAT_SECONDS:.0f} seconds" in page
+    assert f"heartbeat within {LIVE_SECONDS:.0f}" in page.replace("\n", " ")
+    assert f"at most {HEARTBEAT_SECONDS:.0f} seconds after" in page
+    assert f"{HEARTBEAT_SECONDS + LIVE_SECONDS:.0f} if it was killed" in page
+    assert set(re.findall(r"`(processes|lacking_processes|current)`", page)) <= set(COLUMNS)
+    assert "`secret_keys: missing`" in page

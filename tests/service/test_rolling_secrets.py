@@ -19,8 +19,9 @@ from tests.service.test_processes import BOTH, BOTH_ENCRYPTION, OLD, OLD_ENCRYPT
 pytestmark = pytest.mark.anyio
 
 DAY = 86_400
-PEOPLE = 6
+PEOPLE = 3
 MAX_ROUNDS = 20
+PAUSE_SECONDS = 0.02
 OLD_KEYS = {"refresh_token_keys": OLD, "key_encryption_keys": OLD_ENCRYPTION}
 NEW_KEYS = {"refresh_token_keys": BOTH, "key_encryption_keys": BOTH_ENCRYPTION}
 
@@ -85,6 +86,7 @@ class LoadBalancer:
             profile = await self.send("GET", "/account/v1", headers={"Authorization": f"Bearer {tokens['access_token']}"})
             assert 200 == profile.status_code or issued_at != self.clock.now, profile.text
             rounds[number] += 1
+            await asyncio.sleep(PAUSE_SECONDS)
             refreshing = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
             response = await self.send("POST", "/token", data={**form, **refreshing})
 
