@@ -139,12 +139,13 @@ def test_signing_out_elsewhere_leaves_this_browser_alone_with_a_new_cookie(
     browser.wait_until("signed-in", tab)
     origin = {"Origin": site.page.rstrip("/")}
     sign_in = {"grant_type": "password", "client_id": "page", "username": USERNAME, "password": PASSWORD}
-    _, _, headers = fetch(f"{site.issuer}/token", data=sign_in, headers=origin)
+    _, _, received = fetch(f"{site.issuer}/token", data=sign_in, headers=origin)
+    headers = {name.lower(): value for name, value in received.items()}
     (copied,) = [cookie["value"] for cookie in browser.do("cookies")]
     browser.do("click", tab, "#sign-out-elsewhere")
     browser.do("wait", tab, "#notice:text('You are signed out everywhere else.')")
     refresh = {"grant_type": "refresh_token", "client_id": "page"}
-    for cookie in (headers["Set-Cookie"].split(";")[0], f"authmint-refresh-page={copied}"):
+    for cookie in (headers["set-cookie"].split(";")[0], f"authmint-refresh-page={copied}"):
         assert 400 == fetch(f"{site.issuer}/token", data=refresh, headers=origin | {"Cookie": cookie})[0]
     browser.do("reload", tab)
     browser.wait_until("signed-in", tab)

@@ -17,6 +17,7 @@ from authmint_service.sessions import (
     RotationPlaces,
     RotationStore,
     SessionLifetimes,
+    SessionLimit,
     Sessions,
     SessionStore,
     pruning_task,
@@ -53,7 +54,8 @@ def sessions(kernel: Kernel) -> SessionParts:
     has_key, count = partial(kernel.processes.have, SecretKind.REFRESH_TOKEN), kernel.metrics.count_session_event
     # The revocation list finds what is new by the clock that all processes share.
     shared = kernel.database_clock
-    parts = Sessions(store, rotations, codec, places, kernel.clock, count, has_key, shared_clock=shared)
+    limit = SessionLimit(kernel.database, settings.sessions_per_client, shared)
+    parts = Sessions(store, rotations, codec, places, kernel.clock, count, has_key, shared_clock=shared, limit=limit)
     of_account = AccountSessions(AccountSessionStore(kernel.database), parts, codec, shared, count)
     rows = Estimate(
         "authmint_session_rows_estimate",

@@ -20,7 +20,8 @@ OAUTH_ERRORS = (
     "unauthorized_client", "unsupported_grant_type",
 )  # fmt: skip
 SESSION_EVENTS = (
-    "started", "refreshed", "revoked", "reused", "repeated", "repeated_elsewhere", "repeated_late", "newer_than_database",
+    "started", "refreshed", "revoked", "evicted", "reused", "repeated", "repeated_elsewhere", "repeated_late",
+    "newer_than_database",
 )  # fmt: skip
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)

@@ -12,6 +12,7 @@ from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCo
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
+from authmint_service.sessions.session_limit import SessionLimit
 from authmint_service.sessions.sessions import RefreshTokenReused, Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary
 
@@ -29,6 +30,7 @@ __all__ = [
     "Session",
     "SessionKeyUsage",
     "SessionLifetimes",
+    "SessionLimit",
     "SessionProof",
     "SessionStore",
     "SessionSummary",

@@ -13,6 +13,8 @@ class EndCause(StrEnum):
     SIGNED_OUT = "signed_out"
     SIGNED_OUT_ELSEWHERE = "signed_out_elsewhere"
     """Its owner revoked it from another session."""
+    EVICTED = "evicted"
+    """The account had too many sessions with the client, and this was the oldest."""
     OPERATOR = "operator"
     KEY_DROPPED = "key_dropped"
     """The key of its refresh token was dropped."""

@@ -16,6 +16,7 @@ from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionReading
+from authmint_service.sessions.session_limit import SessionLimit
 from authmint_service.sessions.store import SessionStore, SessionSummary
 
 log = structlog.get_logger(__name__)
@@ -58,6 +59,7 @@ class Sessions:
         is_key_elsewhere: Callable[[int], Awaitable[bool]] = _no_other_process,
         *,
         shared_clock: Callable[[], float] | None = None,
+        limit: SessionLimit | None = None,
     ) -> None:
         """`clock`: seconds since the epoch; `count`: receives an event, one of `SESSION_EVENTS`, and a number.
 
@@ -66,7 +68,7 @@ class Sessions:
         """
         self._store, self._rotations, self._codec, self._places = store, rotations, codec, places
         self._clock, self._count, self._is_key_elsewhere = clock, count, is_key_elsewhere
-        self._shared_clock = shared_clock or clock
+        self._shared_clock, self._limit = shared_clock or clock, limit
         self.newer_than_database: EpochReading | None = None
         """The last reading by which this process found that a refresh token is newer than its session's row."""
 
@@ -83,6 +85,8 @@ class Sessions:
         if epoch is None:
             raise InvalidGrant
         self._count("started", 1)
+        if self._limit is not None:
+            self._count("evicted", await self._limit.apply(session, source))
         return SessionWithToken(session, self._codec.encode(token), EpochReading(epoch, now))
 
     async def redeem(self, text: str, request: RefreshRequest) -> SessionWithToken:

@@ -33,3 +33,11 @@ class SessionSettings(SettingsGroup):
             "client that lost the response. Later it does so only in the network and for the user agent that redeemed it.",
         ),
     ] = 30
+    sessions_per_client: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="Live sessions that a person may have with one client. A sign-in beyond it revokes the oldest one.",
+        ),
+    ] = 50
