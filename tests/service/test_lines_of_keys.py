@@ -127,6 +127,20 @@ async def test_to_revoke_the_next_key_of_one_line_leaves_another_line_alone_that
         assert ends["RS256", False] is not None
 
 
+async def test_a_line_stays_published_although_another_had_many_keys_since(server_dsn: str) -> None:
+    async with empty_store(server_dsn) as (_, database, store):
+        await store.rotate_if_due(TWO, NOW - 1000, actor=OPERATOR)
+        await database.execute(
+            "INSERT INTO authmint.signing_keys"
+            " (kid, algorithm, encryption_key_id, published_at, active_from, retired_at, withdrawn_at)"
+            " SELECT 'old ' || i, 'ES512', 1, now() + i * interval '1 second', now(), now(), now()"
+            " FROM generate_series(1, 600) AS i"
+        )
+        keys = await store.load()
+        assert 500 == len(keys)
+        assert {"ES256", "RS256"} == {key.algorithm for key in keys if key.signer is not None}
+
+
 async def test_an_emergency_replaces_the_keys_of_all_lines(server_dsn: str, start_service: StartService) -> None:
     async with empty_store(server_dsn) as (dsn, _, store):
         await store.rotate_if_due(TWO, NOW - 1000, actor=OPERATOR)

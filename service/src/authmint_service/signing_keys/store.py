@@ -47,13 +47,15 @@ class SigningKeyStore:
         self._database, self._secrets = database, secrets
         self._reader = StoredKeyReader(secrets)
 
+    # However many keys have come and gone, those that are published are among them.
     _LOAD = """
-        SELECT kid, algorithm, encrypted_key, encryption_key_id,
-               published_at, active_from, retired_at, withdrawn_at, revoked_at,
+        SELECT kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from, retired_at, withdrawn_at, revoked_at,
                (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
-          FROM authmint.signing_keys
-         ORDER BY published_at DESC, active_from DESC, kid
-         LIMIT 500
+          FROM (SELECT kid, algorithm, encrypted_key, encryption_key_id,
+                       published_at, active_from, retired_at, withdrawn_at, revoked_at
+                  FROM authmint.signing_keys
+                 ORDER BY encrypted_key IS NULL, published_at DESC
+                 LIMIT 500) AS known ORDER BY published_at DESC, active_from DESC, kid
     """
 
     async def load(self) -> tuple[StoredKey, ...]:
@@ -83,8 +85,7 @@ class SigningKeyStore:
                     await self._append(change, key, Schedule(published_at=now, active_from=active_from), policy, event)
                     created[key.kid] = algorithm
                 for algorithm, retired_at in due.closes.items():
-                    kid = await self._close(change, algorithm, retired_at, policy, now, actor)
-                    closed[kid] = algorithm
+                    closed[await self._close(change, algorithm, retired_at, policy, now, actor)] = algorithm
         return Rotation(created, closed)
 
     @repeat_if_undone
