@@ -18,6 +18,7 @@ import pytest
 
 from authmint import InvalidToken, Principal, ResourceServer, ServiceAuth, ServiceAuthError
 from authmint.background_thread import THREAD_NAME
+from authmint.elapsed_time import ElapsedTime
 from tests.library.conftest import AUDIENCE, Issuer
 from tests.library.web import Clock, Web, publish, publish_list, web_in_thread
 
@@ -231,6 +232,21 @@ def test_all_who_wait_for_a_token_hear_the_same_error(site: Web) -> None:
     assert 1 == site.hits.count("/token")
 
 
+def test_time_in_which_the_process_was_frozen_has_passed_and_none_is_given_back() -> None:
+    now = {"monotonic": 100.0, "wall": 5000.0}
+    elapsed = ElapsedTime(monotonic=lambda: now["monotonic"], wall_clock=lambda: now["wall"])
+    first = elapsed()
+    now["monotonic"], now["wall"] = 101.0, 5001.0
+    assert 1 == elapsed() - first
+    # A virtual machine was paused for an hour; then the wall clock is set back by a day.
+    now["wall"] += 3600
+    assert 3601 == elapsed() - first
+    now["wall"] -= 86_400
+    assert 3601 == elapsed() - first
+    now["monotonic"] += 5
+    assert 3606 == elapsed() - first
+
+
 PROGRAM = """
 import os, sys, threading, time
 from authmint import IssuerUnavailable, ResourceServer
@@ -267,11 +283,16 @@ print("done", threads())
 """
 
 FORK_DURING_A_FETCH = """
+from authmint.turns import Turns
+turns = Turns()
+assert turns.claim()[1]
 waiting = threading.Thread(target=result, args=(tokens[0],), daemon=True)
 waiting.start()
 time.sleep(0.3)
 child = os.fork()
 if child == 0:
+    # A turn that is under way in the parent is not under way here.
+    assert turns.claim()[1]
     print(result(tokens[0]))
     sys.exit(3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3

@@ -145,5 +145,6 @@ def _end_process() -> None:
     _process.end()
 
 
-os.register_at_fork(before=_wait_for_imports, after_in_child=_begin_process)
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(before=_wait_for_imports, after_in_child=_begin_process)
 atexit.register(_end_process)

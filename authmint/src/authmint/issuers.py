@@ -1,7 +1,6 @@
 """The issuers that a resource server trusts, and where the keys of each come from."""
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,7 @@ class Issuer:
     ) -> KeySet:
         """Return its keys. `on_metadata` is called with the issuer's metadata once that is fetched."""
         source = _PublishedKeys(self.url, on_metadata)
-        return self.given_keys() or RemoteKeySet(source.fetch, clock=clock or time.monotonic, observer=observer)
+        return self.given_keys() or RemoteKeySet(source.fetch, clock=clock, observer=observer)
 
 
 def check_issuers(issuers: Sequence[Issuer]) -> None:

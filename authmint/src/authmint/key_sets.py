@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from authmint.background import Job
 from authmint.background_thread import wait
+from authmint.elapsed_time import ElapsedTime
 from authmint.errors import ConfigurationError, InvalidToken, IssuerUnavailable
 from authmint.events import Observer, VerificationEvent, noop
 from authmint.fetching import JSONDocument
@@ -165,11 +166,12 @@ class RemoteKeySet(_KeysByName):
         soft_age: float = 300.0,
         hard_age: float = 86_400.0,
         cooldown: float = 30.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
         observer: Observer = noop,
     ) -> None:
         """`source`: fetches the JWK set; it is called in the background thread, as `observer` is for each fetch."""
         super().__init__()
+        clock = clock or ElapsedTime()
         self.job = Job(self._fetch, clock=clock)
         self._source, self._observe = source, observer
         self._soft_age, self._hard_age, self._cooldown, self._clock = soft_age, hard_age, cooldown, clock

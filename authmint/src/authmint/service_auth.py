@@ -18,6 +18,7 @@ import httpx2
 
 from authmint.background import Job, wait_at_most
 from authmint.client_credentials import AccessToken, ClientCredentials, SecretMethod, ServiceAuthError
+from authmint.elapsed_time import ElapsedTime
 from authmint.errors import ConfigurationError
 from authmint.fetching import TIMEOUT
 from authmint.jose import SigningKey
@@ -58,7 +59,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         scopes: Collection[str] = (),
         token_url: str | None = None,
         authentication_method: SecretMethod = "client_secret_basic",
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         """Make no request yet. Raise ConfigurationError.
 
@@ -69,6 +70,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         `token_url`: the token endpoint; without, the one in the issuer's metadata.
         `authentication_method`: how the secret is sent.
         """
+        clock = clock or ElapsedTime()
         self._credentials = ClientCredentials(
             issuer=issuer,
             client_id=client_id,
