@@ -49,8 +49,8 @@ class SigningKeyStore:
 
     # However many keys have come and gone, those that are published are among them.
     _LOAD = """
-        SELECT kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from, retired_at, withdrawn_at, revoked_at,
-               (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
+        SELECT kid, algorithm, encrypted_key, encryption_key_id, published_at, active_from, retired_at, withdrawn_at,
+               revoked_at, (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
           FROM (SELECT kid, algorithm, encrypted_key, encryption_key_id,
                        published_at, active_from, retired_at, withdrawn_at, revoked_at
                   FROM authmint.signing_keys
