@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import fetch
 from tests.faults.chaos_load import ChaosLoad, TokenFamily, check_all
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import Cluster, DatabaseForTests
 from tests.faults.http import Answer, Connection, Lost
 from tests.faults.proxy import Network, Proxy
 from tests.faults.servers import FORKED, Site, site
@@ -48,7 +48,7 @@ def ready_is(port: int, expected: int) -> Callable[[], Awaitable[bool]]:
 
 
 @asynccontextmanager
-async def behind(proxy: Proxy, cluster: Cluster, folder: Path, **settings: str) -> AsyncIterator[Site]:
+async def behind(proxy: Proxy, cluster: Cluster | DatabaseForTests, folder: Path, **settings: str) -> AsyncIterator[Site]:
     """One server whose database is behind `proxy`, which lives in this loop while the server starts."""
     context = site(folder, cluster.dsn(port=proxy.port), count=1, **settings)
     found = await asyncio.to_thread(context.__enter__)
