@@ -51,7 +51,7 @@ class SimulatedSession:
         self.counts[decision.name] += 1
         match decision:
             case RotationDecision.ROTATE:
-                self.generation, self.rotated_at, self.place = generation + 1, now, PLACES.hash(source)
+                self.generation, self.rotated_at, self.place = generation + 1, now, PLACES.hash(source, 1)
                 self.repeats = Repeats(0, self.repeats.generations_elsewhere)
             case RotationDecision.REPEAT_LATE:
                 self.repeats = replace(self.repeats, late=self.repeats.late + 1)

@@ -141,6 +141,17 @@ async def test_a_token_that_no_live_process_can_read_is_refused_without_a_questi
     assert before == await service.database.fetch_value(heartbeats)
 
 
+async def test_a_refresh_does_not_wait_for_a_reading_of_the_others_as_it_makes_nothing_with_a_new_key(
+    at: str, start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start_service(at=at, refresh_token_keys=BOTH)
+    client, token = await sign_in(service)
+    # As after a pause: the others may have taken this process for dead.
+    monkeypatch.setattr(service.app.state.processes, "_read_at", float("-inf"))
+    assert 503 == (await service.sign_in(client, await service.add_account())).status_code
+    assert 200 == (await refresh(service, client, token))[0]
+
+
 async def test_a_reading_that_is_old_is_renewed_once_for_all_who_wait(at: str) -> None:
     elapsed, database = Clock(0.0), Database(size=4)
     keys = {kind: SecretKeys({1: secrets.token_bytes(32)}) for kind in SecretKind}

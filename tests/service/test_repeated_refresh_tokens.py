@@ -40,7 +40,7 @@ BOTH = SecretKeys({2: b"2" * 32, 1: b"1" * 32})
 )  # fmt: skip
 def test_a_place_is_the_network_and_the_user_agent(has_addresses: bool, other: RequestSource, is_same: bool) -> None:
     places = RotationPlaces(KEYS, has_addresses=has_addresses)
-    stored = places.hash(source())
+    stored = places.hash(source(), 1)
     assert is_same is places.is_same(stored, other)
     assert b"192.0.2" not in stored
     assert b"a browser" not in stored
@@ -50,19 +50,20 @@ def test_a_place_is_the_network_and_the_user_agent(has_addresses: bool, other: R
 def test_what_cannot_be_compared_counts_as_the_same_place() -> None:
     places, elsewhere = RotationPlaces(KEYS, has_addresses=True), source("another", "198.51.100.9")
     assert places.is_same(None, elsewhere)
-    assert places.is_same(RotationPlaces(OTHER_KEYS, has_addresses=True).hash(source()), elsewhere)
-    assert places.is_same(RotationPlaces(KEYS, has_addresses=False).hash(source()), elsewhere)
+    assert places.is_same(RotationPlaces(OTHER_KEYS, has_addresses=True).hash(source(), 2), elsewhere)
+    assert places.is_same(RotationPlaces(KEYS, has_addresses=False).hash(source(), 1), elsewhere)
 
 
-def test_a_hash_of_an_older_key_is_compared_while_that_key_is_listed() -> None:
-    stored, places = RotationPlaces(KEYS, has_addresses=True).hash(source()), RotationPlaces(BOTH, has_addresses=True)
-    assert 2 == places.hash(source())[0]
-    assert [True, False] == [places.is_same(stored, one) for one in (source(), source("another"))]
+def test_a_place_is_hashed_with_the_key_of_the_token_so_each_process_that_reads_it_can_compare() -> None:
+    both, one = RotationPlaces(BOTH, has_addresses=True), RotationPlaces(KEYS, has_addresses=True)
+    stored = both.hash(source(), 1)
+    assert stored == one.hash(source(), 1) != both.hash(source(), 2)
+    assert [True, False] == [one.is_same(stored, other) for other in (source(), source("another"))]
 
 
 def test_a_user_agent_cannot_continue_an_address() -> None:
     places = RotationPlaces(KEYS, has_addresses=True)
-    assert not places.is_same(places.hash(source("\x02x", None)), source("x", "192.0.2.0"))
+    assert not places.is_same(places.hash(source("\x02x", None), 1), source("x", "192.0.2.0"))
 
 
 async def row(one: SignedIn) -> dict[str, Any]:
@@ -305,6 +306,21 @@ async def test_a_repeat_that_finds_the_row_changed_is_decided_again(service: Ser
     # Its child was redeemed between the reading and the record: it is older than the parent now.
     assert [400] == await statuses(one, parent, elsewhere=True)
     assert [("refresh_token.reused", "reused")] == await recorded(one)
+
+
+@pytest.mark.anyio
+async def test_a_reuse_by_many_at_once_is_counted_and_logged_once(
+    start_service: StartService, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = await start_service(internal_port=9000)
+    one = await sign_in(service)
+    oldest = await rotate(one)
+    await rotate(one)
+    answers = await asyncio.gather(*(service.refresh(one.client, oldest) for _ in range(8)))
+    assert {(400, "invalid_grant")} == {(answer.status_code, answer.json()["error"]) for answer in answers}
+    assert [("refresh_token.reused", "reused")] == await recorded(one)
+    assert 1 == len([line for line in lines_of(capfd.readouterr().err) if line["event"] == "refresh_token.reused"])
+    assert 'authmint_session_events_total{event="reused"} 1' in (await service.internal("/metrics")).text
 
 
 def _fails(*_: object) -> Any:

@@ -122,6 +122,20 @@ async def test_the_parent_of_the_current_token_is_no_proof_within_the_grace_peri
 
 
 @BOTH
+async def test_the_parent_is_no_proof_also_when_the_client_may_have_nothing_of_the_session_any_more(
+    service: Service, path: str
+) -> None:
+    client = await service.add_client(resources=("orders",), default_resources=("orders",))
+    here = await sign_in(service, client=client)
+    refreshed = (await service.refresh(client, here.refresh, resource=ISSUER)).json()
+    parent, here.access, here.refresh = here.refresh, refreshed["access_token"], refreshed["refresh_token"]
+    taken = "UPDATE authmint.clients SET resources = '{other}', default_resources = '{other}' WHERE client_id = $1"
+    await service.database.execute(taken, client.client_id)
+    answer = await revoke(here, path, refresh_token=parent)
+    assert (400, "refresh_token_invalid") == (answer.status_code, answer.json()["code"])
+
+
+@BOTH
 async def test_an_old_generation_ends_this_session_as_reused_and_no_other(service: Service, path: str) -> None:
     here = await sign_in(service)
     there, ancestor = await sign_in(service, here.user), here.refresh

@@ -2,7 +2,8 @@
 
 A place is the network of an address and a user agent. It is stored as a keyed hash, so the row tells neither: a byte with the
 id of the key, a byte that says what was hashed, and 16 bytes. Hashes of different keys or of different things cannot be
-compared; then the place counts as the same, since a changed setting must sign nobody out.
+compared; then the place counts as the same, since a changed setting must sign nobody out. The key is that of the refresh token,
+so each process that can read the token can compare its place, and a refresh needs no key for something new.
 """
 
 import hmac
@@ -28,9 +29,9 @@ class RotationPlaces:
         self._keys = keys.derive(KEY_LABEL)
         self._kind = _NETWORK_AND_USER_AGENT if has_addresses else _USER_AGENT
 
-    def hash(self, source: RequestSource) -> bytes:
-        """Return the hash that is stored with a rotation."""
-        return self._hash(self._keys.current_id, source)
+    def hash(self, source: RequestSource, key_id: int) -> bytes:
+        """Return the hash that is stored with a rotation. `key_id`: of the token that is redeemed."""
+        return self._hash(key_id, source)
 
     def is_same(self, stored: bytes | None, source: RequestSource) -> bool:
         """Return whether a request comes from the place of a rotation. `stored`: its hash, None if none was stored."""

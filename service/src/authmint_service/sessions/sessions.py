@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -96,7 +97,8 @@ class Sessions:
         InvalidTarget, with nothing changed, for what the session does not have or the client may no longer have.
         """
         token, now = await self._decode(text), self._clock()
-        redeemed = await self._rotations.rotate(token, request, self._places.hash(request.source), now=now)
+        place = self._places.hash(request.source, token.key_id)
+        redeemed = await self._rotations.rotate(token, request, place, now=now)
         # A repeat is recorded only if the row is still as it was read. When another request was first, it is read again: each
         # time its generation or its counts are greater, so this ends.
         while redeemed is None:
@@ -181,7 +183,9 @@ class Sessions:
 
         Raise InvalidGrant, and RefreshTokenReused if that revoked the session.
         """
-        await self._explain_unrotated(token, stored, request, now)
+        # It asks for no token, so what the client may still have does not matter.
+        with suppress(InvalidScope, InvalidTarget):
+            await self._explain_unrotated(token, stored, request, now)
         raise InvalidGrant("The refresh token is not valid.")
 
     async def _explain_unrotated(
@@ -228,7 +232,7 @@ class Sessions:
         return is_recorded
 
     async def _revoke_reused(self, token: RefreshToken, session: Session, request: RefreshRequest, cause: EndCause) -> NoReturn:
-        await self._store.revoke_by_handle(
+        revoked = await self._store.revoke_by_handle(
             token.handle,
             self._shared_clock(),
             client_id=request.client_id,
@@ -236,6 +240,9 @@ class Sessions:
             actor=request.actor,
             source=request.source,
         )
+        if revoked is None:
+            # Another request was first, and has recorded it.
+            raise InvalidGrant("The refresh token is not valid.")
         self._count("reused", 1)
         raise RefreshTokenReused(session, cause)
 
