@@ -1,4 +1,4 @@
-"""A refresh-token key is replaced in a running service, by a file and SIGHUP, while people use it."""
+"""A refresh-token key is replaced in a running service, by a file and SIGHUP, while people use it. An old process returns."""
 
 import base64
 import json
@@ -6,12 +6,14 @@ import secrets
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import fetch
-from tests.e2e.test_commands import PASSWORD, Commands
+from tests.e2e.conftest import fetch, free_ports, running
+from tests.e2e.test_commands import COMMAND, PASSWORD, Commands
 from tests.e2e.test_workers import Service, workers
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("workers")]
@@ -55,7 +57,12 @@ class Person:
             time.sleep(0.05)
 
     def _redeem(self, **form: str) -> tuple[int, str]:
-        status, body, headers = fetch(f"{self._site}/token", data={"client_id": "spa", **form})
+        return self.redeem(self._site, **form)
+
+    @staticmethod
+    def redeem(site: str, **form: str) -> tuple[int, str]:
+        """Return the status, and the new refresh token or the code of the error."""
+        status, body, headers = fetch(f"{site}/token", data={"client_id": "spa", **form})
         assert (503 == status) == ("retry-after" in headers)
         members = json.loads(body)
         return status, members.get("refresh_token") or members["error"]
@@ -71,9 +78,30 @@ def hang_up(service: Service, text: str) -> None:
         time.sleep(0.1)
 
 
+@contextmanager
+def old_process(commands: Commands, file: Path) -> Iterator[str]:
+    """A service of one process that still has the first key alone. Yield its site."""
+    (port,) = free_ports(1)
+    env = commands.env | {"AUTHMINT_PORT": str(port), "AUTHMINT_REFRESH_TOKEN_KEYS_FILE": str(file)}
+    env["AUTHMINT_ISSUER"] = f"http://127.0.0.1:{commands.port}"
+    with running(COMMAND, "serve", cwd=commands.folder, env=env, output=commands.folder / "old") as process:
+        process.wait_for(f"http://127.0.0.1:{port}/livez")
+        yield f"http://127.0.0.1:{port}"
+        assert 0 == process.stop()
+
+
+def wait_for_key(service: Service, key_id: int) -> Person:
+    """Let people sign in until one has a token of this key, and return that one."""
+    deadline = time.monotonic() + 40
+    while (person := Person(service.site)).key_id != key_id:
+        assert time.monotonic() < deadline, service.process.said
+        time.sleep(0.5)
+    return person
+
+
 @pytest.mark.slow
 def test_a_key_is_replaced_by_a_signal_and_dropped_and_no_one_is_signed_out_before(tmp_path: Path) -> None:
-    """Slow, as the processes begin to use the new key with a heartbeat: it waits for up to ten seconds."""
+    """Slow, as the processes begin to use another key with a heartbeat: it waits for that three times."""
     file, commands = tmp_path / "keys", Commands(tmp_path)
     file.write_text(FIRST)
     with workers(tmp_path, 2, AUTHMINT_REFRESH_TOKEN_KEYS_FILE=str(file)) as service:
@@ -85,10 +113,17 @@ def test_a_key_is_replaced_by_a_signal_and_dropped_and_no_one_is_signed_out_befo
             file.write_text(f"{SECOND},{FIRST}")
             hang_up(service, "workers.replaced")
             service.process.wait_until_it_says("secret_key.selected")
-            deadline = time.monotonic() + 30
-            while (new := Person(service.site)).key_id != 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.5)
+            new = wait_for_key(service, 2)
+            # A process without the new key starts again: it says that it is not ready, and the others go back.
+            (tmp_path / "first").write_text(FIRST)
+            with old_process(commands, tmp_path / "first") as site:
+                status, body, _ = fetch(f"{site}/readyz")
+                assert (503, True) == (status, "lacks the key 2" in body)
+                assert 503 == Person.redeem(site, grant_type="refresh_token", refresh_token=new.token)[0]
+                status, new.token = new.refresh()
+                assert 200 == status
+                wait_for_key(service, 1)
+            wait_for_key(service, 2)
         finally:
             old.end()
         assert {200} >= set(old.statuses) - {503}

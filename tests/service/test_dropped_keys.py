@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authmint_service.administration import drop_refresh_token_key, read_secret_usage
+from authmint_service.administration.secrets import drop_refresh_token_key, read_secret_usage
 from authmint_service.commands.secrets import rows_of
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue

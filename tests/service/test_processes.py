@@ -14,12 +14,22 @@ from authmint_service import __version__
 from authmint_service.clients import Client
 from authmint_service.commands.secrets import COLUMNS
 from authmint_service.database import Database
-from authmint_service.processes import HEARTBEAT_SECONDS, OFFERED_SECONDS, Processes, ProcessesUnknown, SecretKind
+from authmint_service.processes import (
+    HEARTBEAT_SECONDS,
+    OFFERED_SECONDS,
+    Processes,
+    ProcessesUnknown,
+    ProcessStore,
+    SecretKind,
+)
 from authmint_service.processes.store import LIVE_SECONDS
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RefreshToken, RefreshTokenCodec
-from tests.service.conftest import SECRET_KEYS, Clock, Service, StartService, migrated_database
-from tests.service.signing import new_encryption_key
+from authmint_service.signing_keys import SigningKeyStore, rotate_emergency
+from authmint_service.signing_keys.emergency import PAUSE_SECONDS
+from tests.actors import OPERATOR
+from tests.service.conftest import SECRET_KEYS, Clock, Service, StartService, make_settings, migrated_database
+from tests.service.signing import new_encryption_key, policy
 
 pytestmark = pytest.mark.anyio
 
@@ -298,6 +308,40 @@ async def test_what_only_another_process_can_verify_is_503_there_and_401_when_it
     await beat(old)
     # No process can use the key any more. What was signed with it is refused, and there is no key to sign with.
     assert [503, 200, 503, 503] == await answers(old)
+
+
+async def test_a_command_encrypts_with_a_key_that_all_live_processes_have(at: str, start_service: StartService) -> None:
+    old = await start_service(at=at, key_encryption_keys=OLD_ENCRYPTION)
+    store = ProcessStore(old.database)
+    both = make_settings(at, key_encryption_keys=BOTH_ENCRYPTION).encryption_keys
+    other = make_settings(at, key_encryption_keys=new_encryption_key(3)).encryption_keys
+    assert 1 == (found.current_id if (found := await store.shared_keys(ENCRYPTION, both)) else None)
+    assert await store.shared_keys(ENCRYPTION, other) is None
+    await old.stop()
+    assert 2 == (found.current_id if (found := await store.shared_keys(ENCRYPTION, both)) else None)
+
+
+async def test_when_a_key_encryption_key_is_lost_the_error_names_the_command_that_helps(
+    at: str, start_service: StartService
+) -> None:
+    service = await start_service(at=at)
+    client, token = await sign_in(service)
+    await service.stop()
+    settings = make_settings(at, key_encryption_keys=new_encryption_key(2))
+    store = SigningKeyStore(service.database, settings.encryption_keys)
+    (lost,) = await store.load()
+    assert "needs the encryption key 1" in (lost.problem or "")
+    assert "authmint-service keys rotate --emergency makes new signing keys" in (lost.problem or "")
+
+    async def skip_pause(_: float) -> None: ...
+
+    await rotate_emergency(store, policy(), service.clock(), actor=OPERATOR, pause=skip_pause)
+    after = await start_service(
+        at=at, key_encryption_keys=settings.key_encryption_keys, clock=Clock(service.clock.now + PAUSE_SECONDS + 1)
+    )
+    assert (200, "ok") == ((found := await readiness(after))[0], found[1]["status"])
+    # Nobody was signed out.
+    assert 200 == (await refresh(after, client, token))[0]
 
 
 def test_the_page_about_rolling_out_a_secret_has_the_times_and_names_of_the_program() -> None:

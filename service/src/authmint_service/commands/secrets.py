@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from authmint_service.administration import SecretUsage, drop_refresh_token_key, read_secret_usage
+from authmint_service.administration.secrets import SecretUsage, drop_refresh_token_key, read_secret_usage
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings

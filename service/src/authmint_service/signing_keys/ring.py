@@ -9,14 +9,17 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from authmint.errors import InvalidToken, IssuerUnavailable, TemporarilyUnavailable
 from authmint.jose import VerifyingKey
-from authmint.key_sets import KeySet
 from authmint_service.signing_keys.schedule import PUBLISHED, State
 from authmint_service.signing_keys.signer import Signer, TokenSigner
 from authmint_service.signing_keys.stored_key import StoredKey
+
+if TYPE_CHECKING:
+    # Commands about keys need no HTTP client.
+    from authmint.key_sets import KeySet
 
 NOT_LOADED = "The signing keys are not loaded yet. Try again."
 ELSEWHERE = "Only other processes can use one of the signing keys at the moment. Try again."
@@ -53,7 +56,7 @@ class KeyRing(Protocol):
         """The signer of access tokens that are for the issuer alone. Raise TemporarilyUnavailable while there is none."""
 
     @property
-    def own_keys(self) -> KeySet:
+    def own_keys(self) -> "KeySet":
         """The key set that verifies those tokens."""
 
     @property
@@ -144,7 +147,7 @@ class RotatingKeyRing:
         return self.signer
 
     @property
-    def own_keys(self) -> KeySet:
+    def own_keys(self) -> "KeySet":
         return self
 
     @property
