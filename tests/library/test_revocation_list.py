@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
-from authmint import InvalidToken, IssuerUnavailable, ResourceServer
+from authmint import InvalidToken, IssuerUnavailable, Principal, ResourceServer
 from authmint.revocation_list import MAX_BYTES
 from authmint.revocation_list_follower import RevocationListFollower
-from authmint.revoked_entries import entry_of
+from authmint.revoked_entries import RevokedEntries, entry_of
 from tests.library.conftest import AUDIENCE, NOW, Issuer
 from tests.library.web import MINUTE, Clock, Web, publish, sign_list, web
 
@@ -63,6 +64,10 @@ def polls(site: Web) -> list[str]:
 
 def lists(follower: RevocationListFollower, sid: str) -> bool:
     return follower._list is not None and entry_of(sid) in follower._list.entries.sessions
+
+
+def has_serial(follower: RevocationListFollower, serial: int) -> bool:
+    return follower._list is not None and follower._list.serial == serial
 
 
 async def refusal(server: ResourceServer, token: str) -> str | None:
@@ -278,6 +283,30 @@ async def test_an_issuer_without_a_list_is_trusted_when_it_fails_open(issuer: Is
             assert "6f1c" == (await server.verify(issuer.token(iss=site.url))).sub
 
 
+async def test_a_cached_token_is_looked_up_once_in_each_list(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+    reason = RevokedEntries.reason
+
+    def count(self: RevokedEntries, token: Principal) -> Any:
+        looked_up.append(token.sub)
+        return reason(self, token)
+
+    monkeypatch.setattr(RevokedEntries, "reason", count)
+    async with web() as site:
+        offer(site, issuer, "one")
+        async with following(site, issuer) as (server, _, follower):
+            await until(lambda: lists(follower, "one"))
+            token = issuer.token(iss=site.url, sid="two")
+            for at in (1, 2, 3):
+                for _ in range(10):
+                    await server.verify(token)
+                # Signed again, and then with something new.
+                offer(site, issuer, *(["one"] if at == 1 else ["one", "three"]), at=NOW + at, since=NOW * 1000)
+                await until(partial(has_serial, follower, (NOW + at) * 1000))
+    # When it was verified, when it was found in the cache, and then by the second list.
+    assert 3 == len(looked_up)
+
+
 async def test_a_resource_server_can_ask_an_object_which_tokens_were_revoked(issuer: Issuer) -> None:
     class Check:
         is_overdue = False
@@ -285,7 +314,7 @@ async def test_a_resource_server_can_ask_an_object_which_tokens_were_revoked(iss
         async def catch_up(self) -> None:
             """Do nothing."""
 
-        def check(self, token: object) -> None:
+        def check(self, token: object, checked_by: object = None) -> object:
             raise InvalidToken("revoked")
 
     server = ResourceServer(

@@ -136,7 +136,7 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
     assert 200 == ready.status_code
     assert "ready" == ready.json()["status"]
     checks = ready.json()["checks"]
-    parts = ("process", "database", "schema", "signing_keys", "secret_keys", "sessions", "changes", "clock")
+    parts = ("process", "database", "schema", "signing_keys", "secret_keys", "sessions", "changes", "revocation_list", "clock")
     assert dict.fromkeys(parts, "ok") == {name: check["status"] for name, check in checks.items()}
     assert checks["schema"]["version"].isdecimal()
     cut_off = await start_service(at="postgresql://nobody:canary@127.0.0.1:1/none")
@@ -150,6 +150,7 @@ async def test_readiness_reports_each_part_with_a_status_and_a_message(start_ser
         "signing_keys": "missing",
         "secret_keys": "unknown",
         "sessions": "ok",
+        "revocation_list": "ok",
         "changes": "ok",
         "clock": "ok",
     }

@@ -4,6 +4,8 @@ import asyncio
 import json
 import sys
 import time
+import uuid
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,13 +16,18 @@ from authmint import ResourceServer
 from authmint.errors import InvalidToken
 from authmint.jose import Parser, VerifyingKey, read_payload
 from authmint.revocation_list import MAX_BYTES, RevocationList
-from authmint.revoked_entries import Below, RevokedEntries, entry_of
+from authmint.revoked_entries import Below, Packs, RevokedEntries, entry_of
 from authmint_service.accounts import AccountStore
+from authmint_service.administration.tokens import revoke_all_tokens
 from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.clients import ClientStore
+from authmint_service.revocations import RevocationHistory
 from authmint_service.signing_keys.signer import TokenSigner
+from authmint_service.tokens.revocation_list import Publication
 from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, Service, StartService, migrated_database
 from tests.service.devices import sign_in
+from tests.service.routes import endpoints_of
 from tests.service.signing import empty_store
 from tests.service.test_outages import black_hole
 from tests.service.test_resource_services import ask, at_one_address, orders_example
@@ -257,6 +264,91 @@ async def test_what_was_taken_away_is_listed_with_the_number_of_its_change(
         assert later.entries.below == (await published(service)).entries.below
         service.clock.now += 30
         assert Below() == (await published(service)).entries.below
+
+
+@pytest.mark.parametrize("count", [0, 30_000])
+async def test_the_size_of_the_list_is_estimated_and_reported_long_before_it_is_too_large(
+    service: Service, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    publisher = service.app.state.revocation_list
+    await publisher.read()
+    minute = int(service.clock()) // 60 + 5
+    packs = Packs({minute: array("Q", range(0, 2**63, 2**63 // max(count, 1)))} if count else {})
+    below = Below(accounts={str(uuid.uuid4()): int(service.clock() * 1000) for _ in range(count // 10)})
+    history = RevocationHistory(RevokedEntries(packs, below=below))
+    monkeypatch.setattr(publisher, "_current", Publication(publisher._serial, history))
+    length = len((await service.http.get("/revocation-list")).content)
+    assert length <= publisher.estimated_bytes <= length * 1.05 + 1000
+    checks = (await service.http.get("/readyz")).json()["checks"]
+    assert {"status": "ok"} == checks["revocation_list"]
+    monkeypatch.setattr("authmint_service.tokens.revocation_list.MAX_BYTES", 1_000_000)
+    answer = await service.http.get("/readyz")
+    assert (200, "large" if count else "ok") == (answer.status_code, answer.json()["checks"]["revocation_list"]["status"])
+
+
+async def test_no_account_route_takes_a_token_after_all_were_revoked(service: Service) -> None:
+    one = await sign_in(service)
+    await revoke_all_tokens(service.database, service.clock(), actor=OPERATOR)
+    await service.read_revocations()
+    routes = [endpoint for endpoint in endpoints_of(service.app) if endpoint.path.startswith("/account/v1")]
+    assert len(routes) > 4
+    for endpoint in routes:
+        answer = await service.http.request(endpoint.method, endpoint.filled(), headers=one.bearer)
+        assert 401 == answer.status_code, endpoint
+        assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+    assert not await one.is_over()
+
+
+async def test_a_disabled_administrators_client_ends_nobodys_session(service: Service, secret: str) -> None:
+    one = await sign_in(service)
+    admin = await service.add_client(secret, scopes=frozenset({"admin:sessions:read", "admin:sessions:write"}))
+    form = {"grant_type": "client_credentials", "client_id": admin.client_id, "client_secret": secret}
+    headers = {"Authorization": f"Bearer {(await service.token(**form)).json()['access_token']}"}
+    sessions = f"/admin/v1/accounts/{one.user.id}/sessions"
+    assert 200 == (await service.http.get(sessions, headers=headers)).status_code
+    await ClientStore(service.database).disable(admin.client_id, service.clock(), actor=OPERATOR)
+    await service.read_revocations()
+    assert [401, 401] == [
+        (await service.http.request(method, sessions, headers=headers)).status_code for method in ("GET", "DELETE")
+    ]
+    assert not await one.is_over()
+
+
+async def test_no_route_of_the_service_takes_a_token_while_it_cannot_know_what_was_revoked(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = await sign_in(service)
+    publisher = service.app.state.revocation_list
+    elapsed = publisher._elapsed
+    for seconds, status in ((0, 200), (6, 503)):
+        monkeypatch.setattr(publisher, "_elapsed", lambda late=seconds: elapsed() + late)
+        answer = await one.ask("GET", "/account/v1")
+        assert (status, status == 503) == (answer.status_code, "retry-after" in answer.headers)
+
+
+async def test_more_followers_than_may_wait_get_the_list_at_once_and_are_asked_to_come_later(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authmint_service.endpoints.oauth.revocation_list.MAX_WAITING", 10)
+    known = await published(service)
+    path = f"/revocation-list?since={known.serial}&wait=10"
+    waiting = [asyncio.create_task(service.http.get(path)) for _ in range(10)]
+    await asyncio.sleep(0.2)
+    started = time.monotonic()
+    answers = await asyncio.gather(*(service.http.get(path) for _ in range(100)))
+    assert time.monotonic() - started < 5
+    assert {(200, "5")} == {(answer.status_code, answer.headers.get("retry-after")) for answer in answers}
+    assert not any(task.done() for task in waiting)
+    metrics = (await service.internal("/metrics")).text
+    assert "authmint_revocation_list_waiting 10.0" in metrics
+    assert "authmint_revocation_list_turned_away_total 100.0" in metrics
+    one = await sign_in(service)
+    service.clock.now += 1
+    await one.ask("DELETE", "/account/v1/sessions/current")
+    await service.read_revocations()
+    assert {(200, None)} == {
+        (answer.status_code, answer.headers.get("retry-after")) for answer in await asyncio.gather(*waiting)
+    }
 
 
 async def followed(orders: FastAPI, token: str, since: float) -> float:

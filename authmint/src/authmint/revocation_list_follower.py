@@ -75,17 +75,20 @@ class RevocationListFollower:
         """Wait for the list, three seconds at most."""
         await wait_at_most(TIMEOUT, self.job.run())
 
-    def check(self, token: Principal) -> None:
+    def check(self, token: Principal, checked_by: object = None) -> object:
         """Raise InvalidToken for a revoked token; IssuerUnavailable when the list is stale and the follower fails closed.
 
+        Return the entries that it was checked by; a token that was checked by the same ones is not looked up again.
         Follow the list from now on, if nothing does: after a fork, say, or after the end of a `lifespan`.
         """
         if not self.job.is_active:
             self.job.run()
-        if self._list is not None and (reason := self._list.entries.reason(token)):
+        entries = None if self._list is None else self._list.entries
+        if entries is not None and entries is not checked_by and (reason := entries.reason(token)):
             raise InvalidToken(reason)
         if self._fails_closed and not self._freshness.is_fresh(self.age):
             raise IssuerUnavailable("the issuer's revocation list cannot be fetched")
+        return entries
 
     async def _follow(self) -> float:
         """Poll once. Return the seconds until the next poll: an issuer that does not wait is not polled without a pause."""

@@ -12,7 +12,7 @@ from authmint.key_sets import KeySet
 from authmint.principal import Principal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CachedToken:
     """A verified token: its principal, the key that verified it, and when it is valid (seconds since the epoch)."""
 
@@ -22,6 +22,8 @@ class CachedToken:
     key_id: str | None
     valid_from: float
     valid_until: float
+    checked_by: object = None
+    """What the revocation check returned for it last: while that is the same, it need not be checked again."""
 
 
 class TokenCache:
@@ -32,8 +34,8 @@ class TokenCache:
         self._size = size
         self._tokens: dict[str, CachedToken] = {}
 
-    def find(self, token: str, now: float) -> Principal | None:
-        """Return the principal of a token that would be verified again with the same result."""
+    def find(self, token: str, now: float) -> CachedToken | None:
+        """Return a token that would be verified again with the same result."""
         cached = self._tokens.get(token)
         if cached is None:
             return None
@@ -42,7 +44,7 @@ class TokenCache:
         if not is_valid or cached.keys.find(cached.key_id) is not cached.key:
             self._tokens.pop(token, None)
             return None
-        return cached.principal
+        return cached
 
     def store(self, token: str, cached: CachedToken) -> None:
         """Cache a verified token; evict the oldest if the cache is full."""

@@ -56,18 +56,18 @@ class TokenVerifier:
 
     def find_cached(self, token: str) -> Principal | None:
         """Return the caller, if this very token was verified before and would be again."""
-        principal = self.cache.find(token, self._clock())
-        if principal is None or (self._has_lists and not self._is_live(principal)):
+        cached = self.cache.find(token, self._clock())
+        if cached is None or (self._has_lists and not self._is_live(cached)):
             return None
         self._observe(_TOKEN_CACHED)
-        return principal
+        return cached.principal
 
-    def _is_live(self, principal: Principal) -> bool:
-        revocation_list = self.issuers[principal.issuer].revocation_list
+    def _is_live(self, cached: CachedToken) -> bool:
+        revocation_list = self.issuers[cached.principal.issuer].revocation_list
         if revocation_list is None:
             return True
         try:
-            revocation_list.check(principal)
+            cached.checked_by = revocation_list.check(cached.principal, cached.checked_by)
         except (InvalidToken, IssuerUnavailable):
             return False
         return not revocation_list.is_overdue

@@ -25,6 +25,7 @@ _STATUSES = [
     "ahead",
     "behind",
     "skewed",
+    "large",
 ]
 
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -40,8 +41,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "status": {**_TEXT, "enum": ["ready", "not_ready"]},
             "checks": {
                 "type": "object",
-                "description": "By name: `process`, `database`, `schema`, `signing_keys`, `secret_keys`, `sessions`, `changes` "
-                "and `clock`.",
+                "description": "By name: `process`, `database`, `schema`, `signing_keys`, `secret_keys`, `sessions`, "
+                "`changes`, `revocation_list` and `clock`.",
                 "additionalProperties": reference("ReadinessCheck"),
             },
         },

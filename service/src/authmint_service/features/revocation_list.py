@@ -6,6 +6,8 @@ from authmint_service.change_feed import seconds_since_boot
 from authmint_service.endpoints.oauth.revocation_list import RevocationListEndpoint
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
+from authmint_service.metrics import Gauge
+from authmint_service.readiness import CheckResult
 from authmint_service.revocations import RevocationStore
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tasks import Task
@@ -34,9 +36,22 @@ def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
         elapsed=seconds_since_boot,
         draining=kernel.draining,
     )
+    endpoint = RevocationListEndpoint(publisher)
+
+    def check() -> CheckResult:
+        return CheckResult() if publisher.problem is None else CheckResult("large", publisher.problem)
+
+    name = "authmint_revocation_list"
     feature = Feature(
         name="revocation_list",
-        routers=(RevocationListEndpoint(publisher).routes(),),
+        routers=(endpoint.routes(),),
+        readiness={"revocation_list": check},
+        gauges=(
+            Gauge(f"{name}_entries", "Entries of the revocation list", lambda: publisher.size),
+            Gauge(f"{name}_bytes", "Bytes of the whole revocation list, about", lambda: publisher.estimated_bytes),
+            Gauge(f"{name}_waiting", "Followers that wait for what is new", lambda: endpoint.waiting),
+            Gauge(f"{name}_turned_away", "Followers that could not wait", lambda: endpoint.turned_away, is_count=True),
+        ),
         tasks=(Task("read revocations", READ_SECONDS, publisher.read, at_start=True),),
     )
     return RevocationListParts(feature, publisher, store)

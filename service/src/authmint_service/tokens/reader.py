@@ -29,7 +29,8 @@ class AccessTokenReader:
         Raise TemporarilyUnavailable if only other processes can verify it.
         """
         now = self._clock()
-        return self._known.find(token, now) or self._verify(token, now)
+        cached = self._known.find(token, now)
+        return self._verify(token, now) if cached is None else cached.principal
 
     def _verify(self, token: str, now: float) -> Principal:
         jws = self._parser.parse(token)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from authmint import Principal
 from authmint.errors import InvalidToken, IssuerUnavailable
-from authmint.revocation_list import MEDIA_TYPE
+from authmint.revocation_list import MAX_BYTES, MEDIA_TYPE
 from authmint.revoked_entries import BELOW_SECONDS, RevokedEntries
 from authmint_service.change_feed import ChangeFeed
 from authmint_service.database_clock import DatabaseClock
@@ -26,6 +26,17 @@ RESIGN_SECONDS = 20.0
 """After so long a list is signed anew, though it says nothing new: followers measure its age."""
 MAX_AGE_SECONDS = 5.0
 """Of a reading. What is older is not published, and this service trusts no token by it."""
+
+
+LARGE = 0.5
+"""The part of what followers take from which on `/readyz` says so."""
+PACKED_BYTES, NAMED_BYTES = 14.3, 71
+"""Of an entry in a pack, and of one with the name of an account: each is in base64url twice, or once."""
+
+
+def estimate_bytes(entries: RevokedEntries) -> int:
+    """Return the bytes of a signed list with these entries, about."""
+    return int(1000 + PACKED_BYTES * (len(entries.sessions) + len(entries.tokens)) + NAMED_BYTES * len(entries.below))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +91,42 @@ class RevocationListPublisher:
     async def catch_up(self) -> None:
         """Do nothing."""
 
-    def check(self, token: Principal) -> None:
-        """Raise InvalidToken for a revoked token; IssuerUnavailable while it cannot be known."""
+    @property
+    def age(self) -> float:
+        """Seconds since the question was sent that the database answered last."""
+        return self._elapsed() - self._asked_at
+
+    @property
+    def size(self) -> int:
+        """Entries of the whole list."""
+        return 0 if self._current is None else len(self._current.history.whole)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Bytes of the whole list, about, as it is sent."""
+        return 0 if self._current is None else estimate_bytes(self._current.history.whole)
+
+    @property
+    def problem(self) -> str | None:
+        """What operators must know about the size of the list, as a sentence; None while it is small."""
+        size = self.estimated_bytes
+        if size < MAX_BYTES * LARGE:
+            return None
+        return (
+            f"The revocation list has about {size // 2**20} MiB, and followers take {MAX_BYTES // 2**20} MiB at most:"
+            " then they go on without what is new. Find out who ends so many sessions, and why; shorter access tokens"
+            " (AUTHMINT_ACCESS_TOKEN_TTL) make the list smaller."
+        )
+
+    def check(self, token: Principal, checked_by: object = None) -> object:
+        """Raise InvalidToken for a revoked token; IssuerUnavailable while it cannot be known. Return what it was checked by."""
         try:
-            reason = self.entries.reason(token)
+            entries = self.entries
         except DatabaseUnavailable as error:
             raise IssuerUnavailable("what was revoked cannot be read", retry_after=error.retry_after) from error
-        if reason is not None:
+        if entries is not checked_by and (reason := entries.reason(token)):
             raise InvalidToken(reason)
+        return entries
 
     async def read(self) -> None:
         """Read what was revoked since the last reading. Raise DatabaseUnavailable, SchemaOutdated."""

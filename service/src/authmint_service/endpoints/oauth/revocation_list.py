@@ -25,7 +25,9 @@ class RevocationListEndpoint:
     """`GET /revocation-list`."""
 
     def __init__(self, lists: RevocationListPublisher) -> None:
-        self._lists, self._waiting = lists, 0
+        self._lists = lists
+        self.waiting = self.turned_away = 0
+        """Followers that wait, and how many could not since the start."""
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])
@@ -53,7 +55,8 @@ class RevocationListEndpoint:
         if since is not None and wait > 0:
             # A follower asks again at once, all day.
             current_record().is_routine = True
-            if self._waiting >= MAX_WAITING:
+            if self.waiting >= MAX_WAITING:
+                self.turned_away += 1
                 headers["Retry-After"] = str(RETRY_SECONDS)
             else:
                 await self._wait(since, wait)
@@ -63,8 +66,8 @@ class RevocationListEndpoint:
             return unavailable_response(error)
 
     async def _wait(self, since: int, seconds: int) -> None:
-        self._waiting += 1
+        self.waiting += 1
         try:
             await self._lists.wait(since, seconds)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
