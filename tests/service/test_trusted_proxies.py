@@ -80,6 +80,12 @@ FORWARDED_LEADS_TO = {
     'for="203.0.113.7': NEAREST,
     'for="203.0.113\\.7"': NEAREST,
     "xfor=203.0.113.7": NEAREST,
+    # A comma inside of what a proxy quotes, as the client's Host: what is right of it is not the proxy's.
+    'for=203.0.113.7;host="a,for=198.51.100.1;x="': NEAREST,
+    'for=203.0.113.7;host="a,for=198.51.100.1;x=b";proto=https': NEAREST,
+    'for=203.0.113.7;host="a\\",for=198.51.100.1;x=\\"";proto=https': NEAREST,
+    'host="a,for=198.51.100.1;x=";for=203.0.113.7': NEAREST,
+    'for=203.0.113.7;host="a:80";by="[2001:db8:1::5]"': "203.0.113.7",
 }
 
 

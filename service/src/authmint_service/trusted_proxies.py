@@ -88,7 +88,9 @@ def _from_right(lines: Sequence[bytes]) -> Iterator[bytes]:
 
 def _read_forwarded(entry: bytes) -> _Address | None:
     """Return the address of the parameter `for` (RFC 7239, section 5.2), None if it is missing, repeated or no address."""
-    if len(entry) > MAX_ENTRY_BYTES:
+    # A proxy may quote what a client wrote, as its Host with a comma. The part right of that comma is the client's as well.
+    is_part = entry.count(b'"') % 2 == 1 or b"\\" in entry
+    if is_part or len(entry) > MAX_ENTRY_BYTES:
         return None
     parameters = [parameter.partition(b"=") for parameter in entry.split(b";")]
     nodes = [value.strip(b" \t") for name, _, value in parameters if name.strip(b" \t").lower() == b"for"]
