@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from authmint_service.change_feed import ChangeKind
 from authmint_service.request_source import RequestSource
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.sessions import RotationPlaces
@@ -391,3 +392,24 @@ async def test_introspection_says_what_a_redemption_from_anywhere_would_come_to(
     assert 200 == (await service.refresh(robot, first, client_secret=secret)).status_code
     third = (await service.refresh(robot, second, client_secret=secret)).json()["refresh_token"]
     assert [False, True, True] == [await is_active(token) for token in (first, second, third)]
+
+
+@pytest.mark.anyio
+async def test_introspection_has_what_the_client_may_still_have(service: Service, secret: str) -> None:
+    robot = await service.add_client(secret, grants=frozenset({"password", "refresh_token"}))
+    token = (await service.sign_in(robot, await service.add_account(), client_secret=secret)).json()["refresh_token"]
+
+    async def scope_after(scopes: str, grants: str) -> str | None:
+        statement = "UPDATE authmint.clients SET scopes = $2, grants = $3 WHERE client_id = $1"
+        await service.change(ChangeKind.CLIENT, robot.client_id, statement, robot.client_id, scopes.split(), grants.split())
+        form = {"token": token, "client_id": robot.client_id, "client_secret": secret}
+        answer: dict[str, Any] = (await service.http.post("/introspect", data=form)).json()
+        assert answer["active"] == ("scope" in answer)
+        return answer.get("scope")
+
+    both = "password refresh_token"
+    assert "orders:read orders:write" == await scope_after("orders:read orders:write", both)
+    assert "orders:read" == await scope_after("orders:read something", both)
+    # A redemption is refused: `invalid_scope`, `unauthorized_client`.
+    assert await scope_after("something", both) is None
+    assert await scope_after("orders:read orders:write", "password") is None

@@ -6,7 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSource:
-    """Where a request comes from. Nothing in it is trusted: it is recorded, and no permission depends on it."""
+    """Where a request comes from. It is recorded, and no permission depends on it.
+
+    A copied refresh token is recognised by it. So the address is never what the client itself wrote: see `TrustedProxies`.
+    """
 
     request_id: str
     """The id of the request, as the logs have it."""

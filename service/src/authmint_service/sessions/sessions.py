@@ -141,7 +141,7 @@ class Sessions:
             return None
         now = self._clock()
         stored = await self._rotations.find(token.handle, now)
-        if stored is None:
+        if stored is None or not stored.has_scopes:
             return None
         decision = _decide(token, stored, now, is_own=stored.session.client_id == client_id, is_same_place=True)
         return stored if decision in {RotationDecision.ROTATE, RotationDecision.REPEAT} else None

@@ -39,7 +39,7 @@ class ListeningSettings(SettingsGroup):
             "and `X-Forwarded-For` say where a request comes from. `none`: clients connect directly. Left out: no header is "
             "used, and the address takes no part in the recognition of stolen refresh tokens; production says so at "
             "the start.",
-            examples=["10.0.0.0/8,2001:db8::/32"],
+            examples=["10.0.1.0/24,2001:db8:1::/64"],
         ),
     ] = None
     workers: Annotated[

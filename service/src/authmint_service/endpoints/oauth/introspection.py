@@ -14,6 +14,7 @@ from authmint_service.endpoints.oauth.client_authentication import ClientAuthent
 from authmint_service.endpoints.oauth.forms import required_token
 from authmint_service.endpoints.oauth.openapi import INTROSPECT_OPERATION
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
+from authmint_service.grants import RefreshTokenGrant
 from authmint_service.revocations import RevocationStore
 from authmint_service.sessions import Sessions
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher
@@ -71,8 +72,9 @@ class IntrospectionEndpoint:
 
     async def _describe_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
         stored = await self._sessions.find_redeemable(token, client_id=client.client_id)
-        if stored is None:
+        if stored is None or RefreshTokenGrant.name not in client.grants:
             return INACTIVE
         session = stored.session
-        scope = format_scope(session.scopes)
+        # What a refresh brings: the client may have lost some of what was granted.
+        scope = format_scope(session.scopes & client.scopes)
         return {"active": True, "client_id": session.client_id, "sub": session.account_id, "sid": session.id, "scope": scope}
