@@ -21,6 +21,7 @@ REASONS = {
     "passwords/store.py _REVOKE_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",
     "retention.py _DELETE_FREED_NAMES": "a name that an account gave up a month ago, which is recorded",
+    "revocations/covering.py _COVER": "marks what was revoked, which is recorded, so that the list is shorter",
     "sessions/rotation_store.py _EXTEND": "a repeated refresh, which is counted, not recorded",
     "sessions/rotation_store.py ROTATE": "a refresh is counted, not recorded",
     "sessions/rotation_store.py _RESTORE_PARENT": "undoes a refresh of which no client has the response",

@@ -174,10 +174,14 @@ class Below:
         return self if merged == self else merged
 
     def without_ended(self, now: float) -> "Below":
-        """Return the entries that are still needed; itself if all are. `now`: seconds since the epoch."""
+        """Return the entries that are still needed; itself if all are. `now`: seconds since the epoch.
+
+        What is not greater than the number for all tokens is not needed.
+        """
         oldest = (now - BELOW_SECONDS) * 1000
+        least = max(oldest, (self.all or 0) + 1)
         accounts, clients, scopes = (
-            {name: n for name, n in epochs.items() if n >= oldest} for epochs in (self.accounts, self.clients, self.scopes)
+            {name: n for name, n in epochs.items() if n >= least} for epochs in (self.accounts, self.clients, self.scopes)
         )
         below = Below(accounts, clients, scopes, self.all if self.all is not None and self.all >= oldest else None)
         return self if len(below) == len(self) else below

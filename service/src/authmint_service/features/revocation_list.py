@@ -8,7 +8,7 @@ from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.metrics import Gauge
 from authmint_service.readiness import CheckResult
-from authmint_service.revocations import RevocationStore
+from authmint_service.revocations import RevocationStore, covering_task
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tasks import Task
 from authmint_service.tokens import RevocationListPublisher
@@ -52,6 +52,9 @@ def revocation_list(kernel: Kernel, ring: KeyRing) -> RevocationListParts:
             Gauge(f"{name}_waiting", "Followers that wait for what is new", lambda: endpoint.waiting),
             Gauge(f"{name}_turned_away", "Followers that could not wait", lambda: endpoint.turned_away, is_count=True),
         ),
-        tasks=(Task("read revocations", READ_SECONDS, publisher.read, at_start=True),),
+        tasks=(
+            Task("read revocations", READ_SECONDS, publisher.read, at_start=True),
+            covering_task(kernel.database, kernel.database_clock),
+        ),
     )
     return RevocationListParts(feature, publisher, store)

@@ -4,7 +4,8 @@ Sessions, accounts, clients and keys are revoked in their own packages. This pac
 revocation list.
 """
 
+from authmint_service.revocations.covering import RevocationCovering, covering_task
 from authmint_service.revocations.history import RevocationHistory
 from authmint_service.revocations.store import RevocationReading, RevocationStore
 
-__all__ = ["RevocationHistory", "RevocationReading", "RevocationStore"]
+__all__ = ["RevocationCovering", "RevocationHistory", "RevocationReading", "RevocationStore", "covering_task"]

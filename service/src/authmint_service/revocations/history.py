@@ -1,10 +1,11 @@
 """What one process has read of revocations: all of it, and what was written lately. Decisions alone: no database, no clock."""
 
+from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from authmint.revocation_list import RevocationList
-from authmint.revoked_entries import RevokedEntries
+from authmint.revoked_entries import Packs, RevokedEntries
 from authmint_service.revocations.store import SLICE_SECONDS, RevocationReading
 
 OVERLAP_SECONDS = 60
@@ -35,6 +36,9 @@ class RevocationHistory:
                 continue
             recent[slice_] = needed if known is None else known.merged(needed)
             whole = whole.merged(needed)
+        if reading.covered:
+            whole = _without(whole, reading.covered)
+            recent = {slice_: _without(entries, reading.covered) for slice_, entries in recent.items()}
         if whole is self.whole:
             return self
         return RevocationHistory(whole, recent).without_ended(time)
@@ -64,3 +68,16 @@ class RevocationHistory:
                 entries = entries.merged(written)
         since = (first_slice * SLICE_SECONDS + OVERLAP_SECONDS) * 1000
         return RevocationList(serial // 1000, serial, since, entries)
+
+
+def _without(entries: RevokedEntries, covered: Packs) -> RevokedEntries:
+    """Return the entries without sessions that a change covers; the same if they have none of them."""
+    left = dict(entries.sessions.by_minute)
+    for minute, pack in covered.by_minute.items():
+        if minute in left:
+            gone = frozenset(pack)
+            left[minute] = array("Q", (entry for entry in left[minute] if entry not in gone))
+    packs = {minute: pack for minute, pack in left.items() if pack}
+    if packs == entries.sessions.by_minute:
+        return entries
+    return replace(entries, sessions=Packs(packs))

@@ -31,6 +31,10 @@ class RevocationReading:
     """Sessions and tokens, by the slice in which they were revoked."""
     changes: Mapping[int, RevokedEntries]
     """Epochs and keys, likewise."""
+    covered: Packs
+    """Sessions that changes cover which are listed now, and were not at the reading before."""
+    listed: int
+    """The last change that is listed."""
 
 
 class RevocationStore:
@@ -42,18 +46,29 @@ class RevocationStore:
     # A key waits for nothing: no good token is made with it when it is revoked.
     # `n` is never smaller than its change's time in milliseconds, so the primary key finds the changes of the last seconds.
     _READ = """
-        WITH ended AS (
+        WITH listed AS (
+            SELECT coalesce(max(n), 0) AS n FROM authmint.changes
+             WHERE recorded_at <= statement_timestamp() - $7 * interval '1 second'),
+        ended AS (
             SELECT 'session' AS kind, revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second') AS expires_at,
                    substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8) AS entry
-              FROM authmint.sessions WHERE revoked_at > $1
+              FROM authmint.sessions
+             WHERE revoked_at > $1 AND (covered_by IS NULL OR covered_by > (SELECT n FROM listed))
+            UNION ALL
+            SELECT 'covered', revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second'),
+                   substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8)
+              FROM authmint.sessions
+             WHERE covered_by > $8::bigint AND covered_by <= (SELECT n FROM listed)
             UNION ALL
             SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens WHERE revoked_at > $1),
         entries AS (
-            SELECT kind, greatest(floor(extract(epoch FROM revoked_at) / $2), $3)::bigint AS slice,
+            SELECT kind,
+                   CASE kind WHEN 'covered' THEN 0 ELSE greatest(floor(extract(epoch FROM revoked_at) / $2), $3) END::bigint
+                       AS slice,
                    ceil((extract(epoch FROM expires_at) + $6) / 60)::bigint AS minute, entry
               FROM ended)
-        SELECT 'time' AS kind, 0::bigint AS slice, 0::bigint AS minute, ''::bytea AS pack, '' AS name, 0::bigint AS n,
-               extract(epoch FROM statement_timestamp())::float8 AS time
+        SELECT 'time' AS kind, 0::bigint AS slice, 0::bigint AS minute, ''::bytea AS pack, '' AS name,
+               (SELECT n FROM listed) AS n, extract(epoch FROM statement_timestamp())::float8 AS time
         UNION ALL
         SELECT kind, slice, minute, string_agg(DISTINCT entry, ''::bytea ORDER BY entry), '', 0, 0
           FROM entries GROUP BY kind, slice, minute
@@ -67,19 +82,25 @@ class RevocationStore:
          GROUP BY kind, name, slice
     """
 
-    async def read(self, *, since: float, seconds: float) -> RevocationReading:
-        """Return what was revoked after `since`, seconds since the epoch, and what was changed in the last `seconds`."""
+    async def read(self, *, since: float, seconds: float, listed: int | None) -> RevocationReading:
+        """Return what was revoked after `since`, seconds since the epoch, and what was changed in the last `seconds`.
+
+        `listed`: of the reading before; None at the first.
+        """
         first_slice = since // SLICE_SECONDS
         rows = await self._database.fetch_all(
             self._READ, to_datetime(since), SLICE_SECONDS, first_slice, seconds, MAX_TOKEN_SECONDS, MAX_LEEWAY_SECONDS,
-            LISTED_AFTER_SECONDS,
+            LISTED_AFTER_SECONDS, listed,
         )  # fmt: skip
         packs: dict[int, dict[str, dict[int, bytes]]] = {}
         changes: dict[int, _Changes] = {}
-        time = 0.0
+        covered: dict[int, bytes] = {}
+        time, last = 0.0, 0
         for row in rows:
             if row["kind"] == "time":
-                time = row["time"]
+                time, last = row["time"], row["n"]
+            elif row["kind"] == "covered":
+                covered[row["minute"]] = row["pack"]
             elif row["minute"]:
                 packs.setdefault(row["slice"], {}).setdefault(row["kind"], {})[row["minute"]] = row["pack"]
             else:
@@ -88,6 +109,8 @@ class RevocationStore:
             time,
             {slice_: _ended(kinds) for slice_, kinds in packs.items()},
             {slice_: found.entries() for slice_, found in changes.items()},
+            Packs.of_bytes(covered),
+            last,
         )
 
     _REVOKE_ONE = """

@@ -17,6 +17,7 @@ EXPORTERS = (
         """,
         left_out={
             "account_id": "The account's row has it.",
+            "covered_by": _NOT_PERSONAL,
             "generation": _NOT_PERSONAL,
             "handle": "A part of the refresh token.",
             "late_repeats": _NOT_PERSONAL,

@@ -71,6 +71,7 @@ class RevocationListPublisher:
         self._clock, self._changes, self._elapsed, self._draining = clock, changes, elapsed, draining
         self._current: Publication | None = None
         self._serial, self._time = 0, 0.0
+        self._listed: int | None = None
         self._asked_at = float("-inf")
         self._documents: dict[tuple[int | None, int], str] = {}
         self._signing = asyncio.Lock()
@@ -139,9 +140,9 @@ class RevocationListPublisher:
         # What was committed late is read with the next minute's readings.
         since = self._clock() - BELOW_SECONDS if current is None else self._time - OVERLAP_SECONDS
         seconds = BELOW_SECONDS if current is None else asked_at - self._asked_at + OVERLAP_SECONDS
-        reading = await self._store.read(since=since, seconds=seconds)
+        reading = await self._store.read(since=since, seconds=seconds, listed=self._listed)
         self._time = await self._clock.of_reading(reading.time)
-        self._asked_at = asked_at
+        self._asked_at, self._listed = asked_at, reading.listed
         # If the database's clock was set back, the serial stays until it has caught up, and takes nothing back.
         self._serial = max(self._serial, int(self._time * 1000))
         self._publish(reading)
