@@ -1,6 +1,7 @@
 """What all tests share: no setting of this machine reaches them, async tests run on asyncio, and each run records its cost."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,15 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_in_the_background() -> Iterator[None]:
+    """A resource server of one test, which nothing has collected yet, would write into the log of the next one."""
+    yield
+    if module := sys.modules.get("authmint.background_thread"):
+        module._end_process()
+        module._begin_process()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakMethod, ref
 
@@ -23,8 +24,7 @@ MAX_RUN_SECONDS = 30.0
 FAULT_PAUSE_SECONDS = 30.0
 
 T = TypeVar("T")
-Run = Coroutine[Any, Any, float | None]
-Work = Callable[[], Run]
+Work = Callable[[], Coroutine[Any, Any, float | None]]
 
 
 class Job:
@@ -37,7 +37,7 @@ class Job:
         self._outcome: Future[None] | None = None
         self._began = 0.0
         self._is_active = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[float | None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -96,24 +96,24 @@ class Job:
         if work is None:
             outcome.set_result(None)
         else:
-            self._task = asyncio.get_running_loop().create_task(self._run(work(), outcome), name=THREAD_NAME)
+            self._task = asyncio.get_running_loop().create_task(work(), name=THREAD_NAME)
+            # Not in a `finally`: a task that is cancelled before its first step runs nothing.
+            self._task.add_done_callback(partial(self._conclude, outcome))
 
-    async def _run(self, work: Run, outcome: "Future[None]") -> None:
+    def _conclude(self, outcome: "Future[None]", task: "asyncio.Task[float | None]") -> None:
         pause: float | None = None
-        try:
-            pause = await work
-        except Exception:
-            log.exception("a job in the background failed")
-            pause = FAULT_PAUSE_SECONDS
-        finally:
-            with current_process().lock:
-                is_current = self._outcome is outcome
-                if is_current:
-                    self._outcome = self._task = None
-                    self._is_active = pause is not None
-            if is_current and pause is not None:
-                self._schedule(pause)
-            outcome.set_result(None)
+        if not task.cancelled():
+            if error := task.exception():
+                log.error("a job in the background failed", exc_info=error)
+            pause = FAULT_PAUSE_SECONDS if error else task.result()
+        with current_process().lock:
+            is_current = self._outcome is outcome
+            if is_current:
+                self._outcome = self._task = None
+                self._is_active = pause is not None
+        if is_current and pause is not None:
+            self._schedule(pause)
+        outcome.set_result(None)
 
     def _schedule(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

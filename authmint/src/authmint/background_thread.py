@@ -15,7 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-THREAD_NAME = "authmint-background"
+THREAD_NAME, LOOKUP_THREAD_NAME = "authmint-background", "authmint-lookup"
 MAX_EXIT_SECONDS = 1.0
 IMPORTED = ("httpcore2", "anyio._backends._asyncio")
 """What the HTTP client imports with its first request. A fork meanwhile would leave half of it to the child, so it waits."""
@@ -65,7 +65,7 @@ class _Loop(asyncio.SelectorEventLoop):
         """Find the addresses in a daemon thread. For asyncio's own threads the exit of the interpreter would wait."""
         found = pending()
         lookup = partial(socket.getaddrinfo, host, port, **hints)
-        threading.Thread(target=_resolve, args=(lookup, found), daemon=True, name=THREAD_NAME).start()
+        threading.Thread(target=_resolve, args=(lookup, found), daemon=True, name=LOOKUP_THREAD_NAME).start()
         await wait(found)
         return found.result()
 

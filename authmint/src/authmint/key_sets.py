@@ -27,7 +27,7 @@ NEVER = float("-inf")
 
 
 class KeySet(Protocol):
-    """Where a resource server gets its keys."""
+    """Where a resource server gets its keys. To follow a revocation list it needs the methods of RevocableKeySet too."""
 
     def find(self, kid: str | None) -> VerifyingKey | None:
         """Return the key, if it is in the set."""
@@ -217,12 +217,13 @@ class RemoteKeySet(_KeysByName):
             await wait(self.job.run())
         else:
             self._observe(VerificationEvent("fetch_postponed"))
-            if is_first or not self.job.is_active:
-                self.job.run_within(next_attempt - now)
         now = self._clock()
         if now < self._expires_at and kid in self._keys:
             return self._keys[kid]
         self._check_known(kid)
+        due = next_attempt if now < next_attempt else self._next_attempt
+        if is_first or due < self._next_attempt or not self.job.is_active:
+            self.job.run_within(due - now)
         reason = "the issuer's keys cannot be fetched" if self._failures else "the key is not known yet"
         raise IssuerUnavailable(reason, retry_after=max(1, math.ceil(self._next_attempt - now)))
 
