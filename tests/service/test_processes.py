@@ -321,6 +321,26 @@ async def test_a_command_encrypts_with_a_key_that_all_live_processes_have(at: st
     assert 2 == (found.current_id if (found := await store.shared_keys(ENCRYPTION, both)) else None)
 
 
+async def test_after_a_rollback_signing_keys_are_encrypted_again_with_the_key_that_all_have(
+    at: str, start_service: StartService, polls_often: None
+) -> None:
+    both = await start_service(at=at, key_encryption_keys=BOTH_ENCRYPTION)
+    old = await start_service(at=at, key_encryption_keys=OLD_ENCRYPTION)
+    client = await old.add_client()
+    assert [2] == await encryption_ids(both)
+    status, check = await readiness(old)
+    assert (503, True) == (status, "authmint-service keys reencrypt" in check["message"])
+    configured = make_settings(at, key_encryption_keys=BOTH_ENCRYPTION).encryption_keys
+    keys = await ProcessStore(both.database).shared_keys(ENCRYPTION, configured)
+    assert keys is not None
+    assert (1, []) == await SigningKeyStore(both.database, keys).reencrypt()
+    async with asyncio.timeout(10):
+        while (await readiness(old))[0] != 200:
+            await asyncio.sleep(0.02)
+    assert [1] == await encryption_ids(both)
+    assert 200 == (await old.sign_in(client, await old.add_account())).status_code
+
+
 async def test_when_a_key_encryption_key_is_lost_the_error_names_the_command_that_helps(
     at: str, start_service: StartService
 ) -> None:

@@ -46,6 +46,6 @@ class Feature:
     readiness: Mapping[str, Callable[[], CheckResult]] = field(default_factory=dict)
     """Checks of `/readyz`, by the name of the part."""
     at_stop: tuple[Callable[[], Awaitable[object]], ...] = ()
-    """What is done when the tasks have ended, while the database is still open. It waits for no database."""
+    """What is done when the tasks have ended, while the database is still open. It waits for a second at most."""
     close: tuple[Callable[[], None], ...] = ()
     """What is called when the process stops serving."""

@@ -33,7 +33,8 @@ _REFRESH = (
     "run: authmint-service secrets drop {first} --force"
 )
 _ENCRYPTION = (
-    "AUTHMINT_KEY_ENCRYPTION_KEYS lacks {keys}, with which signing keys are encrypted. Add it. If it is lost, "
+    "AUTHMINT_KEY_ENCRYPTION_KEYS lacks {keys}, with which signing keys are encrypted. Add it, or encrypt them again "
+    "with the settings of a process that has it: authmint-service keys reencrypt. If the key is lost, "
     "authmint-service keys rotate --emergency makes new signing keys."
 )
 
