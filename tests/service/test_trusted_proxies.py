@@ -138,7 +138,7 @@ def test_an_ipv4_network_may_be_written_as_ipv6() -> None:
     assert "203.0.113.7" == client_of((X_FORWARDED_FOR, "203.0.113.7"), proxies=["::ffff:10.0.0.0/104"])
 
 
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.1/8", "a proxy", "", "10.0.0.0/33"])
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96", "10.0.0.1/8", "a proxy", "", "10.0.0.0/33"])
 def test_a_network_that_is_wrong_or_has_everybody_is_refused(network: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         TrustedProxies([network])

@@ -67,11 +67,13 @@ class TrustedProxies:
 
 def _parse_network(text: str) -> _Network:
     network = ip_network(text)
-    if network.prefixlen == 0:
-        raise ValueError("A network of all addresses would trust everybody.")
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     # Addresses of clients are compared as IPv4 when they are IPv4 inside IPv6.
-    return network if mapped is None or network.prefixlen <= 96 else IPv4Network((mapped, network.prefixlen - 96))
+    if mapped is not None and network.prefixlen >= 96:
+        network = IPv4Network((mapped, network.prefixlen - 96))
+    if network.prefixlen == 0:
+        raise ValueError("A network of all addresses would trust everybody.")
+    return network
 
 
 def _from_right(lines: Sequence[bytes]) -> Iterator[bytes]:
