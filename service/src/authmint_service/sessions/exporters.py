@@ -23,7 +23,7 @@ EXPORTERS = (
             "late_repeats": _NOT_PERSONAL,
             "refresh_key_id": _NOT_PERSONAL,
             "repeated_generation": _NOT_PERSONAL,
-            "rotation_source": "A keyed hash of what is exported in the open.",
+            "rotation_source": "A keyed hash of where the last refresh came from: nothing can be read from it.",
             "tokens_until": _NOT_PERSONAL,
         },
     ),
