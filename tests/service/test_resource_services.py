@@ -136,6 +136,8 @@ async def test_twenty_rotations_under_load_with_changes_of_algorithm_cost_no_fal
     """Twenty in `make test-long`; else four, of both kinds, with a `pause` between the requests."""
     # Every step of the simulated clock is a minute; a real service looks every half second.
     monkeypatch.setattr("authmint_service.change_feed.POLL_SECONDS", 0.02)
+    # A minute passes in 30 ms here, and no long poll is that short.
+    monkeypatch.setattr("authmint.revocation_list_follower.RevocationListFollower.is_overdue", False)
     clock = Clock()
     answers, signed, published = Counter[int](), dict[str, float](), dict[str, float]()
     async with at_one_address() as services, migrated_database(server_dsn) as dsn:

@@ -1,6 +1,7 @@
 """Follow an issuer's revocation list, so that its access tokens are refused before they expire.
 
-The list is signed with the issuer's keys, polled in the background, and held in memory: no request waits for it.
+The list is signed with the issuer's keys, polled in the background, and held in memory. Only the first request waits for it,
+and the first one after the process was frozen.
 """
 
 import logging
