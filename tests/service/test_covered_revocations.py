@@ -14,7 +14,7 @@ import pytest
 from authmint import Principal
 from authmint.claims import read_claims
 from authmint.jose import Parser, read_payload
-from authmint.revocation_list import MAX_BYTES, RevocationList, accept_list
+from authmint.revocation_list import MAX_BYTES, STALE_SECONDS, RevocationList, accept_list
 from authmint.revoked_entries import Below, entry_of
 from authmint_service.change_feed import ChangeKind, change_transaction
 from authmint_service.database import to_datetime
@@ -156,6 +156,7 @@ class Flood:
     accounts: list[str] = field(default_factory=list)
     most_bytes: int = 0
     most_entries: int = 0
+    oldest: float = 0.0
     known: RevocationList | None = None
     refused: dict[str, int] = field(default_factory=dict)
 
@@ -187,7 +188,13 @@ class Flood:
         token, refused = good.access, 0
         while True:
             since = {} if self.known is None else {"since": self.known.serial, "wait": 1}
-            self.known = accept_list(self.known, await fetch_list(self.service, **since), time.time())
+            try:
+                self.known = accept_list(self.known, await fetch_list(self.service, **since), time.time())
+            except AssertionError:
+                # On a busy computer a reading may take so long that the service says 503: a follower asks again.
+                await asyncio.sleep(1)
+            assert self.known is not None
+            self.oldest = max(self.oldest, time.time() - self.known.issued_at)
             if self.known.entries.revokes(principal_of(token)):
                 refused += 1
                 answer = (await self.service.refresh(good.client, good.refresh)).json()
@@ -198,10 +205,9 @@ class Flood:
     async def measure(self) -> None:
         while True:
             answer = await self.service.http.get("/revocation-list")
-            assert 200 == answer.status_code
             self.most_bytes = max(self.most_bytes, len(answer.content))
-            self.most_entries = max(self.most_entries, len(self.service.app.state.revocation_list.entries))
-            await asyncio.sleep(1)
+            self.most_entries = max(self.most_entries, self.service.app.state.revocation_list.size)
+            await asyncio.sleep(self.seconds / 60)
 
 
 async def flood(service: Service, people: int, ends: int, seconds: float) -> dict[str, Any]:
@@ -220,13 +226,14 @@ async def flood(service: Service, people: int, ends: int, seconds: float) -> dic
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-    entries = service.app.state.revocation_list.entries
+    entries = (await published(service)).entries
     left = "SELECT max(number) FROM (SELECT count(*) AS number FROM authmint.sessions WHERE revoked_at IS NOT NULL"
     left += " AND covered_by IS NULL GROUP BY account_id) AS counted"
     return {
         "ended": ends, "people": people, "seconds": seconds, "most_bytes": found.most_bytes, "most_entries": found.most_entries,
         "entries_at_the_end": len(entries), "sessions_at_the_end": len(entries.sessions),
         "most_of_one_person": await service.database.fetch_value(left), "refused": found.refused[good.user.id],
+        "oldest_list_seconds": round(found.oldest, 1),
     }  # fmt: skip
 
 
@@ -244,5 +251,6 @@ async def test_a_flood_of_ended_sessions_stays_within_the_list_and_refuses_no_go
         results = await flood(service, people, ends, seconds)
         sys.stdout.write(json.dumps(results) + "\n")
         assert results["most_bytes"] <= MAX_BYTES
+        assert results["oldest_list_seconds"] <= STALE_SECONDS
         assert results["most_of_one_person"] <= 16
         assert 1 <= results["refused"]

@@ -23,11 +23,10 @@ MAX_ACCOUNTS = 50_000
 """Accounts that the list has one by one."""
 EVERY_SECONDS = 10.0
 """Until then, a session that was ended has an entry of its own."""
-OVERLAP_SECONDS = 60
-"""A session may be committed so long after the time at which it ended."""
-BATCH_ACCOUNTS, BATCH_SESSIONS = 200, 5000
-"""In one transaction: others wait for it."""
-MAX_BATCHES = 50
+OVERLAP_SECONDS = 10
+"""A session may be committed so long after the time at which it ended. What is later is found with the account's next one."""
+BATCH_ACCOUNTS, BATCH_SESSIONS = 50, 2000
+"""In one transaction: others wait for it, and it ends within half a second or is undone."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +44,16 @@ class RevocationCovering:
         now = self._clock()
         oldest = now - MAX_TOKEN_SECONDS - MAX_LEEWAY_SECONDS
         since = oldest if self._ran_at is None else self._ran_at - OVERLAP_SECONDS
-        accounts = sessions = 0
-        for _ in range(MAX_BATCHES):
-            found = await self._find(since, oldest, now)
-            if not found:
-                break
-            sessions += await self._cover(found, oldest)
-            accounts += len(found)
+        accounts, sessions = await self._find(since, oldest, now), 0
+        for first in range(0, len(accounts), BATCH_ACCOUNTS):
+            covered = BATCH_SESSIONS
+            # Rarely more than once: only after a time in which no process did this.
+            while covered == BATCH_SESSIONS:
+                covered = await self._cover(accounts[first : first + BATCH_ACCOUNTS], oldest)
+                sessions += covered
         self._ran_at = now
         if accounts:
-            log.info("sessions.covered", accounts=accounts, count=sessions)
+            log.info("sessions.covered", accounts=len(accounts), count=sessions)
         if await self._count_accounts(now) > MAX_ACCOUNTS:
             await self._cover_all()
             log.warning("accounts.covered", count=MAX_ACCOUNTS)
@@ -67,14 +66,13 @@ class RevocationCovering:
                               WHERE s.account_id = active.account_id AND s.revoked_at > $2 AND s.covered_by IS NULL
                                 AND coalesce(s.tokens_until, s.revoked_at + $4 * interval '1 second') > $3
                               LIMIT $5::int + 1) AS ended)
-         LIMIT $6
     """
 
     async def _find(self, since: float, oldest: float, now: float) -> list[str]:
         """Return accounts of which sessions ended after `since`, and which have too many on the list."""
         rows = await self._database.fetch_all(
             self._FIND, to_datetime(since), to_datetime(oldest), to_datetime(now - MAX_LEEWAY_SECONDS), MAX_TOKEN_SECONDS,
-            MAX_ENDED, BATCH_ACCOUNTS,
+            MAX_ENDED,
         )  # fmt: skip
         return [str(row["account_id"]) for row in rows]
 

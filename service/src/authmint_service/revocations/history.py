@@ -31,10 +31,11 @@ class RevocationHistory:
         recent, whole = dict(self.recent), self.whole
         for slice_, entries in (*reading.ended.items(), *changes):
             needed, known = entries.without_ended(time), recent.get(slice_)
+            written = needed if known is None else known.merged(needed)
             # Nearly always the same as half a second before.
-            if known == needed:
+            if written is known:
                 continue
-            recent[slice_] = needed if known is None else known.merged(needed)
+            recent[slice_] = written
             whole = whole.merged(needed)
         if reading.covered:
             whole = _without(whole, reading.covered)
