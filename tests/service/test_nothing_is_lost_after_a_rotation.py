@@ -132,6 +132,23 @@ async def test_a_child_that_a_repeated_request_received_outlives_the_fault_of_th
     assert 200 == (await service.refresh(client, children[0])).status_code
 
 
+async def test_after_a_fault_the_parent_from_elsewhere_brings_the_same_child_and_is_counted(
+    start_service: StartService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start_service()
+    client, account = await add_client(service, 0), await service.add_account()
+    first = (await service.sign_in(client, account)).json()["refresh_token"]
+    with monkeypatch.context() as fault:
+        fault.setattr(TokenIssuer, "issue", fails_with(unavailable()))
+        assert 503 == (await service.refresh(client, first)).status_code
+    service.clock.now += LONG_AFTER_THE_GRACE_PERIOD
+    answers = [await service.refresh_elsewhere(client, first), await service.refresh(client, first)]
+    assert [200, 200] == [answer.status_code for answer in answers]
+    assert 1 == len({answer.json()["refresh_token"] for answer in answers})
+    counted = "SELECT repeats FROM authmint.sessions WHERE account_id = $1"
+    assert 1 == await service.database.fetch_value(counted, account.id)
+
+
 async def test_when_even_the_undoing_fails_the_retry_within_the_grace_period_gets_the_same_child(
     start_service: StartService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,7 +156,7 @@ async def test_a_person_sees_their_own_sessions_alone(service: Service) -> None:
     ]
     first = members[0]
     assert first["started_at"] < first["last_used_at"] < first["expires_at"]
-    # Nothing tells when a session is refreshed: a thief with a copy of its token would know when to follow.
+    # Nothing tells the minute in which a session was refreshed: a thief with a copy of its token would know when to follow.
     assert ["00:00", "00:00"] == [
         datetime.fromisoformat(first[name]).strftime("%M:%S") for name in ("last_used_at", "expires_at")
     ]
