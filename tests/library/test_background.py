@@ -300,6 +300,26 @@ waiting.join()
 print("done", threads())
 """
 
+FORK_OF_A_FOLLOWER = """
+from authmint import InvalidToken
+follower = ResourceServer(issuer=url, audience="orders", revocation_list=True, clock=lambda: now)
+follower.verify_sync(tokens[0])
+child = os.fork()
+if child == 0:
+    # The parent's list is a moment old, and nothing waits for a new one.
+    follower.verify_sync(tokens[0])
+    assert threads() == 1
+    print("forked", flush=True)
+    while True:
+        try:
+            follower.verify_sync(tokens[0])
+        except InvalidToken as error:
+            print(error.reason, flush=True)
+            sys.exit(3)
+        time.sleep(0.02)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+"""
+
 EXIT_DURING_A_FETCH = """
 import socket
 socket.getaddrinfo = lambda *_, **__: time.sleep(60)
@@ -329,6 +349,26 @@ def test_a_forked_process_has_a_thread_of_its_own_and_both_exit_without_a_warnin
     later = issuer.token(iss=site.url, iat=now + 3600, exp=now + 3900)
     assert "done 1\n" == run_program(site, FORK, issuer.token(iss=site.url), later)
     assert 3 == site.hits.count("/jwks")
+
+
+def test_a_forked_process_follows_the_list_by_itself(site: Web, issuer: Issuer) -> None:
+    publish(site, issuer)
+    publish_list(site, issuer)
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-c",
+        PROGRAM + FORK_OF_A_FOLLOWER,
+        site.url,
+        issuer.token(iss=site.url, sid="one"),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        assert "forked\n" == program.stdout.readline()
+        publish_list(site, issuer, "one")
+        assert ("revoked\n", "") == program.communicate(timeout=20)
+    assert 0 == program.returncode
 
 
 def test_a_fork_during_a_fetch_waits_for_nothing_of_its_parent(site: Web, issuer: Issuer) -> None:

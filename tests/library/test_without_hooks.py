@@ -11,8 +11,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from authmint import Principal, ResourceServer
-from tests.library.conftest import AUDIENCE, NOW, Issuer
+from authmint import ConfigurationError, InvalidToken, Principal, ResourceServer
+from authmint.jose import VerifyingKey
+from tests.library.conftest import AUDIENCE, ISSUER, NOW, Issuer
 from tests.library.web import LIST_PATH, Clock, Web, publish, publish_list, web_in_thread
 
 
@@ -95,6 +96,28 @@ def test_a_revoked_token_is_refused_from_the_first_request_on(
     assert [401, 200] == [send(token) for token in (one, two)]
     publish_list(site, issuer, "one", "two")
     until(lambda: send(two) == 401)
+
+
+def test_a_caller_without_an_event_loop_follows_the_list_too(site: Web, issuer: Issuer) -> None:
+    auth, _ = make_server(site)
+    publish_list(site, issuer, "one")
+    with pytest.raises(InvalidToken) as refused:
+        auth.verify_sync(issuer.token(iss=site.url, sid="one"))
+    assert "revoked" == refused.value.reason
+    assert "6f1c" == auth.verify_sync(issuer.token(iss=site.url, sid="two")).sub
+
+
+def test_a_key_set_whose_keys_cannot_be_revoked_is_refused_beside_a_list() -> None:
+    class OwnKeys:
+        def find(self, _: str | None) -> VerifyingKey | None:
+            return None
+
+        async def fetch(self, _: str) -> VerifyingKey:
+            raise InvalidToken("unknown_key")
+
+    ResourceServer(issuer=ISSUER, audience=AUDIENCE, key_set=OwnKeys())
+    with pytest.raises(ConfigurationError, match="revoke"):
+        ResourceServer(issuer=ISSUER, audience=AUDIENCE, key_set=OwnKeys(), revocation_list=True)
 
 
 @WAYS
