@@ -77,19 +77,21 @@ async def signing_in(seen: Seen, port: int, until: float, rate: float | None = N
     connection.close()
 
 
-async def sign_in_anna(port: int, **more: str) -> Answer:
-    """Sign in once. `more`: parameters of the request."""
+async def sign_in_bella(port: int, **more: str) -> Answer:
+    """Sign in once, as a person who does it seldom. `more`: parameters of the request."""
     connection = Connection(port)
-    answer = await connection.ask("POST", "/token", ANNA | more)
+    answer = await connection.ask("POST", "/token", ANNA | {"username": "bella"} | more)
     connection.close()
     return answer
 
 
 async def add_anna(dsn: str) -> None:
-    """Add the one account that every sign-in uses; the number of sessions is the same as with many accounts."""
+    """Add the one account that every sign-in uses, and that of Bella: Anna's tokens are refused when too many sessions end."""
     hasher = PasswordHasher(workers=1, queue=1)
     try:
-        await add_account(dsn, "anna", await hasher.hash(PASSWORD))
+        password_hash = await hasher.hash(PASSWORD)
+        for username in ("anna", "bella"):
+            await add_account(dsn, username, password_hash)
     finally:
         hasher.close()
 

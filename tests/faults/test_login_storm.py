@@ -18,7 +18,7 @@ from tests.faults.cluster import DatabaseForTests
 from tests.faults.fork_server import Program, forked
 from tests.faults.http import Connection
 from tests.faults.servers import AUDIENCES, Site, site
-from tests.faults.sign_in_load import Seen, add_anna, paced, sign_in_anna, sign_in_load_elsewhere, signing_in
+from tests.faults.sign_in_load import Seen, add_anna, paced, sign_in_bella, sign_in_load_elsewhere, signing_in
 from tests.faults.test_sigkill import people
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults-timed")]
@@ -93,7 +93,7 @@ async def run_beside_sign_ins(
     await add_anna(dsn)
     (port,) = found.ports
     families = (await people(found, dsn, 3 * sessions))[:sessions]
-    of_orders, of_issuer = [(await sign_in_anna(port, resource=audience)).members["access_token"] for audience in AUDIENCES]
+    of_orders, of_issuer = [(await sign_in_bella(port, resource=audience)).members["access_token"] for audience in AUDIENCES]
     idle, until, seen = resident(found), time.monotonic() + seconds, Seen()
     with resource_service(found, folder) as resource:
         async with watching_memory(found) as most, asyncio.TaskGroup() as group:
