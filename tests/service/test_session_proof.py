@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from authmint_service.accounts import AccountStore
+from authmint_service.sessions.rotation_rules import MAX_LATE_REPEATS
 from tests.actors import OPERATOR
 from tests.service.conftest import ISSUER, PASSWORD, Service, StartService
 from tests.service.devices import REFUSED, SignedIn, sign_in
@@ -133,6 +134,30 @@ async def test_the_parent_is_no_proof_also_when_the_client_may_have_nothing_of_t
     await service.database.execute(taken, client.client_id)
     answer = await revoke(here, path, refresh_token=parent)
     assert (400, "refresh_token_invalid") == (answer.status_code, answer.json()["code"])
+
+
+@pytest.mark.own_service
+async def test_a_parent_that_proves_nothing_is_no_late_repeat_as_it_brings_no_child(service: Service) -> None:
+    here = await sign_in(service)
+    parent, here.refresh = here.refresh, (await service.refresh(here.client, here.refresh)).json()["refresh_token"]
+    service.clock.now += 31
+    answers = [await revoke(here, refresh_token=parent) for _ in range(MAX_LATE_REPEATS + 1)]
+    assert {(400, "refresh_token_invalid")} == {(answer.status_code, answer.json()["code"]) for answer in answers}
+    assert not await here.is_over()
+
+
+@pytest.mark.parametrize("waited", [0, 31])
+@pytest.mark.own_service
+async def test_a_parent_from_elsewhere_that_proves_nothing_counts_as_everywhere(service: Service, waited: int) -> None:
+    here = await sign_in(service)
+    parent, here.refresh = here.refresh, (await service.refresh(here.client, here.refresh)).json()["refresh_token"]
+    service.clock.now += waited
+    elsewhere = here.bearer | {"User-Agent": "elsewhere"}
+    answer = await service.http.post(OTHERS, data={"refresh_token": parent}, headers=elsewhere)
+    assert (400, "refresh_token_invalid") == (answer.status_code, answer.json()["code"])
+    row = "SELECT repeats, end_cause FROM authmint.sessions WHERE account_id = $1"
+    expected = {"repeats": 0, "end_cause": "reused"} if waited else {"repeats": 1, "end_cause": None}
+    assert expected == dict(await service.database.fetch_row(row, here.user.id) or {})
 
 
 @BOTH

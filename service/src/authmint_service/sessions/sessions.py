@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -179,13 +178,14 @@ class Sessions:
         return token, await self._rotations.find(token.handle, self._clock())
 
     async def refuse(self, token: RefreshToken, stored: StoredSession, request: RefreshRequest, now: float) -> NoReturn:
-        """Refuse a token that is not the current one of its session, by the same rules as `redeem`.
+        """Refuse a token that is not the current one of its session. Count and revoke as `redeem` does when there is a copy.
 
         Raise InvalidGrant, and RefreshTokenReused if that revoked the session.
         """
-        # It asks for no token, so what the client may still have does not matter.
-        with suppress(InvalidScope, InvalidTarget):
-            await self._explain_unrotated(token, stored, request, now)
+        decision = await self._judge(token, stored, request, now)
+        # A copy is told here as well. A lost response is not counted: the client gets no child for it.
+        if decision is RotationDecision.REPEAT_ELSEWHERE:
+            await self._record_repeat(decision, token.child(), stored, request, now)
         raise InvalidGrant("The refresh token is not valid.")
 
     async def _explain_unrotated(
@@ -197,6 +197,16 @@ class Sessions:
         """
         if stored is None:
             raise InvalidGrant("The refresh token is not valid.")
+        decision = await self._judge(token, stored, request, now)
+        _check_permitted(stored, request)
+        if decision is RotationDecision.ROTATE:
+            # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
+            raise InvalidGrant("The refresh token is not valid.")
+        is_recorded = await self._record_repeat(decision, token.child(), stored, request, now)
+        return SessionReading(stored.session, stored.reading) if is_recorded else None
+
+    async def _judge(self, token: RefreshToken, stored: StoredSession, request: RefreshRequest, now: float) -> RotationDecision:
+        """Return the decision for a good token. Raise InvalidGrant, and RefreshTokenReused if that revoked the session."""
         session = stored.session
         current_record().add(sub=session.account_id, sid=session.id)
         is_own, is_same_place = session.client_id == request.client_id, self._places.is_same(stored.place, request.source)
@@ -207,12 +217,7 @@ class Sessions:
             raise InvalidGrant("The refresh token is not valid.")
         if cause := _END_CAUSES.get(decision):
             await self._revoke_reused(token, session, request, cause)
-        _check_permitted(stored, request)
-        if decision is RotationDecision.ROTATE:
-            # The statement rotated nothing, but the session is live now: its account or client was enabled in between.
-            raise InvalidGrant("The refresh token is not valid.")
-        is_recorded = await self._record_repeat(decision, token.child(), stored, request, now)
-        return SessionReading(session, stored.reading) if is_recorded else None
+        return decision
 
     async def _record_repeat(
         self, decision: RotationDecision, child: RefreshToken, stored: StoredSession, request: RefreshRequest, now: float
