@@ -1,5 +1,6 @@
 """The revocation list. It is public: ids of sessions are no secrets, and give no access."""
 
+import random
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -16,8 +17,9 @@ from authmint_service.tokens import RevocationListPublisher
 MAX_WAIT_SECONDS = 10
 MAX_WAITING = 500
 """Followers that wait in this process. Each holds a connection, and all are answered at the same moment."""
-RETRY_SECONDS = 5
-"""How long a follower is asked to pause when MAX_WAITING others wait. It gets the current list all the same."""
+MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 3, 7
+"""How long a follower is asked to pause when MAX_WAITING others wait: not all as long, so that they do not come back together.
+It gets the current list all the same."""
 MEDIA_TYPE = "application/revocation-list+jwt"
 
 
@@ -57,7 +59,8 @@ class RevocationListEndpoint:
             current_record().is_routine = True
             if self.waiting >= MAX_WAITING:
                 self.turned_away += 1
-                headers["Retry-After"] = str(RETRY_SECONDS)
+                pause = random.randint(MIN_RETRY_SECONDS, MAX_RETRY_SECONDS)  # noqa: S311 - spreads load, guards nothing
+                headers["Retry-After"] = str(pause)
             else:
                 await self._wait(since, wait)
         try:
