@@ -58,7 +58,7 @@ NOT_FOR_REQUESTS = {
     # For code without an event loop.
     "TokenVerifier.verify_sync",
     # A background task reads; no request does. What it reads is never overdue.
-    "RevocationListPublisher.catch_up", "RevocationListPublisher.read", "RevocationStore.read",
+    "RevocationListPublisher.catch_up", "RevocationListPublisher.read", "RevocationStore.read", "RevocationStore.read_all",
 }  # fmt: skip
 SECRET = "a secret that an error holds"
 COST = {"memory_kib": 64, "rounds": 1}

@@ -28,15 +28,17 @@ class RevocationHistory:
         """
         shift = round((time - reading.time) / SLICE_SECONDS)
         changes = [(slice_ + shift, entries) for slice_, entries in reading.changes.items()]
-        recent, whole = dict(self.recent), self.whole
-        for slice_, entries in (*reading.ended.items(), *changes):
+        recent, added = dict(self.recent), RevokedEntries()
+        # The small ones first: to merge takes as long as the larger one is large.
+        for slice_, entries in sorted((*reading.ended.items(), *changes), key=lambda found: len(found[1])):
             needed, known = entries.without_ended(time), recent.get(slice_)
             written = needed if known is None else known.merged(needed)
             # Nearly always the same as half a second before.
             if written is known:
                 continue
             recent[slice_] = written
-            whole = whole.merged(needed)
+            added = added.merged(needed)
+        whole = self.whole.merged(added)
         if reading.covered:
             whole = _without(whole, reading.covered)
             recent = {slice_: _without(entries, reading.covered) for slice_, entries in recent.items()}

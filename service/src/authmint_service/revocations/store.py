@@ -1,10 +1,10 @@
 """Reads from the database what has been revoked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from authmint import Principal
-from authmint.revoked_entries import ENTRY_BYTES, Below, Packs, RevokedEntries, entry_of
+from authmint.revoked_entries import BELOW_SECONDS, ENTRY_BYTES, Below, Packs, RevokedEntries, entry_of
 from authmint_service.change_feed import ChangeKind
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
@@ -16,6 +16,8 @@ MAX_TOKEN_SECONDS = 3600
 """The longest life of an access token: a constant, never today's settings."""
 MAX_LEEWAY_SECONDS = 300
 """For which a resource server may accept an expired token, at most."""
+FIRST_READ_SECONDS = 30.0
+"""For the first reading of a process: with a million entries it takes some seconds."""
 LISTED_AFTER_SECONDS = 1.25
 """The age at which a change is listed: then no process makes a token from a reading before it (0.75 s), and its transaction has
 ended (0.5 s). So a client that is refused gets a good token at the first try."""
@@ -53,14 +55,14 @@ class RevocationStore:
             SELECT 'session' AS kind, revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second') AS expires_at,
                    substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8) AS entry
               FROM authmint.sessions
-             WHERE revoked_at > $1 AND (covered_by IS NULL OR covered_by > (SELECT n FROM listed))
+             WHERE revoked_at >= $1 AND (covered_by IS NULL OR covered_by > (SELECT n FROM listed))
             UNION ALL
             SELECT 'covered', revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second'),
                    substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8)
               FROM authmint.sessions
              WHERE covered_by > $8::bigint AND covered_by <= (SELECT n FROM listed)
             UNION ALL
-            SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens WHERE revoked_at > $1),
+            SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens WHERE revoked_at >= $1),
         entries AS (
             SELECT kind,
                    CASE kind WHEN 'covered' THEN 0 ELSE greatest(floor(extract(epoch FROM revoked_at) / $2), $3) END::bigint
@@ -82,36 +84,20 @@ class RevocationStore:
          GROUP BY kind, name, slice
     """
 
-    async def read(self, *, since: float, seconds: float, listed: int | None) -> RevocationReading:
+    async def read(self, *, since: float, seconds: float, listed: int) -> RevocationReading:
         """Return what was revoked after `since`, seconds since the epoch, and what was changed in the last `seconds`.
 
-        `listed`: of the reading before; None at the first.
+        It begins with a whole slice, so that a slice without anything new is equal to what was read before. `listed`: of the
+        reading before.
         """
-        first_slice = since // SLICE_SECONDS
-        rows = await self._database.fetch_all(
-            self._READ, to_datetime(since), SLICE_SECONDS, first_slice, seconds, MAX_TOKEN_SECONDS, MAX_LEEWAY_SECONDS,
-            LISTED_AFTER_SECONDS, listed,
-        )  # fmt: skip
-        packs: dict[int, dict[str, dict[int, bytes]]] = {}
-        changes: dict[int, _Changes] = {}
-        covered: dict[int, bytes] = {}
-        time, last = 0.0, 0
-        for row in rows:
-            if row["kind"] == "time":
-                time, last = row["time"], row["n"]
-            elif row["kind"] == "covered":
-                covered[row["minute"]] = row["pack"]
-            elif row["minute"]:
-                packs.setdefault(row["slice"], {}).setdefault(row["kind"], {})[row["minute"]] = row["pack"]
-            else:
-                changes.setdefault(row["slice"], _Changes()).add(row)
-        return RevocationReading(
-            time,
-            {slice_: _ended(kinds) for slice_, kinds in packs.items()},
-            {slice_: found.entries() for slice_, found in changes.items()},
-            Packs.of_bytes(covered),
-            last,
-        )
+        begin = since // SLICE_SECONDS * SLICE_SECONDS
+        return _reading(await self._database.fetch_all(self._READ, *_read_values(begin, seconds, begin), listed))
+
+    async def read_all(self, *, since: float, recent_since: float) -> RevocationReading:
+        """Do the same for the first time, which may take longer. What is older than `recent_since` is in one slice."""
+        values = _read_values(since, BELOW_SECONDS, recent_since)
+        async with self._database.transaction() as connection:
+            return _reading(await connection.fetch(self._READ, *values, None, timeout=FIRST_READ_SECONDS))
 
     _REVOKE_ONE = """
         WITH revoked AS (INSERT INTO authmint.revoked_tokens (entry, expires_at, revoked_at) VALUES ($1, $2, $3)
@@ -137,6 +123,35 @@ class RevocationStore:
     async def is_token_revoked(self, token: Principal) -> bool:
         """Return whether this very token was revoked, by itself and not with a session or by its epoch."""
         return await self._database.fetch_value(self._IS_REVOKED, _entry(token)) is True
+
+
+def _read_values(since: float, seconds: float, recent_since: float) -> tuple[object, ...]:
+    first_slice = recent_since // SLICE_SECONDS
+    lives = MAX_TOKEN_SECONDS, MAX_LEEWAY_SECONDS
+    return to_datetime(since), SLICE_SECONDS, first_slice, seconds, *lives, LISTED_AFTER_SECONDS
+
+
+def _reading(rows: Sequence[Record]) -> RevocationReading:
+    packs: dict[int, dict[str, dict[int, bytes]]] = {}
+    changes: dict[int, _Changes] = {}
+    covered: dict[int, bytes] = {}
+    time, last = 0.0, 0
+    for row in rows:
+        if row["kind"] == "time":
+            time, last = row["time"], row["n"]
+        elif row["kind"] == "covered":
+            covered[row["minute"]] = row["pack"]
+        elif row["minute"]:
+            packs.setdefault(row["slice"], {}).setdefault(row["kind"], {})[row["minute"]] = row["pack"]
+        else:
+            changes.setdefault(row["slice"], _Changes()).add(row)
+    return RevocationReading(
+        time,
+        {slice_: _ended(kinds) for slice_, kinds in packs.items()},
+        {slice_: found.entries() for slice_, found in changes.items()},
+        Packs.of_bytes(covered),
+        last,
+    )
 
 
 def _entry(token: Principal) -> bytes:

@@ -17,7 +17,7 @@ from authmint_service.database_clock import DatabaseClock
 from authmint_service.draining import Draining
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.revocations import RevocationHistory, RevocationReading, RevocationStore
-from authmint_service.revocations.history import OVERLAP_SECONDS
+from authmint_service.revocations.history import OVERLAP_SECONDS, RECENT_SECONDS
 from authmint_service.signing_keys import KeyRing
 
 READ_SECONDS = 0.5
@@ -71,7 +71,7 @@ class RevocationListPublisher:
         self._clock, self._changes, self._elapsed, self._draining = clock, changes, elapsed, draining
         self._current: Publication | None = None
         self._serial, self._time = 0, 0.0
-        self._listed: int | None = None
+        self._listed = 0
         self._asked_at = float("-inf")
         self._documents: dict[tuple[int | None, int], str] = {}
         self._signing = asyncio.Lock()
@@ -137,10 +137,13 @@ class RevocationListPublisher:
         if current is None:
             await self._changes.read()
         asked_at = self._elapsed()
-        # What was committed late is read with the next minute's readings.
-        since = self._clock() - BELOW_SECONDS if current is None else self._time - OVERLAP_SECONDS
-        seconds = BELOW_SECONDS if current is None else asked_at - self._asked_at + OVERLAP_SECONDS
-        reading = await self._store.read(since=since, seconds=seconds, listed=self._listed)
+        if current is None:
+            now = self._clock()
+            reading = await self._store.read_all(since=now - BELOW_SECONDS, recent_since=now - RECENT_SECONDS)
+        else:
+            # What was committed late is read with the next minute's readings.
+            seconds = asked_at - self._asked_at + OVERLAP_SECONDS
+            reading = await self._store.read(since=self._time - OVERLAP_SECONDS, seconds=seconds, listed=self._listed)
         self._time = await self._clock.of_reading(reading.time)
         self._asked_at, self._listed = asked_at, reading.listed
         # If the database's clock was set back, the serial stays until it has caught up, and takes nothing back.
