@@ -198,7 +198,7 @@ async def test_access_tokens_of_each_line_verify_while_processes_have_different_
             await start_service(at=dsn, clock=clock, signing_algorithm=algorithm, signing_rsa_bits=2048)
             for algorithm in ("ES256", "RS256")
         ]
-        clients = [await service.add_client(secret) for service in services]
+        clients = [await service.add_client(secret, default_resources=("orders",)) for service in services]
         for _ in range(6):
             async with asyncio.timeout(10):
                 while (published := await kids_of(services[0])) != await kids_of(services[1]):
