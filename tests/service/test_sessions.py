@@ -14,7 +14,7 @@ from authmint_service.change_feed import ChangeKind
 from authmint_service.clients import Client
 from authmint_service.database import Database
 from authmint_service.secret_keys import SecretKeys
-from authmint_service.sessions import RefreshTokenCodec
+from authmint_service.sessions import RefreshTokenCodec, RotationStore
 from tests.actors import OPERATOR
 from tests.service.conftest import Clock, Service, StartService
 
@@ -271,3 +271,19 @@ async def test_a_dump_of_the_database_holds_no_usable_token_secret_or_password(s
 async def test_refresh_tokens_are_all_different() -> None:
     codec = RefreshTokenCodec(SecretKeys({1: bytes(range(32))}))
     assert 10_000 == len({codec.encode(codec.create()) for _ in range(10_000)})
+
+
+async def test_a_refresh_changes_no_column_that_an_index_has(service: Service) -> None:
+    # Then PostgreSQL keeps the new version of the row in the same page and writes no index (heap-only tuples).
+    statements = RotationStore.ROTATE, RotationStore._EXTEND, RotationStore._RESTORE_PARENT
+    changed = {name for one in statements for name in re.findall(r"(\w+) = ", re.split("FROM|WHERE", one, maxsplit=1)[0])}
+    assert changed >= {"generation", "rotated_at", "rotation_source", "idle_expires_at", "tokens_until"}
+    indexed = """
+        SELECT array_agg(DISTINCT attname::text)
+          FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum > 0
+         WHERE indrelid = 'authmint.sessions'::regclass
+           AND (attnum = ANY(indkey) OR pg_get_expr(indpred, indrelid) ~ ('\\m' || attname || '\\M'))
+    """
+    columns = set(await service.database.fetch_value(indexed))
+    assert columns >= {"handle", "account_id", "revoked_at"}
+    assert set() == changed & columns
