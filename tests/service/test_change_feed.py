@@ -210,6 +210,23 @@ async def test_a_change_that_took_too_long_is_made_again_and_not_without_end(
     assert len(before) + is_made == len(await rows_of(database))
 
 
+async def test_a_change_whose_connection_the_database_closed_before_the_commit_is_made_again(database: Database) -> None:
+    """PostgreSQL does so when a transaction takes too long, and may be faster than the process's own deadline."""
+    await ClientStore(database).add(a_client("robot"), NOW, actor=OPERATOR)
+    before, attempts = await rows_of(database), count(1)
+
+    @repeat_if_undone
+    async def change_robot() -> int:
+        async with change_transaction(database) as change:
+            if (attempt := next(attempts)) == 1:
+                await change.connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            await change.record(ChangeKind.CLIENT, "robot", takes=True)
+            return attempt
+
+    assert 2 == await change_robot()
+    assert len(before) + 1 == len(await rows_of(database))
+
+
 async def test_another_failure_of_a_change_is_not_tried_again(database: Database) -> None:
     attempts = 0
 

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 class ChangeUndone(DatabaseUnavailable):
-    """The transaction took too long, as on a saturated computer. Nothing was changed."""
+    """The transaction ended before its commit, as on a saturated computer: it took too long. Nothing was changed."""
 
 
 class ChangeTransaction:
@@ -61,10 +61,10 @@ LIMIT_DURATION = """
 async def change_transaction(database: Database) -> AsyncIterator[ChangeTransaction]:
     """Begin a transaction, and wait for the turn. Read, check, change and record inside the block.
 
-    Raise ChangeUndone if the block takes more than MAX_TRANSACTION_SECONDS. All settings are those of the transaction alone, as
-    transaction pooling requires.
+    Raise ChangeUndone if the block takes more than MAX_TRANSACTION_SECONDS, or loses its connection. All settings are those of
+    the transaction alone, as transaction pooling requires.
     """
-    limit, took_too_long = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}", False
+    limit, was_undone = f"{MAX_TRANSACTION_SECONDS * 1000:.0f}", False
     try:
         async with database.transaction() as connection:
             await connection.fetchval(LIMIT_PAUSES, limit)
@@ -73,18 +73,19 @@ async def change_transaction(database: Database) -> AsyncIterator[ChangeTransact
                 async with asyncio.timeout(MAX_TRANSACTION_SECONDS):
                     await connection.fetchval(LIMIT_DURATION, limit)
                     yield ChangeTransaction(connection)
-            except TimeoutError:
-                # Before the commit, so whatever the rollback comes to, nothing was changed.
-                took_too_long = True
+            except Exception:
+                # Before the commit, so whatever the rollback comes to, nothing was changed. The connection of a process that
+                # has stopped for too long was closed by the database.
+                was_undone = True
                 raise
     except DatabaseUnavailable as error:
-        if took_too_long:
+        if was_undone:
             raise ChangeUndone(str(error)) from error
         raise
 
 
 def repeat_if_undone(change: Callable[Parameters, Awaitable[Result]]) -> Callable[Parameters, Awaitable[Result]]:
-    """Wrap a function that makes one change: when it was undone because it took too long, it is made again."""
+    """Wrap a function that makes one change: when it was undone, it is made again, MAX_ATTEMPTS times in all."""
 
     @wraps(change)
     async def repeated(*values: Parameters.args, **named: Parameters.kwargs) -> Result:
