@@ -1,11 +1,16 @@
 """IP addresses of clients: one way to read them, and the network that one belongs to."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 IPV4_PREFIX, IPV6_PREFIX = 24, 48
 """Bits of an address that one network has: what a provider usually gives to one customer, or less."""
 
+MAX_CACHED = 2048
+"""Addresses. Each request has one, and to read it costs more than the rest of what is done with it."""
 
+
+@lru_cache(maxsize=MAX_CACHED)
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Return the address that `text` is, None if it is none. An IPv4 address inside IPv6 (`::ffff:192.0.2.1`) is IPv4.
 

@@ -95,20 +95,30 @@ class ChangeFeed:
         It was asked for MAX_EPOCH_AGE_SECONDS ago at most. While the database does not answer, the last one serves for
         MAX_OUTAGE_SECONDS: the life of the token counts from it.
         """
+        # The clock first: the reading is older rather than younger if the process stops in between.
+        now = self._time.local()
+        age = self._elapsed() - self._asked_at
+        if not 0 <= age <= MAX_EPOCH_AGE_SECONDS:
+            await self._renew()
+            now = self._time.local()
+            age = self._elapsed() - self._asked_at
+        known = self._known
+        if known.is_behind:
+            raise DatabaseUnavailable(IS_BEHIND)
+        assert known.n is not None, "there was a reading, and it was not behind"
+        return EpochReading(known.n, now - age)
+
+    async def _renew(self) -> None:
+        """Ask until there is a young reading. Raise if there is none of the last minute either."""
         for _ in range(MAX_QUESTIONS):
-            if self.age <= MAX_EPOCH_AGE_SECONDS:
-                break
             try:
                 await self.read()
             except (DatabaseUnavailable, SchemaOutdated):
-                if not self.age < MAX_OUTAGE_SECONDS:
+                if not 0 <= self.age < MAX_OUTAGE_SECONDS:
                     raise
-                break
-        self._check_not_behind()
-        assert self._known.n is not None, "there was a reading, and it was not behind"
-        # The clock first: the reading is older rather than younger if the process stops in between.
-        now = self._time.local()
-        return EpochReading(self._known.n, now - self.age)
+                return
+            if self.age <= MAX_EPOCH_AGE_SECONDS:
+                return
 
     async def follow(self, n: int, *, known: int | None) -> None:
         """Learn of all changes up to `n`, which a statement saw. Raise DatabaseUnavailable, SchemaOutdated.
@@ -122,9 +132,6 @@ class ChangeFeed:
             if self._known.n is not None and self._known.n >= n:
                 break
             await self.read()
-        self._check_not_behind()
-
-    def _check_not_behind(self) -> None:
         if self._known.is_behind:
             raise DatabaseUnavailable(IS_BEHIND)
 

@@ -91,7 +91,8 @@ class TokenEndpoint:
         authorization = await grant.authorize(grant_request)
         try:
             # The token's epoch says that all changes up to it were seen, so what the client may have is at least as new.
-            await self._changes.follow(authorization.reading.epoch, known=known)
+            if authorization.reading.epoch != self._changes.n:
+                await self._changes.follow(authorization.reading.epoch, known=known)
             if not self._clients.is_current(client):
                 client = await self._clients.authenticate(credentials, source)
                 _check_permission(grant, client)
