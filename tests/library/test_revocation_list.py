@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from authmint import InvalidToken, IssuerUnavailable, Principal, ResourceServer
+from authmint.challenge import to_http_error
 from authmint.revocation_list import MAX_BYTES
 from authmint.revocation_list_follower import RevocationListFollower
 from authmint.revoked_entries import RevokedEntries, entry_of
@@ -107,6 +108,11 @@ async def test_a_cached_token_is_refused_that_was_made_before_something_was_take
             offer(site, issuer, at=NOW + 1, below={"clients": {"spa": NOW * 1000 + 1}})
             await until(lambda: follower._list is not None and len(follower._list.entries.below) > 0)
             assert ["epoch_revoked", None, "epoch_revoked"] == [await refusal(server, one) for one in (old, new, none)]
+            with pytest.raises(InvalidToken, match="Request a new one") as refused:
+                await server.verify(old)
+            challenge = to_http_error(refused.value).headers
+            assert challenge is not None
+            assert 'error="invalid_token"' in challenge["WWW-Authenticate"]
 
 
 async def test_a_follower_asks_for_what_is_newer_and_waits_for_it(issuer: Issuer) -> None:

@@ -208,6 +208,16 @@ async def test_followers_whose_serials_are_close_together_share_one_signature(
     assert len(signed) <= 2
 
 
+async def test_signed_lists_of_earlier_readings_are_not_kept(service: Service) -> None:
+    known = await published(service)
+    for _ in range(8):
+        service.clock.now += 2
+        await service.read_revocations()
+        for since in (0, known.serial, known.serial + 100_000):
+            await fetch_list(service, since=since)
+    assert len(service.app.state.revocation_list._documents) <= 4
+
+
 async def test_without_a_database_the_list_is_503(start_service: StartService) -> None:
     service = await start_service(at="postgresql://nobody@127.0.0.1:1/none")
     answer = await service.http.get("/revocation-list")

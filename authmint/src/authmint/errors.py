@@ -97,16 +97,18 @@ class TemporarilyUnavailable(OAuthError):
 class InvalidToken(OAuthError):
     """An access token that is refused (RFC 6750, section 3.1).
 
-    `reason` is a code of this package's own, for logs and metrics. The description is the same for every reason: the client
-    learns that the token is bad, and nothing else.
+    `reason` is a code of this package's own, for logs and metrics. The description is the same for every reason but one: the
+    client learns that the token is bad, and nothing else. Of a good token that was made before something was taken away it
+    learns that a new one helps.
     """
 
     error = "invalid_token"
     status = 401
     default_description = "The access token is expired, revoked, malformed or not valid for this service."
+    epoch_description = "The access token was made before a change of what it may be used for. Request a new one."
 
     def __init__(self, reason: str) -> None:
-        super().__init__()
+        super().__init__(self.epoch_description if reason == "epoch_revoked" else None)
         self.reason = reason
 
 

@@ -73,7 +73,7 @@ class RevocationListPublisher:
         self._serial, self._time = 0, 0.0
         self._listed = 0
         self._asked_at = float("-inf")
-        self._documents: dict[tuple[int | None, int], str] = {}
+        self._documents: dict[tuple[int | None, int, str], str] = {}
         self._signing = asyncio.Lock()
 
     @property
@@ -182,11 +182,16 @@ class RevocationListPublisher:
         # Another process may have read later than this one had when it published.
         serial = publication.serial if since is None or since <= publication.serial else self._serial
         first_slice = publication.history.first_slice(None if since is None else min(since, serial), serial / 1000)
-        name = first_slice, serial
+        signer = self._ring.signer
+        # With another key after an emergency: the one before is on the list itself.
+        name = first_slice, serial, signer.kid
         async with self._signing:
             if name not in self._documents:
+                # Those of earlier readings are asked for no more.
+                kept = {publication.serial, self._serial}
+                self._documents = {known: text for known, text in self._documents.items() if known[1] in kept}
                 claims = publication.history.make_list(first_slice, serial).to_claims(self._issuer)
-                self._documents[name] = await self._ring.signer.sign(claims, typ=MEDIA_TYPE)
+                self._documents[name] = await signer.sign(claims, typ=MEDIA_TYPE)
             return self._documents[name]
 
     def _publication(self) -> Publication:
