@@ -55,7 +55,10 @@ class Side:
             AUTHMINT_PASSWORD_HASH_WORKERS="1",
         )  # fmt: skip
         self._command("migrate")
-        self.password = json.loads(self._command("accounts", "add", "anna", "--json"))["password"]
+        # One signs in again and again, which ends the oldest sessions; the other one's are refreshed.
+        self.password, self.other_password = (
+            json.loads(self._command("accounts", "add", name, "--json"))["password"] for name in ("anna", "ben")
+        )
         self._command("clients", "add", "spa", "--public", *SCOPE)
         self.secret = json.loads(self._command("clients", "add", "robot", "--confidential", *SCOPE, "--json"))["client_secret"]
         with running(str(self._program), "serve", cwd=self.folder, env=self.env, output=self.folder / "log") as process:
@@ -71,7 +74,7 @@ class Side:
         if grant_type == "refresh":
             uvloop.run(send([self.port], [_some(session, count // CONNECTIONS) for session in self._sessions]))
         else:
-            form = {"grant_type": "password", "client_id": "spa", "username": "anna", "password": self.password}
+            form = {"grant_type": "password", "client_id": "spa", "username": "ben", "password": self.other_password}
             if grant_type == "client_credentials":
                 form = {"grant_type": grant_type, "client_id": "robot", "client_secret": self.secret}
             uvloop.run(send([self.port], [each([request("POST", "/token", form)] * (count // 4)) for _ in range(4)]))

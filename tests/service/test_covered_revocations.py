@@ -6,6 +6,7 @@ import random
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,13 @@ from tests.service.devices import SignedIn, sign_in
 from tests.service.test_revocation_list import fetch_list, published, session_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.own_service]
+
+
+@pytest.fixture
+async def alone(start_service: StartService, server_dsn: str) -> AsyncIterator[Service]:
+    """A service on a database where no other test disables accounts, and no other process covers sessions."""
+    async with migrated_database(server_dsn) as dsn:
+        yield await start_service(at=dsn)
 
 
 async def end(service: Service, one: SignedIn, count: int) -> list[str]:
@@ -47,8 +55,9 @@ def sessions_in(known: RevocationList, tokens: list[str]) -> int:
 
 @pytest.mark.parametrize(("count", "is_covered"), [(16, False), (17, True)])
 async def test_seventeen_ended_sessions_become_one_entry_and_sixteen_do_not(
-    service: Service, count: int, *, is_covered: bool
+    alone: Service, count: int, *, is_covered: bool
 ) -> None:
+    service = alone
     one, other = await sign_in(service), await sign_in(service)
     ended, of_other = await end(service, one, count), await end(service, other, 2)
     await cover(service)
@@ -96,7 +105,8 @@ async def test_the_other_sessions_of_the_person_are_refused_once_and_good_after_
     assert known.entries.below == (await published(service)).entries.below
 
 
-async def test_what_is_not_needed_any_more_is_not_counted(service: Service) -> None:
+async def test_what_is_not_needed_any_more_is_not_counted(alone: Service) -> None:
+    service = alone
     one = await sign_in(service)
     await end(service, one, 16)
     service.clock.now += 661

@@ -62,6 +62,12 @@ async def test_sessions_of_a_client_are_revoked_however_many_there_are(
     await signed_in(service, other)
     assert await ClientStore(service.database).disable(client.client_id, service.clock(), actor=OPERATOR)
     assert (0, 1) == (await live(service, client), await live(service, other))
+    # The client's entry covers them, so the revocation list does not have them one by one.
+    statement = """
+        SELECT count(*) FROM authmint.sessions AS s JOIN authmint.changes AS c ON c.name = s.client_id AND c.takes
+         WHERE s.client_id = $1 AND s.covered_by >= c.n
+    """
+    assert 5 == await service.database.fetch_value(statement, client.client_id)
 
 
 async def test_a_disabling_that_failed_half_way_leaves_no_session_after_the_client_is_enabled(

@@ -49,6 +49,10 @@ async def test_every_session_ends_with_the_cause_and_the_command_is_recorded(
     causes = await alone.database.fetch_all("SELECT end_cause, count(*) FROM authmint.sessions GROUP BY 1 ORDER BY 1")
     assert [("newer_than_database", 4), ("signed_out", 1)] == [tuple(row.values()) for row in causes]
     assert {400} == {(await alone.refresh(client, token)).status_code for token in tokens}
+    # The entry of the change covers all of them: the revocation list does not have them one by one.
+    n, *_ = await last_change(alone.database)
+    covered = "SELECT count(*) FROM authmint.sessions WHERE covered_by = $1"
+    assert 4 == await alone.database.fetch_value(covered, n)
     recorded = "SELECT actor_kind FROM authmint.events WHERE kind = 'database.restored'"
     assert OPERATOR.kind == await alone.database.fetch_value(recorded)
     # A person who signs in afterwards stays signed in.

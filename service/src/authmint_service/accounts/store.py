@@ -112,7 +112,8 @@ class AccountStore:
         SELECT id FROM disabled
     """
     _REVOKE_SESSIONS = """
-        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'account_disabled'
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'account_disabled',
+                                     covered_by = (SELECT max(n) FROM authmint.changes)
          WHERE account_id = $1 AND revoked_at IS NULL
     """
 
@@ -132,8 +133,9 @@ class AccountStore:
             values = account_id, reason, *event.values(now)
             if await change.connection.fetchval(self._DISABLE, *values) is None:
                 return False
-            await change.connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
             await change.record(ChangeKind.ACCOUNT, account_id, takes=True)
+            # The entry of the change covers them, so they need none of their own for long.
+            await change.connection.execute(self._REVOKE_SESSIONS, account_id, to_datetime(now))
             return True
 
 

@@ -54,7 +54,8 @@ async def read_restored_state(database: Database) -> RestoredState:
 
 _REVOKE_SESSIONS = """
     WITH walked AS (SELECT handle FROM authmint.sessions WHERE handle > $1 ORDER BY handle LIMIT $3),
-         revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'newer_than_database'
+         revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'newer_than_database',
+                                                  covered_by = (SELECT max(n) FROM authmint.changes)
                       WHERE handle IN (SELECT handle FROM walked) AND revoked_at IS NULL
                      RETURNING handle)
     SELECT (SELECT max(encode(handle, 'hex')) FROM walked) AS last, (SELECT count(*) FROM revoked) AS revoked

@@ -194,9 +194,10 @@ class ClientStore:
             return True
 
     _PENDING = "SELECT id FROM authmint.client_disablings WHERE client_id = $1"
-    # While the row is there the client stays disabled, so no session begins.
+    # While the row is there the client stays disabled, so no session begins. The entry of the change covers those there are.
     _REVOKE_SESSIONS = """
-        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled'
+        UPDATE authmint.sessions SET revoked_at = $2, end_cause = 'client_disabled',
+                                     covered_by = (SELECT max(n) FROM authmint.changes)
          WHERE handle IN (SELECT handle FROM authmint.sessions WHERE client_id = $1 AND revoked_at IS NULL LIMIT $4)
            AND revoked_at IS NULL AND EXISTS (SELECT FROM authmint.client_disablings WHERE client_id = $1 AND id = $3)
         RETURNING 1
