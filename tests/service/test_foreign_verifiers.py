@@ -92,7 +92,7 @@ async def test_a_third_party_verifies_from_the_published_keys_before_and_after_a
         options: dict[str, Any] = {"at": dsn, "clock": clock, "issuer": services.url, "signing_rsa_bits": 2048}
         service = await start_service(**options, signing_algorithm=before, access_token_ttl=3600)
         services.current = service.app
-        client = await service.add_client(secret)
+        client = await service.add_client(secret, default_resources=(AUDIENCE,))
         issued = []
 
         async def all_verified() -> bool:
