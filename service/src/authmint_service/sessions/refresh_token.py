@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from authmint.errors import InvalidGrant
 from authmint.jose import decode_base64url, encode_base64url
@@ -38,7 +38,7 @@ class RefreshToken:
 
     def child(self) -> "RefreshToken":
         """Return the token that replaces this one. It keeps the key, so that every process makes the same child."""
-        return replace(self, generation=self.generation + 1)
+        return RefreshToken(self.key_id, self.handle, self.generation + 1)
 
 
 class UnknownKeyId(InvalidGrant):

@@ -6,6 +6,7 @@ compared; then the place counts as the same, since a changed setting must sign n
 so each process that can read the token can compare its place, and a refresh needs no key for something new.
 """
 
+import hashlib
 import hmac
 
 from authmint_service.ip_addresses import network_bytes
@@ -14,7 +15,8 @@ from authmint_service.secret_keys import SecretKeys
 
 KEY_LABEL = "rotation-place/v1"
 HASH_BYTES = 16
-_USER_AGENT, _NETWORK_AND_USER_AGENT = b"\x00", b"\x01"
+_USER_AGENT, _NETWORK_AND_USER_AGENT = b"\x02", b"\x03"
+"""0 and 1 were the same with another hash."""
 
 
 class RotationPlaces:
@@ -43,4 +45,6 @@ class RotationPlaces:
         network = network_bytes(source.ip_address) if self._kind == _NETWORK_AND_USER_AGENT else b""
         # The length divides the two: no user agent can continue a network.
         place = self._kind + bytes([len(network)]) + network + (source.user_agent or "").encode("utf-8", "replace")
-        return bytes([key_id]) + self._kind + hmac.digest(self._keys[key_id], place, "sha256")[:HASH_BYTES]
+        # Keyed BLAKE2 costs a fifth of what HMAC does: this is made for every refresh.
+        digest = hashlib.blake2b(place, key=self._keys[key_id], digest_size=HASH_BYTES).digest()
+        return bytes([key_id]) + self._kind + digest
