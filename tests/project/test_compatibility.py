@@ -72,7 +72,17 @@ class Deployment:
         made_by.run("migrate", env=self._env, cwd=folder)
         made_by.run("accounts", "add", "ada", "--password-stdin", env=self._env, cwd=folder, text=PASSWORD)
         may = ("--resource", "orders", "--scope", "orders:read")
-        app = ("--public", "--grant", "password", "--grant", "refresh_token", "--resource", self.issuer)
+        app = (
+            "--public",
+            "--grant",
+            "password",
+            "--grant",
+            "refresh_token",
+            "--resource",
+            self.issuer,
+            "--default-resource",
+            self.issuer,
+        )
         made_by.run("clients", "add", "app", *app, *may, env=self._env, cwd=folder)
         robot = ("clients", "add", "robot", "--confidential", "--grant", "client_credentials", "--json")
         self.secret: str = json.loads(made_by.run(*robot, *may, env=self._env, cwd=folder))["client_secret"]
