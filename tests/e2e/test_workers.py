@@ -24,6 +24,17 @@ from tests.e2e.test_embedded_postgres import dsn_of, hold, is_running, release
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("workers")]
 
 
+def value_in(metrics: str, series: str) -> float:
+    """Return the value of a series; 0 for one that is not reported."""
+    found = re.search(rf"^{re.escape(series)} (\S+)$", metrics, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+def count_shares(metrics: str) -> int:
+    """Return how many workers report what they have served."""
+    return len(re.findall(r'^authmint_worker_http_requests_total{worker="\d"} \S+$', metrics, re.MULTILINE))
+
+
 class Service:
     """A parent with some workers, on its own data folder."""
 
@@ -44,8 +55,7 @@ class Service:
 
     def sample(self, series: str) -> float:
         """Return the value of a series; 0 for one that is not reported."""
-        found = re.search(rf"^{re.escape(series)} (\S+)$", self.metrics(), re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        return value_in(self.metrics(), series)
 
     def wait_until_all_serve(self, count: int, *, without: AbstractSet[int] = frozenset()) -> set[int]:
         """Wait until `count` workers serve, none of which is one of `without`. Return their process ids."""
@@ -132,10 +142,8 @@ def test_all_workers_serve_each_reports_the_metrics_of_all_and_a_stop_leaves_no_
         livez = 'authmint_http_requests_total{method="GET",route="/livez",status="200"}'
         # A response may be a second old.
         deadline = time.monotonic() + 30
-        while {60.0} != {service.sample(livez) for _ in range(10)}:
+        while {(60.0, 3)} != {(value_in(text, livez), count_shares(text)) for text in (service.metrics() for _ in range(10))}:
             assert time.monotonic() < deadline
-        shares = re.findall(r'^authmint_worker_http_requests_total{worker="\d"} (\S+)$', service.metrics(), re.MULTILINE)
-        assert 3 == len(shares)
         assert 0 == service.process.stop()
         assert "Traceback" not in service.process.said
     assert are_gone(pids)
