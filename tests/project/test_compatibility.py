@@ -72,17 +72,7 @@ class Deployment:
         made_by.run("migrate", env=self._env, cwd=folder)
         made_by.run("accounts", "add", "ada", "--password-stdin", env=self._env, cwd=folder, text=PASSWORD)
         may = ("--resource", "orders", "--scope", "orders:read")
-        app = (
-            "--public",
-            "--grant",
-            "password",
-            "--grant",
-            "refresh_token",
-            "--resource",
-            self.issuer,
-            "--default-resource",
-            self.issuer,
-        )
+        app = ("--public", "--grant", "password", "--grant", "refresh_token", "--resource", self.issuer)
         made_by.run("clients", "add", "app", *app, *may, env=self._env, cwd=folder)
         robot = ("clients", "add", "robot", "--confidential", "--grant", "client_credentials", "--json")
         self.secret: str = json.loads(made_by.run(*robot, *may, env=self._env, cwd=folder))["client_secret"]
@@ -109,12 +99,12 @@ def post(url: str, **form: str) -> dict[str, str]:
     return tokens
 
 
-def sign_in(url: str) -> dict[str, str]:
-    return post(url, grant_type="password", username="ada", password=PASSWORD)
+def sign_in(url: str, **form: str) -> dict[str, str]:
+    return post(url, grant_type="password", username="ada", password=PASSWORD, **form)
 
 
-def refresh(url: str, tokens: dict[str, str]) -> dict[str, str]:
-    return post(url, grant_type="refresh_token", refresh_token=tokens["refresh_token"])
+def refresh(url: str, tokens: dict[str, str], **form: str) -> dict[str, str]:
+    return post(url, grant_type="refresh_token", refresh_token=tokens["refresh_token"], **form)
 
 
 def key_ids(url: str) -> set[str]:
@@ -163,20 +153,21 @@ def test_an_upgrade_signs_no_one_out_and_both_versions_serve_one_database(
 ) -> None:
     deployment = Deployment(tmp_path, dsn, previous)
     (port,) = free_ports(1)
+    account = {"resource": deployment.issuer}  # what the profile asks for
     with deployment.serving(previous) as (old, _):
-        tokens = sign_in(old)
+        tokens = sign_in(old, **account)
         deployment.migrate(current)
-        tokens = refresh(old, tokens)  # the old version on the new schema
+        tokens = refresh(old, tokens, **account)  # the old version on the new schema
         with deployment.serving(current, url=f"http://127.0.0.1:{port}") as (new, _):
             assert key_ids(old) == key_ids(new)
             assert 200 == profile_status(new, tokens)
-            tokens = refresh(new, tokens)
+            tokens = refresh(new, tokens, **account)
             assert 200 == profile_status(old, tokens)
-            tokens = refresh(old, tokens)
-            assert 200 == profile_status(new, sign_in(new))
+            tokens = refresh(old, tokens, **account)
+            assert 200 == profile_status(new, sign_in(new, **account))
             assert 200 == fetch(f"{old}/readyz")[0]
     with deployment.serving(current) as (new, _):
-        assert 200 == profile_status(new, refresh(new, tokens))
+        assert 200 == profile_status(new, refresh(new, tokens, **account))
 
 
 @pytest.mark.clients
