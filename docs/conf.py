@@ -39,6 +39,7 @@ python_use_unqualified_type_names = True
 nitpick_ignore_regex = [
     ("py:.*", r"(collections\.abc|fastapi|httpx2?|pathlib|starlette|typing)\..*"),
     ("py:.*", r"authmint\.(bearer_auth\.(AllowedSubject|AuthState)|jose\.keys\.\w+|metadata\.IssuerMetadata|testing\.Tokens)"),
+    ("py:.*", r"authmint\.(key_sets\._KeysByName|revocation_list\.RevocationCheck)"),
 ]
 
 html_theme = "furo"
