@@ -117,7 +117,7 @@ def with_another_app() -> APIRouter:
     router = router_of()
     (route,) = router.routes
     assert isinstance(route, APIRoute)
-    route.app = Wrapper(route.app)  # type: ignore[assignment]  # as above
+    route.app = Wrapper(route.app)  # type: ignore[assignment]  # any ASGI application can stand there
     return router
 
 
