@@ -12,9 +12,10 @@ from authmint_service.sessions import RotationStore
 IDLE_TTL = 14 * 86_400
 CLIENT = "pgbench"
 """Its sessions are used for nothing else."""
+NOW = "extract(epoch FROM now())::float8"
 VALUES = {
-    1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: "now()", 5: str(IDLE_TTL), 6: "'{}'", 7: "'{}'", 8: "now()",
-    9: "'\\x0100'", 10: "'{}'", 11: "1",
+    1: ":handle", 2: ":generation", 3: f"'{CLIENT}'", 4: NOW, 5: str(IDLE_TTL), 6: "''", 7: "''", 8: NOW,
+    9: "'\\x0100'", 10: "''", 11: "1",
 }  # fmt: skip
 # The first transaction of a client finds its session; all others are the statement and nothing else.
 SCRIPT = """\

@@ -5,16 +5,16 @@ fails as soon as a person may choose a client's name. Another issuer's token may
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from authmint.errors import InvalidScope, InvalidToken
 from authmint.scopes import format_scope, parse_scope
+from authmint.values import value_type
 
 SubjectProfile = Literal["user", "service"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class AccessTokenClaims:
     """The claims of one access token. Times are whole seconds since the epoch."""
 

@@ -62,7 +62,7 @@ class Database:
         """`size`: connections, at most. `statement_cache`: prepared statements for each of them; 0 behind PgBouncer."""
         self._size, self._statement_cache = size, statement_cache
         self._open_pool: asyncpg.Pool[asyncpg.Record] | None = None
-        self._claimed = 0
+        self.claimed = 0
         self.waits = self.wait_timeouts = 0
         """How often all connections were in use when one more was needed, and how often none was free in time."""
 
@@ -105,10 +105,10 @@ class Database:
     @property
     def is_full(self) -> bool:
         """Whether the next statement has to wait for a connection."""
-        return self._claimed >= self._size
+        return self.claimed >= self._size
 
     @property
-    def _pool(self) -> "asyncpg.Pool[asyncpg.Record]":
+    def pool(self) -> "asyncpg.Pool[asyncpg.Record]":
         if self._open_pool is None:
             raise DatabaseUnavailable("not open")
         return self._open_pool
@@ -136,31 +136,56 @@ class Database:
         async with self._connection() as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
-        self.waits += self.is_full
-        self._claimed += 1
-        acquired = False
+    def _connection(self) -> "_ClaimedConnection":
+        return _ClaimedConnection(self)
+
+
+class _ClaimedConnection:
+    """A connection of the pool for one block, whose failures are raised as DatabaseUnavailable or SchemaOutdated.
+
+    A class, as every statement needs one: a generator with `asynccontextmanager` costs several microseconds more.
+    """
+
+    __slots__ = ("_connection", "_database", "_pool")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Connection:
+        database = self._database
+        database.waits += database.is_full
+        database.claimed += 1
         try:
-            pool = self._pool
+            self._pool = database.pool
             async with asyncio.timeout(ACQUIRE_SECONDS):
-                connection = await pool.acquire()
-            acquired = True
-            try:
-                yield connection
-            finally:
-                await pool.release(connection, timeout=RELEASE_SECONDS)
-        except asyncpg.ReadOnlySQLTransactionError as error:
+                self._connection = await self._pool.acquire()
+        except BaseException as error:
+            database.claimed -= 1
+            database.wait_timeouts += isinstance(error, TimeoutError)
+            await self._translate(error)
+            raise
+        return self._connection
+
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            await self._pool.release(self._connection, timeout=RELEASE_SECONDS)
+        except UNAVAILABLE as failure:
+            raise DatabaseUnavailable(type(failure).__name__) from failure
+        finally:
+            self._database.claimed -= 1
+        if error is not None:
+            await self._translate(error)
+
+    async def _translate(self, error: BaseException) -> None:
+        """Raise what callers expect instead of a failure of the database. Return for any other error."""
+        if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover the old connections still lead to the server that is a replica now.
             await self._pool.expire_connections()
             raise DatabaseUnavailable("the database takes no writes") from error
-        except SCHEMA_OUTDATED as error:
+        if isinstance(error, SCHEMA_OUTDATED):
             raise SchemaOutdated("the database has not been migrated") from error
-        except UNAVAILABLE as error:
-            self.wait_timeouts += not acquired and isinstance(error, TimeoutError)
+        if isinstance(error, UNAVAILABLE):
             raise DatabaseUnavailable(type(error).__name__) from error
-        finally:
-            self._claimed -= 1
 
 
 async def _retry_after_alter(execute: Callable[[], Awaitable[T]]) -> T:

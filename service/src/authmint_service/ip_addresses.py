@@ -23,6 +23,12 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
 
 
+@lru_cache(maxsize=MAX_CACHED)
+def format_address(address: IPv4Address | IPv6Address) -> str:
+    """Return the text of an address."""
+    return str(address)
+
+
 def address_prefix(address: str | None) -> str:
     """Return the network of an address: /24 of IPv4, /48 of IPv6. "" if it is none."""
     parsed = parse_address(address or "")

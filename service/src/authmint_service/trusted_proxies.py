@@ -7,7 +7,7 @@ right, as long as the address reached so far is one of a trusted proxy. What a c
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from authmint_service.ip_addresses import parse_address
+from authmint_service.ip_addresses import format_address, parse_address
 
 DIRECT = "none"
 """The value of the setting that says: clients connect directly."""
@@ -37,7 +37,7 @@ class TrustedProxies:
         if nearest is None:
             return peer
         if not self._networks or not self._trusts(nearest):
-            return str(nearest)
+            return format_address(nearest)
         forwarded, forwarded_for = list[bytes](), list[bytes]()
         for name, value in headers:
             if name == b"forwarded":
@@ -49,7 +49,7 @@ class TrustedProxies:
             for lines, read in ((forwarded, _read_forwarded), (forwarded_for, _read_node))
             if lines
         }
-        return str(found.pop() if len(found) == 1 else nearest)
+        return format_address(found.pop() if len(found) == 1 else nearest)
 
     def _walk(self, nearest: _Address, entries: Iterator[_Address | None]) -> _Address:
         reached = nearest

@@ -2,13 +2,12 @@
 
 import binascii
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 MAX_NESTING = 16
 
-_ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 # The characters that may come last, by how many stand in the last group of four: the rest would leave bits over, and one
 # value would have several spellings.
@@ -23,9 +22,11 @@ def encode_base64url(content: bytes) -> str:
 def decode_base64url(text: str) -> bytes:
     """Return the bytes of `text`. Raise ValueError for padding, foreign characters, and bits left over."""
     rest = len(text) % 4
-    if rest == 1 or (rest and text[-1] not in _LAST[rest]) or _ALPHABET.fullmatch(text) is None:
+    encoded = text.encode("ascii")
+    # To delete the alphabet and see what is left costs a tenth of a regular expression. It is done three times for a token.
+    if rest == 1 or (rest and text[-1] not in _LAST[rest]) or encoded.translate(None, _ALPHABET):
         raise ValueError("not canonical base64url")
-    return binascii.a2b_base64(text.encode("ascii").translate(_TO_STANDARD) + b"==")
+    return binascii.a2b_base64(encoded.translate(_TO_STANDARD) + b"==")
 
 
 def read_json_object(content: bytes) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The epoch of access tokens: which changes the maker of a token had seen, and when."""
 
-from dataclasses import dataclass
+from authmint.values import value_type
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class EpochReading:
     """One look at the authorization version, from which a token is made.
 

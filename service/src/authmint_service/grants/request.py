@@ -1,14 +1,15 @@
 """The request that a grant receives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from authmint.errors import InvalidRequest
+from authmint.values import value_type
 from authmint_service.clients import Client
 from authmint_service.request_source import RequestSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class GrantRequest:
     """A token request whose client is authenticated and may use the grant."""
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from authmint.values import value_type
 from authmint_service.change_feed import EpochReading
 from authmint_service.request_source import Actor, RequestSource
 
@@ -24,7 +25,7 @@ class EndCause(StrEnum):
     """The parent of the current refresh token was presented from elsewhere, in the third generation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class Session:
     """The part of a session that a refresh needs."""
 
@@ -38,7 +39,7 @@ class Session:
     """The time of the sign-in, seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class SessionReading:
     """A session, and the epoch as the same statement saw it."""
 
@@ -46,7 +47,7 @@ class SessionReading:
     reading: EpochReading
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class RefreshRequest:
     """What a client asks for when it redeems a refresh token."""
 

@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
 
 from authmint.errors import InvalidGrant, InvalidScope, InvalidTarget, TemporarilyUnavailable
+from authmint.values import value_type
 from authmint_service.change_feed import EpochReading
 from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
@@ -32,7 +32,7 @@ class RefreshTokenReused(InvalidGrant):
         self.session, self.cause = session, cause
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class SessionWithToken:
     """A session, its current refresh token, and the epoch of the access token that goes with it."""
 

@@ -73,7 +73,8 @@ class SessionStore:
     _REVOKE = """
         WITH revoked AS (UPDATE authmint.sessions SET revoked_at = $2, end_cause = $4
                           WHERE handle = $1 AND revoked_at IS NULL AND client_id = $3
-                         RETURNING id, account_id, client_id, scopes, audiences, started_at),
+                         RETURNING id, account_id, client_id, scopes, audiences,
+                                   extract(epoch FROM started_at)::float8 AS started_at),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $5, $6, $7, coalesce(account_id, $8), coalesce(client_id, $9), $10,
@@ -185,5 +186,5 @@ def read_session(row: Record) -> Session:
         client_id=row["client_id"],
         scopes=frozenset(row["scopes"]),
         audiences=tuple(row["audiences"]),
-        started_at=row["started_at"].timestamp(),
+        started_at=row["started_at"],
     )

@@ -1,8 +1,9 @@
 """How a person was authenticated: the steps, and when each was done."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from authmint.values import value_type
 
 
 class StepKind(Enum):
@@ -11,7 +12,7 @@ class StepKind(Enum):
     PASSWORD = "pwd"  # noqa: S105 - a registered name, no secret
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class Step:
     """One thing that a person has shown to know, to have or to be."""
 
@@ -20,7 +21,7 @@ class Step:
     """Seconds since the epoch."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class Authentication:
     """An authentication that is complete."""
 

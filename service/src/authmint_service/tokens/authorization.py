@@ -1,11 +1,12 @@
 """What a grant has authorized, and the response of the token endpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from authmint.claims import SubjectProfile
 from authmint.scopes import format_scope
+from authmint.values import value_type
 from authmint_service.change_feed import EpochReading
 from authmint_service.tokens.authentication import Authentication
 
@@ -13,7 +14,7 @@ BEARER = "Bearer"
 """RFC 6750."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class Authorization:
     """Subject, client, scopes and audiences: what the access token will contain, and what the response says beside it."""
 
@@ -39,7 +40,7 @@ class Authorization:
     """More members of the response."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value_type(kw_only=True)
 class TokenResponse:
     """The response of the token endpoint (RFC 6749, section 5.1). `token_id` is for the log."""
 

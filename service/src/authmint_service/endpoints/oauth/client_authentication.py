@@ -3,12 +3,13 @@
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
 
 from authmint.errors import InvalidClient, InvalidRequest
+from authmint.values import value_type
 from authmint_service.clients import Client, ClientCache
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.requests import request_source
@@ -20,7 +21,7 @@ MAX_CLIENT_ID_LENGTH = 100
 UNKNOWN_CLIENT = Actor(kind="client", id="unknown")
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class Credentials:
     """What a client sent. `secret` is None when it sent its `client_id` alone."""
 

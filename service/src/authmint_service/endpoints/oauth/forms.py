@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from starlette.requests import Request
 
 from authmint.errors import InvalidRequest
+from authmint.values import value_type
 from authmint_service.sentences import sentence_for_rule
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -41,7 +42,7 @@ class FormRules:
     """They may be there more than once."""
 
 
-@dataclass(frozen=True, slots=True)
+@value_type()
 class Form:
     """The parameters that a form has; one that is empty counts as omitted (RFC 6749, section 3.2)."""
 
