@@ -18,7 +18,9 @@ class BearerAuthError(HTTPException):
     `error` is the OAuth code, or None when no credentials were sent.
     """
 
-    def __init__(self, status_code: int, detail: str, *, error: str | None, headers: dict[str, str]) -> None:
+    def __init__(
+        self, status_code: int, detail: str, *, error: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(status_code, detail, headers)
         self.error = error
 

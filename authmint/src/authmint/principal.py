@@ -2,10 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from authmint.claims import AccessTokenClaims
+
+
+class ReadOnlyClaims(dict[str, Any]):
+    """A dict that refuses changes, as requests share it. For `pickle`, `copy`, `json` and pydantic it is like any other."""
+
+    def __reduce__(self) -> tuple[type["ReadOnlyClaims"], tuple[dict[str, Any]]]:
+        return type(self), (dict(self),)
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("The claims of a principal are read-only. Change a copy: dict(principal.claims).")
+
+
+for _method in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(ReadOnlyClaims, _method, _refuse)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class Principal:
     is_service: bool
     """A service acts for itself (client credentials)."""
     claims: Mapping[str, Any]
-    """All claims, read-only, as the token has them."""
+    """All claims, as the token has them, in a read-only dict. Requests share the lists and dicts in it: change a copy."""
     epoch: int | None = None
     """The authorization version that the token was made from; None if the token does not say."""
 
@@ -45,7 +59,7 @@ class Principal:
             expires_at=token.expires_at,
             is_user=token.subject_profile == "user",
             is_service=token.subject_profile == "service",
-            claims=MappingProxyType(dict(claims)),
+            claims=ReadOnlyClaims(claims),
             epoch=token.epoch,
         )
 
