@@ -32,6 +32,29 @@ Observer = Callable[[VerificationEvent], None]
 """Called for every event, in the thread of a request or in the one that fetches: it must be quick and safe in threads."""
 
 
+class RefusalLog:
+    """Logs why tokens are refused: the first of each reason at once, then one line a minute at most, which has their number.
+
+    A client may send as many bad tokens as it likes. The token itself stays out of the log: a reader of the log could use it.
+    """
+
+    PAUSE_SECONDS = 60.0
+
+    def __init__(self, log: logging.Logger, clock: Callable[[], float]) -> None:
+        self._log, self._clock = log, clock
+        self._lines: dict[str, tuple[float, int]] = {}
+
+    def add(self, reason: str) -> None:
+        """Log a refused token, or count it. `reason`: a code, of which there are few."""
+        now = self._clock()
+        logged_at, more = self._lines.get(reason, (float("-inf"), 0))
+        if 0 <= now - logged_at < self.PAUSE_SECONDS:
+            self._lines[reason] = (logged_at, more + 1)
+            return
+        self._lines[reason] = (now, 0)
+        self._log.warning("access token refused: %s%s", reason, f" ({more} more since the last such line)" if more else "")
+
+
 def noop(_: VerificationEvent) -> None:
     """Do nothing: the default observer."""
 

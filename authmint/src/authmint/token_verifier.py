@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from authmint.background import result_of
 from authmint.claims import AccessTokenClaims, read_claims
 from authmint.errors import InvalidToken, IssuerUnavailable
-from authmint.events import Observer, VerificationEvent, guarded
+from authmint.events import Observer, RefusalLog, VerificationEvent, guarded
 from authmint.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
 from authmint.key_sets import KeySet
 from authmint.principal import Principal
@@ -45,6 +45,7 @@ class TokenVerifier:
         self.cache = TokenCache(cache_size)
         self.trust(issuers)
         self._clock, self._observe = clock, guarded(observer)
+        self._refusals = RefusalLog(log, clock)
         self._parser = Parser()
 
     def trust(self, issuers: Sequence[TrustedIssuer]) -> None:
@@ -107,8 +108,7 @@ class TokenVerifier:
 
     def _report(self, error: InvalidToken | IssuerUnavailable) -> None:
         if isinstance(error, InvalidToken):
-            # The token itself stays out of the log: a reader of the log could use it.
-            log.info("access token refused: %s", error.reason)
+            self._refusals.add(error.reason)
             self._observe(VerificationEvent("token_refused", error.reason))
         else:
             self._observe(VerificationEvent("issuer_unavailable"))

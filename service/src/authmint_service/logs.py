@@ -55,10 +55,11 @@ def configure_logging(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # At DEBUG these log what goes over the wire, which no log may hold. The last repeats what the request's own line has.
-    quiet = ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy", "authmint.token_verifier")
-    for library in quiet:
+    # At DEBUG these log what goes over the wire, which no log may hold.
+    for library in ("asyncio", "passlib", "httpcore2", "httpx2", "uvicorn.access", "alembic", "sqlalchemy"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # It repeats what the request's own line has.
+    logging.getLogger("authmint.token_verifier").setLevel(logging.CRITICAL)
 
 
 def error_locations(error: BaseException) -> list[str]:
