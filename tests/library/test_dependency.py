@@ -184,11 +184,11 @@ async def test_a_test_can_override_the_dependency_with_a_principal(app: FastAPI,
 
 async def test_openapi_shows_the_scopes_of_each_route_and_both_flows(app: FastAPI) -> None:
     schema = app.openapi()
-    flows = schema["components"]["securitySchemes"]["Authmint"]["flows"]
+    flows = schema["components"]["securitySchemes"]["orders-auth.example"]["flows"]
     assert {"password", "clientCredentials"} == set(flows)
     assert SCOPES == flows["password"]["scopes"]
     assert f"{ISSUER}/token" == flows["password"]["tokenUrl"]
-    assert [{"Authmint": ["orders:read", "orders:write"]}] == schema["paths"]["/both"]["get"]["security"]
+    assert [{"orders-auth.example": ["orders:read", "orders:write"]}] == schema["paths"]["/both"]["get"]["security"]
 
 
 def test_settings_that_contradict_each_other_are_refused_at_the_start(issuer: Issuer) -> None:

@@ -1,5 +1,6 @@
-"""`auth.document(app)`: OpenAPI declares 401, 403 and 503 for each protected operation, and for no other."""
+"""OpenAPI: the security schemes of resource servers; 401, 403 and 503 for each protected operation, and for no other."""
 
+import asyncio
 import importlib
 import re
 from typing import Annotated, Any
@@ -10,10 +11,17 @@ from fastapi.openapi.models import OpenAPI
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+from authmint import Issuer as Known
 from authmint import Principal, ResourceServer
-from tests.library.conftest import AUDIENCE, ISSUER
+from tests.library.conftest import AUDIENCE, ISSUER, Issuer
+from tests.library.web import web
+
+pytestmark = pytest.mark.anyio
 
 ERRORS = {"401", "403", "503"}
+SCOPES = {"orders:read": "Read"}
+OURS = "orders-auth.example"
+"""The security scheme of the audience `orders` and the issuer `https://auth.example`."""
 REFERENCE = {"$ref": "#/components/schemas/BearerAuthError"}
 
 
@@ -23,7 +31,7 @@ class Maintenance(BaseModel):
 
 @pytest.fixture
 def auth() -> ResourceServer:
-    return ResourceServer(issuer=ISSUER, audience=AUDIENCE, scopes={"orders:read": "Read"})
+    return ResourceServer(issuer=ISSUER, audience=AUDIENCE, scopes=SCOPES)
 
 
 @pytest.fixture
@@ -122,12 +130,94 @@ def test_two_resource_servers_have_a_security_scheme_each(auth: ResourceServer) 
     async def theirs() -> None: ...
 
     document = app.openapi()
-    assert {"Authmint", "Partners"} == set(document["components"]["securitySchemes"])
+    assert {OURS, "Partners"} == set(document["components"]["securitySchemes"])
     found = operations(document)
-    assert [{"Authmint": ["orders:read"]}] == found["get /ours"]["security"]
+    assert [{OURS: ["orders:read"]}] == found["get /ours"]["security"]
     assert [{"Partners": []}] == found["get /theirs"]["security"]
     assert all(set(one["responses"]) >= ERRORS for one in found.values())
     OpenAPI.model_validate(document)
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "another audience": {"issuer": ISSUER, "audience": "stock"},
+    "another issuer": {"issuer": "https://partners.example/eu", "audience": AUDIENCE},
+    "a URL as audience": {"issuer": ISSUER, "audience": "https://orders.example"},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=list(OTHERS))
+def test_two_resource_servers_never_overwrite_each_other(auth: ResourceServer, other: dict[str, Any]) -> None:
+    """Kind: of several of one application only one is shown. Here nothing is named, and nothing documented."""
+    others = ResourceServer(**other, scopes={"other:read": "Read others"})
+    app = FastAPI()
+
+    @app.get("/ours", dependencies=[auth.requires("orders:read")])
+    async def ours() -> None: ...
+
+    @app.get("/theirs", dependencies=[others.requires("other:read")])
+    async def theirs() -> None: ...
+
+    document = app.openapi()
+    schemes = document["components"]["securitySchemes"]
+    found = operations(document)
+    for operation, server, scopes in (("get /ours", auth, SCOPES), ("get /theirs", others, {"other:read": "Read others"})):
+        ((name, required),) = found[operation]["security"][0].items()
+        assert list(scopes) == required
+        for flow in schemes[name]["flows"].values():
+            assert (f"{server.issuers[0]}/token", scopes) == (flow["tokenUrl"], flow["scopes"])
+    assert 2 == len(schemes)
+    OpenAPI.model_validate(document)
+
+
+@pytest.mark.parametrize("is_documented", [False, True])
+async def test_each_of_several_issuers_is_shown_and_each_is_enough(is_documented: bool, issuer: Issuer) -> None:
+    """The kind is the same."""
+    urls = [ISSUER, "https://partners.example/eu", "https://partners.example/us"]
+    auth = ResourceServer(issuers=[Known(url=url, jwks=issuer.jwks) for url in urls], audience=AUDIENCE, scopes=SCOPES)
+    app = FastAPI()
+    if is_documented:
+        auth.document(app)
+
+    @app.get("/orders")
+    async def orders(caller: Annotated[Principal, auth.requires("orders:read")]) -> str:
+        return caller.sub
+
+    @app.get("/optional", dependencies=[auth.optional.requires()])
+    async def optional() -> None: ...
+
+    document = app.openapi()
+    schemes = document["components"]["securitySchemes"]
+    assert [f"{url}/token" for url in urls] == [one["flows"]["clientCredentials"]["tokenUrl"] for one in schemes.values()]
+    assert all(SCOPES == one["flows"]["password"]["scopes"] for one in schemes.values())
+    found = operations(document)
+    # One of the list is enough (OpenAPI, "security").
+    assert [{name: ["orders:read"]} for name in schemes] == found["get /orders"]["security"]
+    assert [{name: []} for name in schemes] == found["get /optional"]["security"]
+    assert [] == found["get /orders"].get("parameters", [])
+    assert is_documented == (set(found["get /orders"]["responses"]) >= ERRORS)
+    OpenAPI.model_validate(document)
+    with auth.testing() as tokens:
+        client = TestClient(app)
+        assert [200, 401] == [client.get("/orders", headers=one).status_code for one in (tokens.user("u", SCOPES), {})]
+
+
+async def test_the_metadata_of_each_issuer_brings_its_token_endpoint() -> None:
+    """The kind is the same; `token_url` stands for the first issuer alone."""
+    async with web() as first, web() as second:
+        for site in (first, second):
+            members = {"issuer": site.url, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/oauth/token"}
+            site.json("/.well-known/oauth-authorization-server", members)
+            site.json("/jwks", Issuer().jwks)
+        both = [Known(url=first.url), Known(url=second.url)]
+        for token_url, expected in ((None, f"{first.url}/oauth/token"), ("/login", "/login")):
+            auth = ResourceServer(issuers=both, audience=AUDIENCE, token_url=token_url)
+            app = FastAPI()
+            app.get("/orders", dependencies=[auth.requires()])(lambda: None)
+            async with auth.lifespan():
+                while auth.problems():
+                    await asyncio.sleep(0.01)
+            schemes = app.openapi()["components"]["securitySchemes"].values()
+            assert [expected, f"{second.url}/oauth/token"] == [one["flows"]["password"]["tokenUrl"] for one in schemes]
 
 
 @pytest.mark.parametrize(

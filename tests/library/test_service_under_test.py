@@ -177,9 +177,11 @@ def test_any_dependency_can_be_overridden_with_a_principal(client: TestClient, d
 
 def test_openapi_shows_the_scopes_of_each_operation_and_both_flows(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert [{"Authmint": ["orders:read"]}] == document["paths"]["/orders"]["get"]["security"]
-    assert [{"Authmint": []}] == document["paths"]["/closed"]["get"]["security"]
-    assert {"password", "clientCredentials"} == set(document["components"]["securitySchemes"]["Authmint"]["flows"])
+    assert [{"orders-auth.example.com": ["orders:read"]}] == document["paths"]["/orders"]["get"]["security"]
+    assert [{"orders-auth.example.com": []}] == document["paths"]["/closed"]["get"]["security"]
+    assert {"password", "clientCredentials"} == set(
+        document["components"]["securitySchemes"]["orders-auth.example.com"]["flows"]
+    )
 
 
 def test_every_kind_of_token_is_a_fixture(

@@ -1,12 +1,12 @@
 """The bearer-token dependencies of a resource server: each authenticates the caller of a request, or refuses the request."""
 
-from collections.abc import Collection
+import inspect
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from fastapi.openapi.models import OAuth2
-from fastapi.params import Security
+from fastapi.params import Depends, Security
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from authmint.challenge import bearer_token, issuer_unavailable, missing_token, to_http_error
 from authmint.errors import ConfigurationError, InsufficientScope, InvalidRequest, InvalidToken, IssuerUnavailable
+from authmint.openapi import IssuerScheme
 from authmint.principal import Principal
 from authmint.scopes import is_scope_token
 from authmint.token_verifier import TokenVerifier
@@ -34,8 +35,8 @@ class AuthState:
     """The state that all dependencies of one resource server share."""
 
     verifier: TokenVerifier
-    scheme: OAuth2
-    scheme_name: str
+    schemes: Sequence[IssuerScheme]
+    """One for each issuer."""
     scopes: frozenset[str] | None
     """The scopes that routes may require; None: any."""
     resource_metadata: str | None = None
@@ -52,8 +53,12 @@ class BearerAuth(SecurityBase):
         self._state, self._allowed_subject, self._optional = state, allowed_subject, optional
         self._checks_subject = allowed_subject is not AllowedSubject.ANY
         # FastAPI reads these two for OpenAPI. All dependencies of one server share them, so the scopes of an operation merge.
-        self.model = state.scheme
-        self.scheme_name = state.scheme_name
+        scheme, *others = state.schemes
+        self.model, self.scheme_name = scheme.model, scheme.scheme_name
+        # It finds the schemes of the other issuers as parameters, which are alternatives with the same scopes.
+        own = list(inspect.signature(self.__call__).parameters.values())[:-1]
+        more = [inspect.Parameter(f"issuer_{n}", own[0].kind, default=Depends(other)) for n, other in enumerate(others)]
+        self.__signature__ = inspect.Signature(own + more)
 
     def requires(self, *scopes: str) -> Any:
         """Return a parameter or router dependency that requires all of `scopes`.
@@ -68,7 +73,7 @@ class BearerAuth(SecurityBase):
         # FastAPI from computing it for each request.
         return Security(dependency=self, scopes=scopes, scope="request")
 
-    async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes) -> Principal | None:
+    async def __call__(self, connection: HTTPConnection, security_scopes: SecurityScopes, **issuers: None) -> Principal | None:
         """Return the caller; None only from `optional`. Raise BearerAuthError, for HTTP and WebSocket alike."""
         return await self.authenticate(connection.scope, security_scopes.scopes)
 

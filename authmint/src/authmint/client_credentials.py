@@ -18,7 +18,7 @@ from authmint.errors import ConfigurationError
 from authmint.fetching import check_url
 from authmint.jose import JWTSigner, SigningKey, read_json_object
 from authmint.metadata import metadata_urls
-from authmint.scopes import format_scope, is_scope_token
+from authmint.scopes import check_scopes, format_scope
 
 MAX_BYTES = 65_536
 ASSERTION_SECONDS = 60
@@ -65,13 +65,13 @@ class ClientCredentials:
             raise ConfigurationError("client_id, and client_secret or private_key, must not be empty.")
         if client_secret and private_key:
             raise ConfigurationError("client_secret and private_key contradict each other: a client authenticates in one way.")
-        if not all(map(is_scope_token, scopes)):
-            raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
+        if not isinstance(audience, str | None):
+            raise ConfigurationError("audience must be one text: each service that is called has a ServiceAuth of its own.")
         self._client_id, self._client_secret = client_id, client_secret or ""
         self._authentication_method = authentication_method
         self._signer = None if private_key is None else JWTSigner(private_key)
         self._form = {"grant_type": "client_credentials"}
-        if scopes:
+        if check_scopes(scopes):
             self._form["scope"] = format_scope(scopes)
         if audience is not None:
             self._form["resource"] = audience

@@ -66,8 +66,10 @@ class FetchedResponse:
             raise FetchError(str(error)) from error
 
 
-def check_url(url: str, name: str) -> str:
+def check_url(url: object, name: str) -> str:
     """Return `url` itself, if it is https, or http on loopback. Raise ConfigurationError, naming it `name`."""
+    if not isinstance(url, str):
+        raise ConfigurationError(f"{name} must be a text, a URL.")
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

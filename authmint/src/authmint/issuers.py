@@ -1,7 +1,7 @@
 """The issuers that a resource server trusts, and where the keys of each come from."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,14 @@ from authmint.fetching import FetchError, JSONDocument, check_url, fetch_documen
 from authmint.jose import SharedSecretKey
 from authmint.key_sets import KeySet, RemoteKeySet, SharedSecretKeySet, StaticKeySet
 from authmint.metadata import IssuerMetadata, discover
+from authmint.settings import Expected, check_types
+
+_TYPES: Expected = {
+    "key_set": (KeySet | None, "an object that has the methods of KeySet"),
+    "jwks": (Mapping | None, "a JWK set: a mapping with the list keys"),
+    "jwks_file": (str | Path | None, "the path of a file"),
+    "shared_secret": (str | bytes | None, "a text or bytes"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,9 @@ class Issuer:
 
     def __post_init__(self) -> None:
         check_url(self.url, "issuer")
-        sources = [name for name in ("key_set", "jwks", "jwks_file", "shared_secret") if getattr(self, name) is not None]
+        settings = {name: getattr(self, name) for name in _TYPES}
+        check_types(settings, _TYPES)
+        sources = [name for name, value in settings.items() if value is not None]
         if len(sources) > 1:
             raise ConfigurationError(f"{' and '.join(sources)} contradict each other: the keys come from one place.")
 
@@ -58,8 +68,10 @@ class Issuer:
         return self.given_keys() or RemoteKeySet(source.fetch, clock=clock, observer=observer)
 
 
-def check_issuers(issuers: Sequence[Issuer]) -> None:
+def check_issuers(issuers: object) -> None:
     """Raise ConfigurationError for issuers that cannot be trusted side by side."""
+    if not isinstance(issuers, Collection) or not all(isinstance(issuer, Issuer) for issuer in issuers):
+        raise ConfigurationError("issuers must be a list of Issuer objects: issuers=[Issuer(url=…), …].")
     if not issuers:
         raise ConfigurationError("issuer is missing: a resource server trusts one issuer at least.")
     if len({issuer.url for issuer in issuers}) < len(issuers):

@@ -26,6 +26,7 @@ MAX_KEYS = 64
 NEVER = float("-inf")
 
 
+@runtime_checkable
 class KeySet(Protocol):
     """Where a resource server gets its keys. To follow a revocation list it needs the methods of RevocableKeySet too."""
 
@@ -47,12 +48,12 @@ class RevocableKeySet(KeySet, Protocol):
         """Do what `fetch` does, for the key of a list that has the right `typ` and `iss`: with a far shorter cooldown."""
 
 
-def usable_keys(jwks: Mapping[str, Any]) -> dict[str, VerifyingKey]:
+def usable_keys(jwks: object) -> dict[str, VerifyingKey]:
     """Return the keys of a JWK set (RFC 7517, section 5) that may verify tokens. Log a warning for each of the others.
 
     Two keys under one `kid` are both skipped: which of them is meant cannot be known. Raise ValueError without a list.
     """
-    members = jwks.get("keys")
+    members = jwks.get("keys") if isinstance(jwks, Mapping) else None
     if not isinstance(members, list):
         raise ValueError("a key set has a list named keys")
     keys: dict[str, VerifyingKey] = {}

@@ -1,13 +1,16 @@
-"""Declare in OpenAPI the errors of protected operations, so that no route has to list them.
+"""Declare in OpenAPI how operations are protected: a security scheme for each issuer, and errors that no route has to list.
 
 FastAPI lets a dependency declare a security scheme, but no responses. So they are added to the finished document, which is
 FastAPI's documented way to extend it: an `openapi` method of one's own.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
+from fastapi.security.base import SecurityBase
 
 SCHEMA_NAME = "BearerAuthError"
 _METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
@@ -26,6 +29,35 @@ _RESPONSES = {
     "403": ("The access token does not allow this operation.", _CHALLENGE),
     "503": ("Access tokens cannot be verified now: the issuer's keys are not available.", _RETRY_AFTER),
 }
+
+
+class IssuerScheme(SecurityBase):
+    """The security scheme of one issuer. As a dependency it only stands in OpenAPI: `BearerAuth` checks the tokens."""
+
+    def __init__(self, name: str, token_url: str, scopes: Mapping[str, str]) -> None:
+        listed = dict(scopes)
+        self._flows = (
+            OAuthFlowPassword(tokenUrl=token_url, scopes=listed),
+            OAuthFlowClientCredentials(tokenUrl=token_url, scopes=listed),
+        )
+        self.scheme_name = name
+        self.model = OAuth2(
+            description="An access token (RFC 9068), sent as `Authorization: Bearer …`.",
+            flows=OAuthFlows(password=self._flows[0], clientCredentials=self._flows[1]),
+        )
+
+    def set_token_url(self, url: str) -> None:
+        """Show this token endpoint from now on."""
+        for flow in self._flows:
+            flow.tokenUrl = url
+
+    async def __call__(self) -> None:
+        """Check nothing."""
+
+
+def component_name(*parts: str) -> str:
+    """Return a name that OpenAPI allows for components, made of names and URLs."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(re.sub(r"^https?://", "", part) for part in parts)).strip("-")
 
 
 def declare_errors(app: FastAPI, scheme_name: str) -> None:

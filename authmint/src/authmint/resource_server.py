@@ -7,16 +7,14 @@ async def list_orders(caller: Annotated[Principal, auth.requires("orders:read")]
 """
 
 import os
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI
-from fastapi.openapi.models import OAuth2, OAuthFlowClientCredentials, OAuthFlowPassword, OAuthFlows
 
 from authmint.background import Job, running
 from authmint.bearer_auth import AllowedSubject, AuthState, BearerAuth
@@ -27,19 +25,31 @@ from authmint.issuers import Issuer, check_issuers
 from authmint.jose import Expectations
 from authmint.key_sets import KeySet, RemoteKeySet, RevocableKeySet
 from authmint.metadata import IssuerMetadata
-from authmint.openapi import declare_errors
+from authmint.openapi import IssuerScheme, component_name, declare_errors
 from authmint.principal import Principal
 from authmint.protected_resource import metadata_endpoint, metadata_url
 from authmint.revocation_list import RevocationCheck
 from authmint.revocation_list_follower import RevocationListFollower
-from authmint.scopes import is_scope_token
+from authmint.scopes import check_scopes
+from authmint.settings import Expected, check_types
 from authmint.testing import Tokens
 from authmint.token_verifier import TokenVerifier, TrustedIssuer
 
 MAX_LEEWAY = 300
 
-# The names that OpenAPI allows for components.
-_SCHEME_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_TYPES: Expected = {
+    "audience": (str | Sequence | Set, "a text, or a list of some"),
+    "sole_audience": (bool, "True or False"),
+    "scopes": (Mapping | None, "a mapping of each scope to its description"),
+    "token_url": (str | None, "a URL"),
+    "leeway": (int, "a whole number of seconds"),
+    "max_lifetime": (int, "a whole number of seconds"),
+    "cache_size": (int, "a whole number of tokens"),
+    "revocation_list": (bool | RevocationCheck, "True, False, or an object that has the methods of RevocationCheck"),
+    "scheme_name": (str | None, "a text"),
+    "observer": (Callable | None, "a function"),
+    "clock": (Callable | None, "a function"),
+}
 
 
 class ResourceServer(BearerAuth):
@@ -66,7 +76,7 @@ class ResourceServer(BearerAuth):
         cache_size: int = 16_384,
         revocation_list: bool | RevocationCheck = False,
         revocation_list_fail: Literal["open", "closed"] = "open",
-        scheme_name: str = "Authmint",
+        scheme_name: str | None = None,
         observer: Observer | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -78,29 +88,31 @@ class ResourceServer(BearerAuth):
         `issuers`: instead of `issuer`, several, each with its own source of keys.
         `scopes`: the scopes of this service with a description of each, for OpenAPI.
         `key_set`, `jwks`, `jwks_file`, `shared_secret`: where keys come from, one of them at most; without, from the issuer.
-        `token_url`: the token endpoint that OpenAPI names; without, the one in the issuer's metadata, or `<issuer>/token`.
+        `token_url`: the token endpoint that OpenAPI names for the first issuer; without, as for the others, the one in its
+        metadata, or `<issuer>/token`.
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `max_lifetime`: seconds from `iat` to `exp`.
         `cache_size`: verified tokens to cache, some 2 KB each; 0 verifies each token each time.
         `revocation_list`: follow the issuer's list from the first request on, and refuse revoked tokens; or an object that can.
         `revocation_list_fail`: when that list is a minute old: `open` trusts tokens all the same, `closed` responds 503.
-        `scheme_name`: the name of the security scheme in OpenAPI, for an application that has two resource servers.
+        `scheme_name`: the name of the first issuer's security scheme in OpenAPI; without, it is made of audience and issuer.
         `observer`: called for every VerificationEvent, in the thread of a request or of a fetch: it must be quick.
         `clock`: for tests; seconds since the epoch, used for tokens and for keys.
         """
+        check_types(locals(), _TYPES)
         sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret}
         accepted = _issuers(issuer, issuers, {name: value for name, value in sources.items() if value is not None})
         self.audiences = (audience,) if isinstance(audience, str) else tuple(audience)
-        _check(self.audiences, leeway, scopes, scheme_name)
+        _check(self.audiences, leeway, max_lifetime, cache_size, scopes or {}, revocation_list_fail)
         self.issuers, self.scopes = tuple(one.url for one in accepted), tuple(scopes or ())
         self._leeway, self._max_lifetime, self._sole_audience = leeway, max_lifetime, sole_audience
         self._clock = clock or time.time
-        self._has_token_url = token_url is not None
+        self._schemes = _schemes(self.issuers, scheme_name, self.audiences[0], token_url, scopes or {})
+        self._token_url = token_url
         follow = partial(RevocationListFollower, clock=self._clock, fails_closed=revocation_list_fail == "closed")
         trusted = [self._trust(one, clock, guarded(observer), follow, revocation_list) for one in accepted]
         verifier = TokenVerifier(trusted, clock=self._clock, cache_size=cache_size, observer=observer)
-        scheme = _scheme(token_url or f"{self.issuers[0].rstrip('/')}/token", scopes or {})
-        state = AuthState(verifier, scheme, scheme_name, None if scopes is None else frozenset(scopes))
+        state = AuthState(verifier, list(self._schemes.values()), None if scopes is None else frozenset(scopes))
         super().__init__(state, allowed_subject=AllowedSubject.ANY, optional=False)
         self.user = BearerAuth(state, allowed_subject=AllowedSubject.USER, optional=False)
         self.service = BearerAuth(state, allowed_subject=AllowedSubject.SERVICE, optional=False)
@@ -109,7 +121,8 @@ class ResourceServer(BearerAuth):
     @classmethod
     def from_env(cls, prefix: str = "AUTHMINT_", **settings: Any) -> "ResourceServer":
         """Return a resource server from `AUTHMINT_ISSUER` and `AUTHMINT_AUDIENCE`, and, where they are set, `…_JWKS_FILE`,
-        `…_SHARED_SECRET`, `…_TOKEN_URL` and `…_LEEWAY` (seconds). `settings` are those of the constructor.
+        `…_SHARED_SECRET`, `…_TOKEN_URL` and `…_LEEWAY` (seconds). Several audiences have commas between them. `settings` are
+        those of the constructor.
 
         Raise ConfigurationError, naming the variable.
         """
@@ -121,6 +134,8 @@ class ResourceServer(BearerAuth):
         for name in ("issuer", "audience"):
             if name not in found and name not in settings and "issuers" not in settings:
                 raise ConfigurationError(f"{prefix}{name.upper()} is not set.")
+        if "audience" in found:
+            found["audience"] = [one.strip() for one in found["audience"].split(",")]
         if "leeway" in found:
             if not found["leeway"].isdecimal():
                 raise ConfigurationError(f"{prefix}LEEWAY must be a number of seconds.")
@@ -172,7 +187,7 @@ class ResourceServer(BearerAuth):
 
         Routes may be added before and after. A response that a route declares itself stays as it is.
         """
-        declare_errors(app, self._state.scheme_name)
+        declare_errors(app, self.scheme_name)
 
     def metadata_router(self, resource: str) -> APIRouter:
         """Return a router that serves this service's metadata (RFC 9728), which challenges then name.
@@ -233,12 +248,8 @@ class ResourceServer(BearerAuth):
         )
 
     def _show_token_endpoint(self, metadata: IssuerMetadata) -> None:
-        flows = self._state.scheme.flows
-        if self._has_token_url or metadata.token_endpoint is None or metadata.issuer != self.issuers[0]:
-            return
-        for flow in (flows.password, flows.clientCredentials):
-            if flow is not None:
-                flow.tokenUrl = metadata.token_endpoint
+        if metadata.token_endpoint is not None and (self._token_url is None or metadata.issuer != self.issuers[0]):
+            self._schemes[metadata.issuer].set_token_url(metadata.token_endpoint)
 
 
 def _issuers(issuer: str | None, issuers: Sequence[Issuer], sources: dict[str, Any]) -> Sequence[Issuer]:
@@ -252,23 +263,29 @@ def _issuers(issuer: str | None, issuers: Sequence[Issuer], sources: dict[str, A
     return issuers
 
 
-def _check(audiences: Sequence[str], leeway: int, scopes: Mapping[str, str] | None, scheme_name: str) -> None:
-    if not audiences or not all(one and one.isprintable() for one in audiences):
+def _check(
+    audiences: Sequence[object], leeway: int, max_lifetime: int, cache_size: int, scopes: Mapping[str, str], fail: str
+) -> None:
+    if not audiences or not all(isinstance(one, str) and one and one.isprintable() for one in audiences):
         raise ConfigurationError("audience must name this service, as it stands in the aud claim of its tokens.")
     if not 0 <= leeway <= MAX_LEEWAY:
         raise ConfigurationError(f"leeway must be 0 to {MAX_LEEWAY} seconds.")
-    if scopes is not None and not all(map(is_scope_token, scopes)):
-        raise ConfigurationError("scopes has a name with a space, a quote, a backslash or a character beyond ASCII.")
-    if not _SCHEME_NAME.fullmatch(scheme_name):
+    if max_lifetime < 1 or cache_size < 0:
+        raise ConfigurationError("max_lifetime must be 1 second or more, and cache_size 0 tokens or more.")
+    if not all(isinstance(description, str) for description in scopes.values()):
+        raise ConfigurationError("scopes must have a description of each scope.")
+    check_scopes(scopes)
+    if fail not in {"open", "closed"}:
+        raise ConfigurationError('revocation_list_fail must be "open" or "closed".')
+
+
+def _schemes(
+    issuers: Sequence[str], name: str | None, audience: str, token_url: str | None, scopes: Mapping[str, str]
+) -> dict[str, IssuerScheme]:
+    """Return the security scheme of each issuer."""
+    if name is not None and (not name or name != component_name(name)):
         raise ConfigurationError("scheme_name must be letters, digits, dots, dashes and underscores.")
-
-
-def _scheme(token_url: str, scopes: Mapping[str, str]) -> OAuth2:
-    listed = dict(scopes)
-    return OAuth2(
-        description="An access token (RFC 9068), sent as `Authorization: Bearer …`.",
-        flows=OAuthFlows(
-            password=OAuthFlowPassword(tokenUrl=token_url, scopes=listed),
-            clientCredentials=OAuthFlowClientCredentials(tokenUrl=token_url, scopes=listed),
-        ),
-    )
+    names = [component_name(name or audience, issuer) for issuer in issuers]
+    urls = [f"{issuer.rstrip('/')}/token" for issuer in issuers]
+    names[0], urls[0] = name or names[0], token_url or urls[0]
+    return {issuer: IssuerScheme(names[n], urls[n], scopes) for n, issuer in enumerate(issuers)}

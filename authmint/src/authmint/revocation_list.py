@@ -5,7 +5,7 @@ Decisions alone: no network, no clock. `revoked_entries` has what a list says, `
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from authmint.claims import MAX_TIME
 from authmint.errors import InvalidToken
@@ -21,6 +21,7 @@ STALE_SECONDS = 60.0
 """A list that is older is no longer trusted to be complete."""
 
 
+@runtime_checkable
 class RevocationCheck(Protocol):
     """Knows which tokens of one issuer were revoked."""
 

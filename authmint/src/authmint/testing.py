@@ -7,6 +7,7 @@ from typing import Any
 from authmint.claims import AccessTokenClaims, SubjectProfile
 from authmint.jose import JWTSigner, SigningKey
 from authmint.key_sets import StaticKeySet
+from authmint.scopes import check_scopes
 
 Headers = dict[str, str]
 LIFETIME_SECONDS = 300
@@ -57,7 +58,7 @@ class Tokens:
             subject=sub,
             audience=(self._audience,),
             client_id="client-1",
-            scopes=frozenset(scopes),
+            scopes=check_scopes(scopes),
             issued_at=now,
             expires_at=now + LIFETIME_SECONDS,
             token_id=secrets.token_urlsafe(8),

@@ -101,4 +101,5 @@ def _bearer_check(kernel: Kernel, ring: KeyRing, revocations: RevocationListPubl
         revocation_list=revocations,
         clock=kernel.clock,
         observer=record_verification_event,
+        scheme_name="Authmint",
     )
