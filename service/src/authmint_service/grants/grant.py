@@ -92,5 +92,8 @@ class Grant(ABC):
         that nothing is refused after the change.
         """
 
+    async def complete(self, authorization: Authorization, request: GrantRequest) -> None:  # noqa: B027 - most have nothing to do
+        """Do what must not happen for a request that fails. Called when its response has been made."""
+
     async def undo(self, authorization: Authorization) -> None:  # noqa: B027 - most grants change nothing
-        """Take back what `authorize` changed. Called when no response could be made of its result."""
+        """Take back what `authorize` changed. Called when no response could be made, or the request was cancelled."""

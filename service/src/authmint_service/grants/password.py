@@ -53,6 +53,16 @@ class PasswordGrant(Grant):
             authentication=Authentication(account.id, (Step(StepKind.PASSWORD, started.session.started_at),)),
         )
 
+    async def complete(self, authorization: Authorization, request: GrantRequest) -> None:
+        """Revoke the oldest sessions, if there are too many. A sign-in that fails must not cost one of them."""
+        if authorization.session_id is not None:
+            await self._parts.sessions.apply_limit(
+                authorization.session_id,
+                account_id=authorization.subject,
+                client_id=authorization.client_id,
+                source=request.source,
+            )
+
     async def undo(self, authorization: Authorization) -> None:
         """Revoke the session that was started: no one has its refresh token."""
         if authorization.session_id is not None:

@@ -11,7 +11,7 @@ from authmint_service.database import Database, to_datetime
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
-from authmint_service.sessions.session import EndCause, Session
+from authmint_service.sessions.session import EndCause
 
 MAX_EVICTED = 100
 """Sessions that one sign-in revokes at most. There are so many only after the setting was made smaller."""
@@ -47,26 +47,26 @@ class SessionLimit:
         SELECT count(*) FROM evicted
     """
 
-    async def apply(self, started: Session, source: RequestSource) -> int:
-        """Revoke the oldest sessions beside one that has just been started. Return how many.
+    async def apply(self, started: str, account_id: str, client_id: str, source: RequestSource) -> int:
+        """Revoke the oldest sessions beside one that has just been started. Return how many. `started`: its id.
 
         Sign-ins that run at the same time may leave one session too many each, until the last of them has returned. If the
         database does not answer, the next sign-in revokes them.
         """
         now = self._clock()
-        actor = Actor(kind="account", id=started.account_id, client_id=started.client_id)
+        actor = Actor(kind="account", id=account_id, client_id=client_id)
         details = {"cause": EndCause.EVICTED.value}
         event = Event(kind=EventKind.SESSION_REVOKED, actor=actor, source=source, details=details)
         values = (
-            started.account_id, started.client_id, started.id, to_datetime(now), self._max_sessions - 1, MAX_EVICTED,
+            account_id, client_id, started, to_datetime(now), self._max_sessions - 1, MAX_EVICTED,
             EndCause.EVICTED.value,
         )  # fmt: skip
         try:
             evicted = int(await self._database.fetch_value(self._EVICT, *values, *event.values(now)))
         except DatabaseUnavailable as error:
             # The sign-in has succeeded.
-            log.warning("sessions.not_evicted", sub=started.account_id, reason=str(error))
+            log.warning("sessions.not_evicted", sub=account_id, reason=str(error))
             return 0
         if evicted:
-            log.info("sessions.evicted", sub=started.account_id, client_id=started.client_id, count=evicted)
+            log.info("sessions.evicted", sub=account_id, client_id=client_id, count=evicted)
         return evicted

@@ -85,9 +85,12 @@ class Sessions:
         if epoch is None:
             raise InvalidGrant
         self._count("started", 1)
-        if self._limit is not None:
-            self._count("evicted", await self._limit.apply(session, source))
         return SessionWithToken(session, self._codec.encode(token), EpochReading(epoch, now))
+
+    async def apply_limit(self, started: str, *, account_id: str, client_id: str, source: RequestSource) -> None:
+        """Revoke the oldest sessions of an account with a client if there are too many. `started`: the id of the newest."""
+        if self._limit is not None:
+            self._count("evicted", await self._limit.apply(started, account_id, client_id, source))
 
     async def redeem(self, text: str, request: RefreshRequest) -> SessionWithToken:
         """Redeem a refresh token. Return its session and the refresh token that replaces it.

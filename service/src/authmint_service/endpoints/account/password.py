@@ -85,6 +85,8 @@ class PasswordEndpoint:
             if not current:
                 return invalid_fields_response([rule_error("current_password", "missing")])
             presented = await self._proofs.read(request, form, principal, session_id)
+            # Made before the change: after it, the refresh token that was presented is worth nothing.
+            response = self._proofs.respond(presented)
             await self._passwords.change(
                 principal.sub, current=current, new=new, kept=presented.proof,
                 actor=actor_of(principal), source=request_source(request),
@@ -101,4 +103,4 @@ class PasswordEndpoint:
         except TemporarilyUnavailable as error:
             return unavailable_response(error)
         log.info("password.changed", sub=principal.sub, sid=session_id)
-        return self._proofs.respond(presented)
+        return response

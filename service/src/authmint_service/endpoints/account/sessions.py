@@ -108,6 +108,8 @@ class MySessionsEndpoints:
             # A page whose token is in its cookie has nothing to send in a body.
             form = await read_form(request) if "content-type" in request.headers else {}
             presented = await self._proofs.read(request, form, principal, session_id)
+            # Made before the change: after it, the refresh token that was presented is worth nothing.
+            response = self._proofs.respond(presented)
             if presented.proof is None:
                 await self._of_account.revoke_all(principal.sub, cause=cause, actor=actor, source=source)
             else:
@@ -120,4 +122,4 @@ class MySessionsEndpoints:
             return unavailable_response(error)
         extent = "all" if presented.proof is None else "others"
         log.info("sessions.revoked", sub=principal.sub, extent=extent, actor="account")
-        return self._proofs.respond(presented)
+        return response

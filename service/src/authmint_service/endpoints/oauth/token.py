@@ -1,5 +1,6 @@
 """The token endpoint (RFC 6749, section 3.2). Its numbered phases apply to every grant, so that no grant can forget one."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -97,10 +98,14 @@ class TokenEndpoint:
                 client = await self._clients.authenticate(credentials, source)
                 _check_permission(grant, client)
                 grant_request = _apply_client_policy(grant, client, parameters, form, source, self._issuer_url)
-            return await self._deliver(authorization, grant_request)
-        except Exception:
+            response = await self._deliver(authorization, grant_request)
+            # 10. What follows, now that nothing else can fail.
+            await grant.complete(authorization, grant_request)
+        except (Exception, asyncio.CancelledError):
+            # A request is cancelled when it is still served at the end of a graceful stop.
             await _undo(grant, authorization)
             raise
+        return response
 
     async def _deliver(self, authorization: Authorization, request: GrantRequest) -> Response:
         # 7. Restrict what was stored to what the client may have now. What `authorize` has settled is refused only if the
