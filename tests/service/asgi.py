@@ -24,12 +24,16 @@ async def ask(
     query: bytes = b"",
     headers: Sequence[tuple[bytes, bytes]] = (),
     body: Sequence[bytes] = (b"",),
+    has_host: bool = True,
+    version: str = "1.1",
 ) -> Response:
-    """Send a request. `body`: the pieces in which it arrives."""
+    """Send a request. `body`: the pieces in which it arrives; `has_host`: add the usual Host if there is none."""
+    is_given = any(name == b"host" for name, _ in headers)
+    host = [(b"host", b"auth.example")] if has_host and not is_given else []
     pieces, sent = list(reversed(body)), list[Any]()
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https", "path": path,
-        "raw_path": path.encode(errors="surrogatepass"), "query_string": query, "root_path": "", "headers": list(headers),
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": version, "method": method, "scheme": "https", "path": path,
+        "raw_path": path.encode(errors="surrogatepass"), "query_string": query, "root_path": "", "headers": [*host, *headers],
         "client": ("127.0.0.1", 1), "server": ("auth.example", 443),
     }  # fmt: skip
 

@@ -159,7 +159,7 @@ async def password_hash() -> str:
 
 
 def make_settings(dsn: str, **changes: object) -> Settings:
-    known: dict[str, object] = {"issuer": ISSUER, "database_url": dsn, "log_level": "DEBUG", **SECRET_KEYS}
+    known: dict[str, object] = {"issuer": ISSUER, "database_url": dsn, "log_level": "DEBUG", "docs": True, **SECRET_KEYS}
     return load_settings(_env_file=None, **(known | changes))
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import httpx2
 import pytest
 
+from authmint_service.change_feed import ChangeFeed
 from authmint_service.clients import Client
 from authmint_service.endpoints.account.session_proof import SessionProofs
 from authmint_service.endpoints.oauth import token
@@ -62,11 +63,10 @@ async def test_a_request_that_fails_at_any_phase_leaves_no_session_and_succeeds_
     form = await form_of(service, grant, secret)
     owner, name, error, status = PHASES[phase]
     if owner is RotationStore:
-        owner, name = (SessionStore, "start") if grant == "password" else ("authmint_service.change_feed.ChangeFeed", "epoch")
+        owner, name = (SessionStore, "start") if grant == "password" else (ChangeFeed, "epoch")
     failing = fails_with(error())
     with monkeypatch.context() as fault:
-        path = (f"{owner}.{name}",) if isinstance(owner, str) else (owner, name)
-        fault.setattr(*path, property(failing) if name == "signer" else failing)
+        fault.setattr(owner, name, property(failing) if name == "signer" else failing)
         for _ in range(2):
             assert status == (await service.token(**form)).status_code
     assert 0 == await live_sessions(service, form["client_id"])
@@ -174,7 +174,10 @@ async def refresh_and_disconnect(service: Service, client: Client, first: str, *
         "scheme": "https", "path": "/token", "raw_path": b"/token", "query_string": b"", "root_path": "", "headers": headers,
         "client": ("127.0.0.1", 1), "server": ("auth.example", 443),
     }  # fmt: skip
-    arriving = [{"type": "http.request", "body": urlencode(form).encode(), "more_body": in_body}, {"type": "http.disconnect"}]
+    arriving: list[dict[str, Any]] = [
+        {"type": "http.request", "body": urlencode(form).encode(), "more_body": in_body},
+        {"type": "http.disconnect"},
+    ]
 
     async def receive() -> dict[str, Any]:
         return arriving.pop(0)

@@ -29,6 +29,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "GET /docs/favicon-32x32.png": ASSET,
     "GET /.well-known/jwks.json": KEYS,
     "GET /.well-known/oauth-authorization-server": KEYS,
+    "GET /.well-known/openid-configuration": KEYS,
     "GET /key-history": KEYS,
     "GET /revocation-list": {"cache-control": "no-store"},
 }

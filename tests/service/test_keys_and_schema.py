@@ -77,12 +77,6 @@ async def test_metadata_is_consistent(service: Service) -> None:
     assert {"password", "refresh_token", "client_credentials"} == set(metadata["grant_types_supported"])
 
 
-async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(start_service: StartService) -> None:
-    service = await start_service(issuer="https://example.com/auth")
-    metadata = (await service.http.get("/.well-known/oauth-authorization-server/auth")).json()
-    assert ("https://example.com/auth", "https://example.com/auth/token") == (metadata["issuer"], metadata["token_endpoint"])
-
-
 async def test_a_service_that_starts_before_the_schema_exists_becomes_ready_after_the_migration(
     server_dsn: str, start_service: StartService
 ) -> None:

@@ -14,6 +14,8 @@ from authmint_service import __version__, migrations
 from authmint_service.database import database_url
 from authmint_service.endpoints.cross_origin import CrossOriginMiddleware
 from authmint_service.endpoints.docs import add_schemas
+from authmint_service.endpoints.head_requests import HeadRequests
+from authmint_service.endpoints.issuer_path import IssuerPath
 from authmint_service.endpoints.oauth.refresh_cookie import INSECURE_COOKIES_NOTE
 from authmint_service.endpoints.requests import RequestMiddleware
 from authmint_service.endpoints.responses import install_error_handlers
@@ -61,7 +63,7 @@ def assemble(
         title="Authmint token service",
         summary="Signs people and services in, and keeps them signed in.",
         version=__version__,
-        openapi_url="/openapi.json" if settings.docs else None,
+        openapi_url="/openapi.json" if settings.serves_docs else None,
         lifespan=_Lifespan(kernel, features, dsn).open,
         **_OPTIONS,
     )
@@ -72,12 +74,16 @@ def assemble(
     routes = {*_include(app, public), *_include(internal, operators)}
     add_schemas(app, grants)
     app.add_middleware(RouteTable, routers=direct)
+    app.add_middleware(HeadRequests)
+    internal.add_middleware(HeadRequests)
     app.add_middleware(CrossOriginMiddleware, allowed_origins=settings.cors_origins, cookie_origins=cookie_origins)
     if kernel.tracing is not None:
         app.add_middleware(kernel.tracing.requests)
     secure, proxies = urlsplit(kernel.issuer).scheme == "https", TrustedProxies(settings.trusted_proxies or ())
     for each in (app, internal):
         each.add_middleware(RequestMiddleware, secure=secure, metrics=kernel.metrics, proxies=proxies)
+    if path := urlsplit(kernel.issuer).path.rstrip("/"):
+        app.add_middleware(IssuerPath, path=path)
     kernel.metrics.allocate(
         routes=["/openapi.json", *routes],
         grants=grants.names,

@@ -100,11 +100,12 @@ class Client:
         may_have_cookie = not self.confidential and "refresh_token" in self.grants and self.origins
         yield not self.refresh_cookie or may_have_cookie, "refresh_cookie", "not_allowed", {}
 
-    def accepts(self, secret: str) -> bool:
-        """Return whether `secret` is one of the client's, compared in constant time."""
-        presented = secret_hash(secret)
+    def accepts(self, readings: Collection[str]) -> bool:
+        """Return whether one of the readings of a secret is one of the client's, compared in constant time."""
         # All are compared, and one comparison is made even without a secret: the time depends on neither.
-        return sum(hmac.compare_digest(presented, known) for known in self.secret_hashes or (_NO_SECRET,)) > 0
+        known = self.secret_hashes or (_NO_SECRET,)
+        presented = [secret_hash(reading) for reading in readings]
+        return sum(hmac.compare_digest(one, other) for one in presented for other in known) > 0
 
 
 def check_scopes(scopes: Collection[str]) -> None:
@@ -113,7 +114,7 @@ def check_scopes(scopes: Collection[str]) -> None:
 
 
 def new_client_secret() -> str:
-    """Return a new secret of 256 random bits."""
+    """Return a new secret of 256 random bits. No character of it is encoded in a form, so that every client sends it right."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 
 

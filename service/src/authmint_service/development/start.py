@@ -128,7 +128,8 @@ class Development:
             return
         issuer = self._settings.issuer_url
         announcement = Announcement(
-            issuer=issuer, docs=f"{issuer.rstrip('/')}/docs" if self._settings.docs else None, page=self._page_origin or None,
+            issuer=issuer, docs=f"{issuer.rstrip('/')}/docs" if self._settings.serves_docs else None,
+            page=self._page_origin or None,
             page_client_id="" if self._page_port is None else page_client_id(self._page_port), data_dir=self._data_dir,
             credentials_file=self._data_dir / FILE, credentials=credentials,
         )  # fmt: skip

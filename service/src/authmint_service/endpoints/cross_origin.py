@@ -1,9 +1,13 @@
 """Which pages of other origins may read responses (CORS): those in the settings, and those of clients with a refresh cookie.
 
+The metadata and the keys are for all pages. A page that may read may send any header: tools for tracing add theirs to each of
+its requests (`traceparent`, `baggage`, `sentry-trace`, …), and what matters is who asks.
+
 Cookies are sent and accepted on `COOKIE_PATHS` alone, and for pages of clients with a refresh cookie alone. This middleware
 does not know the client of a request, and a preflight names none; the endpoint checks the client's own list (`refresh_cookie`).
 """
 
+import re
 from collections.abc import Awaitable, Callable, Collection
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,11 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE_PATHS = frozenset({"/token", "/revoke", "/account/v1/sessions/revoke-others", "/account/v1/password"})
 ALLOW_ORIGIN = "Access-Control-Allow-Origin"
-PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Requested-With",
-    "Access-Control-Max-Age": "600",
-}
+PUBLIC_PATHS = "/.well-known/"
+"""The beginning of the paths of documents for all pages. Their responses allow every origin."""
+PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE", "Access-Control-Max-Age": "600"}
+HEADERS = ("Authorization", "Content-Type", "X-Requested-With")
+MAX_HEADERS = 64
+"""Names in one preflight; a page that asks for more gets the first ones."""
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 EXPOSED = {"Access-Control-Expose-Headers": "WWW-Authenticate, Retry-After, X-Request-ID"}
 
 
@@ -46,8 +52,10 @@ class CrossOriginMiddleware:
                     headers.update(allowed)
             await send(message)
 
+        if is_preflight and not allowed and scope["path"].startswith(PUBLIC_PATHS):
+            allowed = {ALLOW_ORIGIN: "*"}
         if is_preflight and allowed:
-            await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send_with_headers)
+            await Response(status_code=204, headers=PREFLIGHT | _allowed_headers(scope))(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
@@ -56,6 +64,14 @@ class CrossOriginMiddleware:
             with_cookies = {"Access-Control-Allow-Credentials": "true"} if path in COOKIE_PATHS else {}
             return {ALLOW_ORIGIN: origin, **EXPOSED, **with_cookies}
         return {ALLOW_ORIGIN: origin, **EXPOSED} if origin in self._allowed_origins else {}
+
+
+def _allowed_headers(scope: Scope) -> dict[str, str]:
+    requested = ",".join(Headers(scope=scope).getlist("access-control-request-headers"))
+    known = {name.lower() for name in HEADERS}
+    names = dict.fromkeys(name for part in requested.split(",") if _NAME.fullmatch(name := part.strip()))
+    more = [name for name in names if name.lower() not in known]
+    return {"Access-Control-Allow-Headers": ", ".join([*HEADERS, *more[:MAX_HEADERS]])}
 
 
 def _origin(scope: Scope) -> str | None:

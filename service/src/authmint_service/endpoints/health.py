@@ -76,7 +76,6 @@ class HealthEndpoints:
         ):  # fmt: skip
             options: dict[str, Any] = {"operation_id": operation_id, "summary": summary, "responses": responses}
             router.add_api_route(path, endpoint, methods=["GET"], response_model=None, **options)
-            router.add_api_route(path, endpoint, methods=["HEAD"], response_model=None, include_in_schema=False)
         return router
 
     async def live(self) -> JSONResponse:

@@ -1,6 +1,7 @@
 """What holds for every request: an id, headers of every response, one line in the log, and a response to unexpected errors."""
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from authmint_service.trusted_proxies import TrustedProxies
 SOURCE_KEY = "authmint_service.source"
 """Where the scope of a request has its `RequestSource`."""
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+_HOST = re.compile(rb"(\[[^]\s/?#@]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?")
 
 log = structlog.get_logger(__name__)
 
@@ -100,8 +102,9 @@ class RequestMiddleware:
                 self._add_headers(message, name)
             await send(message)
 
+        app = self._app if _has_host(scope) else _refuse_host
         try:
-            await self._app(scope, receive, send_with_headers)
+            await app(scope, receive, send_with_headers)
         except Exception as error:
             locations = error_locations(error)
             log.error("error.unexpected", error_locations=locations)  # noqa: TRY400 - the text of an error may hold a secret
@@ -139,8 +142,25 @@ class RequestMiddleware:
         message["headers"] = headers
 
 
+def _has_host(scope: Scope) -> bool:
+    """Return whether the request has one valid Host, as RFC 9112, section 3.2, wants it. HTTP/1.0 knows none."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if not hosts:
+        return bool(scope["http_version"] == "1.0")
+    return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
+
+
+async def _refuse_host(_: Scope, __: Receive, send: Send) -> None:
+    # Proxy and server may read such a request as two different ones, so nothing more is read from the connection.
+    current_record().add(error="invalid_request", reason="no valid Host, or more than one")
+    await _send_problem(send, 400, "invalid_request", "The request must have one valid Host header field.", close=True)
+
+
 async def _send_server_error(send: Send) -> None:
-    content = problem_members(500, "server_error", "Something went wrong on our side.")
-    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode())]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+    await _send_problem(send, 500, "server_error", "Something went wrong on our side.")
+
+
+async def _send_problem(send: Send, status: int, code: str, detail: str, *, close: bool = False) -> None:
+    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), *([(b"connection", b"close")] if close else [])]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(problem_members(status, code, detail)).encode()})

@@ -153,10 +153,11 @@ async def _http_error(_: Request, error: Exception) -> JSONResponse:
 async def _method_not_allowed(routers: Sequence[APIRouter], request: Request, error: Exception) -> JSONResponse:
     """Name all methods of the path in `Allow` (RFC 9110, section 15.5.6); Starlette names those of one route."""
     routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
-    allowed = [route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    allowed = set().union(*(route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE))
     response = await _http_error(request, error)
     if allowed:
-        response.headers["Allow"] = ", ".join(sorted(set().union(*allowed)))
+        # `HeadRequests` serves HEAD where GET is.
+        response.headers["Allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
     return response
 
 

@@ -11,7 +11,7 @@ from authmint_service.sessions.pruning import prune, pruning_task
 from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, has_refresh_token_prefix
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
-from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, LiveSession, RefreshRequest, Session, SessionLifetimes
 from authmint_service.sessions.session_limit import SessionLimit
 from authmint_service.sessions.sessions import RefreshTokenReused, Sessions
 from authmint_service.sessions.store import SessionStore, SessionSummary
@@ -21,6 +21,7 @@ __all__ = [
     "AccountSessionStore",
     "AccountSessions",
     "EndCause",
+    "LiveSession",
     "RefreshRequest",
     "RefreshToken",
     "RefreshTokenCodec",

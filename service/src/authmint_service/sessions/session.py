@@ -40,6 +40,14 @@ class Session:
 
 
 @value_type()
+class LiveSession:
+    """What others may know of a live session."""
+
+    username: str | None
+    """None: its account has none."""
+
+
+@value_type()
 class SessionReading:
     """A session, and the epoch as the same statement saw it."""
 

@@ -15,7 +15,7 @@ from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCo
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
-from authmint_service.sessions.session import EndCause, RefreshRequest, Session, SessionReading
+from authmint_service.sessions.session import EndCause, LiveSession, RefreshRequest, Session, SessionReading
 from authmint_service.sessions.session_limit import SessionLimit
 from authmint_service.sessions.store import SessionStore, SessionSummary
 
@@ -158,9 +158,9 @@ class Sessions:
         self._count("revoked", revoked)
         return revoked
 
-    async def is_live(self, session_id: str) -> bool:
-        """Return whether the session is neither revoked nor expired, and its account and client are enabled."""
-        return await self._store.is_live(session_id, self._clock())
+    async def find_live(self, session_id: str) -> LiveSession | None:
+        """Return the session, None if it was revoked or has expired, or if its account or its client is disabled."""
+        return await self._store.find_live(session_id, self._clock())
 
     async def list_for_account(self, account_id: str) -> Sequence[SessionSummary]:
         """Return the live sessions of an account, the one used last first."""

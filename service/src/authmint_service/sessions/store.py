@@ -7,7 +7,7 @@ from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
 from authmint_service.sessions.refresh_token import RefreshToken
-from authmint_service.sessions.session import EndCause, Session, SessionLifetimes
+from authmint_service.sessions.session import EndCause, LiveSession, Session, SessionLifetimes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,17 +124,21 @@ class SessionStore:
         rows: float | None = await self._database.fetch_value(self._ESTIMATE)
         return rows
 
-    _IS_LIVE = """
-        SELECT s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND a.state = 'active' AND c.enabled
+    _FIND_LIVE = """
+        SELECT username.prepared AS username
           FROM authmint.sessions AS s
           JOIN authmint.accounts AS a ON a.id = s.account_id
           JOIN authmint.clients AS c ON c.client_id = s.client_id
-         WHERE s.id = $1
+          LEFT JOIN authmint.account_names AS username
+            ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
+         WHERE s.id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND a.state = 'active'
+           AND c.enabled
     """
 
-    async def is_live(self, session_id: str, now: float) -> bool:
-        """Return whether the session can be refreshed."""
-        return await self._database.fetch_value(self._IS_LIVE, session_id, to_datetime(now)) is True
+    async def find_live(self, session_id: str, now: float) -> LiveSession | None:
+        """Return what is said about a session that can be refreshed, None if it cannot be."""
+        row = await self._database.fetch_row(self._FIND_LIVE, session_id, to_datetime(now))
+        return None if row is None else LiveSession(row["username"])
 
     # Rounded to the hour, and not in the order of exact times: who holds a copy of a refresh token could see here when its
     # owner refreshes, and follow at once.

@@ -85,6 +85,11 @@ class Settings(
         return self.is_development and parts.scheme == "http" and is_loopback(parts.hostname or "")
 
     @property
+    def serves_docs(self) -> bool:
+        """Return whether `/docs` and the OpenAPI document are served."""
+        return self.is_development if self.docs is None else self.docs
+
+    @property
     def password_hash_slots(self) -> int:
         """Return how many password hashes one process computes at a time. By default its share of the cores, rounded up."""
         return self.password_hash_workers or -(-usable_cores() // self.workers)
@@ -102,6 +107,7 @@ class Settings(
             "issuer": self.issuer_url,
             "password_hash_workers": self.password_hash_slots,
             "drain_seconds": self.shutdown_seconds,
+            "docs": self.serves_docs,
         }
         return derived.get(field, getattr(self, field))
 

@@ -22,7 +22,13 @@ class BrowserSettings(SettingsGroup):
             examples=["https://app.example.com"],
         ),
     ] = ()
-    docs: Annotated[bool, Field(description="Whether `/docs` and `/openapi.json` are served.")] = True
+    docs: Annotated[
+        bool | None,
+        Field(
+            description="Whether `/docs` and `/openapi.json` are served. Left out: in development alone.",
+            examples=["true"],
+        ),
+    ] = None
     docs_client_id: Annotated[str, Field(description="Client that the button *Authorize* in `/docs` proposes.")] = ""
 
     @field_validator("cors_origins", mode="before")

@@ -19,6 +19,6 @@ async def require_live_session(sessions: Sessions, principal: Principal) -> str:
     """Return the id of the caller's session. Raises a 401 when it was revoked or has expired."""
     session_id = session_id_of(principal)
     # Other services accept an access token until it expires. Here the session's row decides, so sign-out takes effect at once.
-    if not await sessions.is_live(session_id):
+    if await sessions.find_live(session_id) is None:
         raise to_http_error(InvalidToken("session_revoked"))
     return session_id

@@ -18,15 +18,23 @@ from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
 
 MAX_CLIENT_ID_LENGTH = 100
+BASIC_CHALLENGE, FORM_CHALLENGE = 'Basic realm="token", charset="UTF-8"', 'Form realm="token"'
 UNKNOWN_CLIENT = Actor(kind="client", id="unknown")
+
+_ASSERTION = frozenset({"client_assertion", "client_assertion_type"})
+"""The parameters of a client that authenticates with a key (RFC 7521, section 4.2)."""
 
 
 @value_type()
 class Credentials:
-    """What a client sent. `secret` is None when it sent its `client_id` alone."""
+    """What a client sent."""
 
     client_id: str
-    secret: str | None = field(repr=False)
+    readings: tuple[str, ...] = field(repr=False)
+    """What its secret may be; empty when it sent its `client_id` alone.
+
+    A header of HTTP Basic has two readings: RFC 6749, section 2.3.1, form-encodes the secret, and most clients do not.
+    """
 
 
 class ClientAuthentication:
@@ -74,9 +82,9 @@ def _authenticated(client: Client | None, credentials: Credentials) -> Client:
     if client is None or not client.enabled:
         raise InvalidClient
     if client.confidential:
-        if credentials.secret is None or not client.accepts(credentials.secret):
+        if not client.accepts(credentials.readings):
             raise InvalidClient
-    elif credentials.secret is not None:
+    elif credentials.readings:
         raise InvalidClient("This client is public and has no secret.")
     return client
 
@@ -85,20 +93,29 @@ def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credent
     """Return the credentials of the header or of the form. Raises InvalidRequest for both at once, InvalidClient for none."""
     basic = _read_basic(request)
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
+    has_assertion = not _ASSERTION.isdisjoint(parameters)
+    if (basic is not None) + (secret is not None) + has_assertion > 1:
+        raise InvalidRequest("The client authenticates in two ways at once. Use one.")
+    if has_assertion:
+        # To ignore it would accept a client that sends its id beside it as one that has proved nothing.
+        raise InvalidClient("This service accepts no client_assertion. Use a client secret.")
     if basic is None:
         if client_id is None:
             raise InvalidClient("The client_id is missing.")
-        return _checked(Credentials(client_id, secret))
-    if secret is not None:
-        raise InvalidRequest("The client authenticates in two ways at once. Use one.")
+        return _checked(Credentials(client_id, () if secret is None else (secret,)))
     if client_id is not None and client_id != basic.client_id:
         raise InvalidRequest("The client_id in the form differs from the one in the Authorization header.")
     return _checked(basic)
 
 
-def uses_basic(request: Request) -> bool:
-    """Return whether a 401 must have a challenge (RFC 6749, section 5.2)."""
-    return any(value.lower().startswith("basic") for value in request.headers.getlist("authorization"))
+def challenge(request: Request) -> str:
+    """Return the challenge that every 401 has (RFC 9110, section 15.5.2).
+
+    For `Basic` a browser may open a dialog of its own over a page. So the request of a page that did not use it gets a scheme
+    that no browser knows.
+    """
+    uses_basic = any(value.lower().startswith("basic") for value in request.headers.getlist("authorization"))
+    return FORM_CHALLENGE if "origin" in request.headers and not uses_basic else BASIC_CHALLENGE
 
 
 def _read_basic(request: Request) -> Credentials | None:
@@ -113,14 +130,22 @@ def _read_basic(request: Request) -> Credentials | None:
     try:
         text = base64.b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
         client_id, colon, secret = text.partition(":")
-        # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
-        client_id, secret = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
+        # No id of a client has a character that the two readings differ in.
+        client_id = unquote_plus(client_id, errors="strict")
     except (binascii.Error, ValueError) as error:
         raise InvalidClient("The Authorization header is malformed.") from error
     if not colon or not client_id:
         raise InvalidClient("The Authorization header is malformed.")
     # Swagger UI and others send a public client's id with an empty secret.
-    return Credentials(client_id, secret or None)
+    return Credentials(client_id, (secret, _form_decoded(secret)) if secret else ())
+
+
+def _form_decoded(text: str) -> str:
+    try:
+        return unquote_plus(text, errors="strict")
+    except ValueError:
+        # It was not encoded.
+        return text
 
 
 def _checked(credentials: Credentials) -> Credentials:

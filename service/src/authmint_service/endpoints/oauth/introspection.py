@@ -16,7 +16,7 @@ from authmint_service.endpoints.oauth.openapi import INTROSPECT_OPERATION
 from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
 from authmint_service.grants import RefreshTokenGrant
 from authmint_service.revocations import RevocationStore
-from authmint_service.sessions import Sessions
+from authmint_service.sessions import LiveSession, Sessions
 from authmint_service.tokens import AccessTokenReader, RevocationListPublisher
 
 INACTIVE = {"active": False}
@@ -58,16 +58,15 @@ class IntrospectionEndpoint:
             principal = self._reader.read(token)
         except InvalidToken:
             return await self._describe_refresh_token(token, client)
-        if not await self._is_live(principal):
-            return INACTIVE
-        return {"active": True, "token_type": "Bearer", **principal.claims}
-
-    async def _is_live(self, principal: Principal) -> bool:
         if self._revocation_list.entries.revokes(principal):
-            return False
-        if principal.session_id is not None:
-            # The list may be half a second old; the session's row is current, and so is that of a revoked token.
-            return await self._sessions.is_live(principal.session_id)
+            return INACTIVE
+        if principal.session_id is None:
+            return _members(principal) if await self._is_live_service(principal) else INACTIVE
+        # The list may be half a second old; the session's row is current, and so is that of a revoked token.
+        session = await self._sessions.find_live(principal.session_id)
+        return INACTIVE if session is None else _members(principal) | _username(session)
+
+    async def _is_live_service(self, principal: Principal) -> bool:
         return await self._clients.is_enabled(principal.client_id) and not await self._revocations.is_token_revoked(principal)
 
     async def _describe_refresh_token(self, token: str, client: Client) -> dict[str, Any]:
@@ -75,6 +74,19 @@ class IntrospectionEndpoint:
         if stored is None or RefreshTokenGrant.name not in client.grants:
             return INACTIVE
         session = stored.session
+        live = await self._sessions.find_live(session.id)
+        if live is None:
+            return INACTIVE
         # What a refresh brings: the client may have lost some of what was granted.
         scope = format_scope(session.scopes & client.scopes)
-        return {"active": True, "client_id": session.client_id, "sub": session.account_id, "sid": session.id, "scope": scope}
+        members = {"client_id": session.client_id, "sub": session.account_id, "sid": session.id, "scope": scope}
+        return {"active": True, **members, **_username(live)}
+
+
+def _members(principal: Principal) -> dict[str, Any]:
+    return {"active": True, "token_type": "Bearer", **principal.claims}
+
+
+def _username(session: LiveSession) -> dict[str, str]:
+    """Return the name of the person for those that find accounts by it (RFC 7662, section 2.2)."""
+    return {} if session.username is None else {"username": session.username}

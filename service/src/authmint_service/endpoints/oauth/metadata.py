@@ -24,6 +24,10 @@ FOR_ALL_ORIGINS = CACHED | {"Access-Control-Allow-Origin": "*"}
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It has not changed."}}
 
 
+WELL_KNOWN = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+"""Many that verify tokens look in OpenID's place alone. RFC 8414, section 5, lets a server answer there that has no OpenID."""
+
+
 class MetadataEndpoints:
     """`/.well-known/…` and `/key-history`. Every member comes from the settings, none from the request."""
 
@@ -39,18 +43,18 @@ class MetadataEndpoints:
             "introspection_endpoint": f"{base}/introspect",
             "revocation_list_uri": f"{base}/revocation-list",
             "grant_types_supported": sorted(grants),
-            "response_types_supported": [],
             "token_endpoint_auth_methods_supported": [*WITH_SECRET, "none"],
             "revocation_endpoint_auth_methods_supported": [*WITH_SECRET, "none"],
             "introspection_endpoint_auth_methods_supported": WITH_SECRET,
         }
         if ring.publishes_keys:
             members |= {"jwks_uri": f"{base}/.well-known/jwks.json", "key_history_uri": f"{base}/key-history"}
-        self._metadata = PublishedDocument.of({**members, **more})
+        # Members without elements are left out (RFC 8414, section 3.2): `response_types_supported` would be one.
+        self._metadata = PublishedDocument.of({name: value for name, value in {**members, **more}.items() if value != []})
 
     def routes(self) -> APIRouter:
         router = APIRouter(tags=["metadata"])
-        well_known = "/.well-known/oauth-authorization-server"
+        well_known, *others = self._places()
         router.add_api_route(
             well_known,
             self.get_server_metadata,
@@ -59,11 +63,8 @@ class MetadataEndpoints:
             response_model=None,
             responses={200: describe("The metadata.", "ServerMetadata"), **NOT_MODIFIED},
         )
-        if self._path:
-            # RFC 8414, section 3: the well-known part stands before the issuer's path.
-            router.add_api_route(
-                well_known + self._path, self.get_server_metadata, include_in_schema=False, response_model=None
-            )
+        for place in others:
+            router.add_api_route(place, self.get_server_metadata, include_in_schema=False, response_model=None)
         if self._ring.publishes_keys:
             for path, endpoint, operation_id, schema, summary in (
                 ("/.well-known/jwks.json", self.get_jwk_set, "getJWKSet", "JWKSet", "The public keys"),
@@ -80,6 +81,14 @@ class MetadataEndpoints:
                     responses={200: describe(f"{summary}.", schema), **NOT_MODIFIED, **NO_KEY_RESPONSE},
                 )  # fmt: skip
         return router
+
+    def _places(self) -> list[str]:
+        """Return where the metadata is.
+
+        RFC 8414, section 3, puts the well-known part before the issuer's path, OpenID behind it. A proxy that strips the path
+        sends the second form as one without a path; if it does not, `IssuerPath` strips it.
+        """
+        return [*WELL_KNOWN, *(place + self._path for place in WELL_KNOWN if self._path)]
 
     async def get_server_metadata(self, request: Request) -> Response:
         return _respond(request, lambda: self._metadata, FOR_ALL_ORIGINS)

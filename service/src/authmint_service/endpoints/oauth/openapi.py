@@ -46,8 +46,16 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "IntrospectionResponse": {
         "type": "object",
         "required": ["active"],
-        "properties": {"active": {"type": "boolean"}, "scope": _TEXT, "client_id": _TEXT, "sub": _TEXT, "sid": _TEXT},
+        "properties": {
+            "active": {"type": "boolean"},
+            "scope": _TEXT,
+            "client_id": _TEXT,
+            "sub": _TEXT,
+            "sid": _TEXT,
+            "username": {**_TEXT, "description": "Of the person, if the token is one's."},
+        },
     },
+    "RevocationResponse": {"type": "object", "description": "Empty."},
     "OAuthError": {
         "type": "object",
         "required": ["error"],
@@ -57,7 +65,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "ServerMetadata": {
         "type": "object",
         "description": "RFC 8414, section 2.",
-        "required": ["issuer", "token_endpoint", "response_types_supported"],
+        "required": ["issuer", "token_endpoint"],
         "properties": {
             "issuer": _URL,
             "token_endpoint": _URL,
@@ -67,7 +75,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             "jwks_uri": _URL,
             "key_history_uri": _URL,
             "grant_types_supported": _TEXTS,
-            "response_types_supported": _TEXTS,
+            "response_types_supported": {**_TEXTS, "description": "Left out: there is no authorization endpoint."},
             "token_endpoint_auth_methods_supported": _TEXTS,
             "revocation_endpoint_auth_methods_supported": _TEXTS,
             "introspection_endpoint_auth_methods_supported": _TEXTS,
@@ -158,7 +166,7 @@ REVOKE_OPERATION: dict[str, Any] = {
     "summary": "Sign out: revoke the session of a token",
     "description": "RFC 7009. A public client sends its `client_id` alone. A client with a cookie leaves out `token` to revoke "
     f"the token in its cookie; if that revoked the session, the response deletes the cookie.\n{_COOKIE_RULES}",
-    "responses": {200: {"description": "The token is revoked, or never was valid."}, **_ERRORS},
+    "responses": {200: describe("The token is revoked, or never was valid.", "RevocationResponse"), **_ERRORS},
     "openapi_extra": describe_form("RevocationRequest"),
 }
 

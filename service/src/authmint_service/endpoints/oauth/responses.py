@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authmint.errors import InvalidClient, OAuthError, TemporarilyUnavailable
-from authmint_service.endpoints.oauth.client_authentication import uses_basic
+from authmint_service.endpoints.oauth.client_authentication import challenge
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.logs import error_locations
 from authmint_service.request_log import Outcome, current_record
@@ -34,16 +34,16 @@ async def respond(request: Request, work: Awaitable[Response]) -> Response:
     try:
         return await work
     except OAuthError as error:
-        return _error_response(error, challenge=uses_basic(request))
+        return _error_response(error, request)
     except (DatabaseUnavailable, SchemaOutdated) as error:
         log.warning("request.failed", reason=str(error), error_locations=error_locations(error))
-        return _error_response(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), challenge=False)
+        return _error_response(TemporarilyUnavailable(retry_after=DatabaseUnavailable.retry_after), request)
 
 
-def _error_response(error: OAuthError, *, challenge: bool) -> FastJSONResponse:
+def _error_response(error: OAuthError, request: Request) -> FastJSONResponse:
     headers = dict(NO_STORE)
-    if isinstance(error, InvalidClient) and challenge:
-        headers["WWW-Authenticate"] = 'Basic realm="token", charset="UTF-8"'
+    if isinstance(error, InvalidClient):
+        headers["WWW-Authenticate"] = challenge(request)
     if isinstance(error, TemporarilyUnavailable):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, RefreshTokenReused):

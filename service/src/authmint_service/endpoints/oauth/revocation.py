@@ -14,7 +14,7 @@ from authmint_service.endpoints.oauth.client_authentication import ClientAuthent
 from authmint_service.endpoints.oauth.forms import required_token
 from authmint_service.endpoints.oauth.openapi import REVOKE_OPERATION
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
-from authmint_service.endpoints.oauth.responses import NO_STORE, respond
+from authmint_service.endpoints.oauth.responses import NO_STORE, FastJSONResponse, respond
 from authmint_service.endpoints.requests import request_source
 from authmint_service.request_source import RequestSource
 from authmint_service.revocations import RevocationStore
@@ -52,7 +52,8 @@ class RevocationEndpoint:
     async def _revoke(self, request: Request) -> Response:
         client, parameters = await self._clients.authenticate_form(request)
         # The same response for every token (section 2.2): the holder of a stolen token learns nothing about it.
-        response = Response(status_code=200, headers=NO_STORE)
+        # Some clients read JSON from every response, so it is an empty object.
+        response = FastJSONResponse({}, headers=NO_STORE)
         if client.refresh_cookie:
             await self._revoke_for_cookie_client(request, parameters, client, response)
         elif not await self._revoke_refresh_token(required_token(parameters), client, request_source(request)):
