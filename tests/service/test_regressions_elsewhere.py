@@ -131,12 +131,13 @@ async def signed_in_as(service: Service, client_id: str, typed: str) -> str:
 
 # CVE-2026-48710: a Host with a path in it changed what the framework took for the path, and checks by path were passed by.
 async def test_whatever_the_host_says_a_protected_route_asks_for_a_token(service: Service) -> None:
-    hosts, protected = (b"a/../livez?", b"auth.example/livez", b"auth.example#/livez", b"@", b"[", b"", b"a b", b"\xff\xfe"), 0
+    hosts, protected = (b"a/../livez?", b"auth.example/livez", b"auth.example#/livez", b"@", b"[", b"a b", b"\xff\xfe"), 0
     for endpoint in endpoints_of(service.app):
         method, path = endpoint.method, endpoint.filled()
         statuses = {(await ask(service.app, method, path, headers=[(b"host", host)])).status for host in hosts}
-        answer = await ask(service.app, method, path, headers=[(b"host", b"auth.example")])
-        assert {answer.status} == statuses, str(endpoint)
+        assert {400} == statuses, str(endpoint)
+        answer, without = [await ask(service.app, method, path, headers=[(b"host", host)]) for host in (b"auth.example", b"")]
+        assert answer.status == without.status, str(endpoint)
         if path.startswith(("/account/", "/admin/")):
             assert 401 == answer.status, str(endpoint)
             protected += 1
