@@ -72,7 +72,7 @@ def test_secrets_of_this_service_need_no_encoding() -> None:
         assert set(secret) <= {*string.ascii_letters, *string.digits, "-", "_"}
 
 
-async def test_a_revocation_is_answered_with_an_empty_json_object(service: Service, secret: str) -> None:
+async def test_the_response_of_a_revocation_is_an_empty_json_object(service: Service, secret: str) -> None:
     """simple-oauth2 reads JSON from every response, and throws after a good sign-out without it."""
     here, robot = await sign_in(service), await service.add_client(secret)
     form = {"client_id": here.client.client_id}
@@ -109,7 +109,7 @@ async def test_a_client_that_introspects_its_own_refresh_token_gets_the_name_as_
     assert (True, person.username) == (answer.json()["active"], answer.json()["username"])
 
 
-async def test_nobody_else_is_told_a_name(service: Service) -> None:
+async def test_no_other_client_gets_a_name(service: Service) -> None:
     here = await sign_in(service)
     for form in ({"client_id": here.client.client_id}, {}):
         answer = await service.http.post("/introspect", data=form | {"token": here.access})
