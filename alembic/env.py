@@ -14,6 +14,7 @@ from sqlalchemy.schema import CreateSchema
 
 from alembic import context
 from authmint_service.database import CONNECT_SECONDS, SCHEMA, database_url
+from authmint_service.errors import SettingsError
 from authmint_service.settings import load_database_settings
 
 LOCK = 0x617574686D696E74  # "authmint" in ASCII. Any number serves, as long as it never changes.
@@ -24,7 +25,11 @@ async def run() -> None:
     if dsn is not None:
         await migrate(dsn)
         return
-    async with database_url(load_database_settings()) as own:
+    try:
+        settings = load_database_settings()
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+    async with database_url(settings) as own:
         await migrate(own)
 
 

@@ -30,7 +30,11 @@ ends at the end of the file are left out. To set both is refused.
 
 **Mistakes.** A variable that begins with `AUTHMINT_` and is no setting stops the start, in the environment and in `.env`: most
 likely it is misspelt, and would have no effect. A wrong value stops the start too, and so do settings that contradict each
-other. The message names the variable, and never repeats the value.
+other, white space before or after a value, and a key that stands in two lists. The message has a line for each variable that is
+missing or wrong, and never repeats a value.
+
+**Production has a database.** Without `AUTHMINT_DATABASE_URL` nothing starts and nothing is migrated. The embedded PostgreSQL
+is for `AUTHMINT_ENVIRONMENT=development`, and for a command that is given its folder.
 """
 
 FOREIGN_HEAD = """\
@@ -42,7 +46,8 @@ The service passes over these names, because other programs read them:
 SERVICE_LINKS = """\
 It also passes over what Kubernetes adds to the environment of pods when there is a Service named `authmint` or `authmint-…`:
 `AUTHMINT_SERVICE_HOST`, `AUTHMINT_SERVICE_PORT`, `AUTHMINT_PORT_8000_TCP_ADDR` and the like, and `AUTHMINT_PORT` when its value
-begins with `tcp://`. `enableServiceLinks: false` in the pod's specification keeps them out.
+begins with `tcp://`; of such a setting the log of the start and `authmint-service settings` say so. `enableServiceLinks: false`
+in the pod's specification keeps them out, as in `deploy/kubernetes.yaml`.
 """
 
 
@@ -63,7 +68,7 @@ def reference_page() -> str:
 def _entry(setting: Setting) -> str:
     about = setting.description if not setting.values else f"{setting.description} {setting.values}."
     lines = [f"# {line}" for line in _wrap(about, WIDTH - 2)]
-    lines.append(f"{'' if setting.is_secret and setting.is_required else '# '}{setting.variable}={setting.example}")
+    lines.append(f"{'' if setting.is_required and not setting.example else '# '}{setting.variable}={setting.example}")
     if setting.is_secret:
         lines.append(f"# {setting.variable}_FILE=")
     return "\n".join([*lines, ""])

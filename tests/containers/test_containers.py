@@ -16,12 +16,12 @@ import yaml
 
 from tests.e2e.conftest import ROOT, UV, environment, fetch, free_ports, running, uv_pip
 from tests.e2e.test_embedded_postgres import dsn_of, hold, release
-from tests.service.test_settings import GOOD
+from tests.service.test_settings import GOOD, OTHER
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(420), pytest.mark.xdist_group("containers")]
 
 EMPTY = Path(__file__).resolve().parent / "empty.env"
-NEEDED = {"POSTGRES_PASSWORD": "x", "AUTHMINT_KEY_ENCRYPTION_KEYS": GOOD, "AUTHMINT_REFRESH_TOKEN_KEYS": GOOD}
+NEEDED = {"POSTGRES_PASSWORD": "x", "AUTHMINT_KEY_ENCRYPTION_KEYS": GOOD, "AUTHMINT_REFRESH_TOKEN_KEYS": OTHER}
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -160,7 +160,7 @@ def test_the_commands_of_the_images_serve(image: Image, dsn: str, tmp_path: Path
     issuer = f"http://127.0.0.1:{port}"
     settings = environment(
         AUTHMINT_ISSUER=issuer, AUTHMINT_DATABASE_URL=dsn, AUTHMINT_PORT=str(port), AUTHMINT_KEY_ENCRYPTION_KEYS=GOOD,
-        AUTHMINT_REFRESH_TOKEN_KEYS=GOOD, ORDERS_ISSUER=issuer, PYTHONPATH="",
+        AUTHMINT_REFRESH_TOKEN_KEYS=OTHER, ORDERS_ISSUER=issuer, PYTHONPATH="",
     )  # fmt: skip
     content: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     migrate = [str(image.folder / "service/bin" / content["migrate"]["command"][0]), *content["migrate"]["command"][1:]]

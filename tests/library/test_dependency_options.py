@@ -4,6 +4,7 @@ import asyncio
 import base64
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
@@ -176,6 +177,26 @@ def test_a_resource_server_is_made_from_the_environment(monkeypatch: pytest.Monk
     monkeypatch.setenv("ORDERS_AUDIENCE", "orders")
     monkeypatch.setenv("ORDERS_SHARED_SECRET", base64.b64encode(SECRET).decode())
     assert (OTHER,) == ResourceServer.from_env("ORDERS_").issuers
+
+
+async def test_a_shared_secret_may_come_from_a_file(issuer: Signing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: a setting that is dropped without a word. The service reads the same variable."""
+    secret = base64.b64encode(SECRET).decode()
+    (tmp_path / "secret").write_text(f"{secret}\n")
+    monkeypatch.setenv("AUTHMINT_ISSUER", ISSUER)
+    monkeypatch.setenv("AUTHMINT_AUDIENCE", AUDIENCE)
+    monkeypatch.setenv("AUTHMINT_SHARED_SECRET_FILE", str(tmp_path / "secret"))
+    token = JWTSigner(SharedSecretKey(secret.encode())).sign(issuer.claims())
+    assert "6f1c" == (await ResourceServer.from_env(clock=lambda: NOW).verify(token)).sub
+    monkeypatch.setenv("AUTHMINT_SHARED_SECRET", secret)
+    with pytest.raises(ConfigurationError, match="contradict each other"):
+        ResourceServer.from_env()
+    monkeypatch.delenv("AUTHMINT_SHARED_SECRET")
+    for file in ("none", "."):
+        monkeypatch.setenv("AUTHMINT_SHARED_SECRET_FILE", str(tmp_path / file))
+        with pytest.raises(ConfigurationError, match="AUTHMINT_SHARED_SECRET_FILE cannot be read") as raised:
+            ResourceServer.from_env()
+        assert str(tmp_path) not in str(raised.value)
 
 
 def make_service() -> tuple[FastAPI, ResourceServer]:

@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.conftest import Running, environment, fetch, free_ports, running
 from tests.e2e.test_embedded_postgres import dsn_of, hold, release
 from tests.project.releases import NO_RELEASE, Installation, current_installation, install_release, last_release, previous_tag
-from tests.service.test_settings import GOOD
+from tests.service.test_settings import GOOD, OTHER
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600), pytest.mark.xdist_group("compatibility")]
 
@@ -63,7 +63,7 @@ class Deployment:
     def __init__(self, folder: Path, dsn: str, made_by: Installation) -> None:
         self.folder = folder
         self._env = environment(
-            AUTHMINT_DATABASE_URL=dsn, AUTHMINT_KEY_ENCRYPTION_KEYS=GOOD, AUTHMINT_REFRESH_TOKEN_KEYS=GOOD,
+            AUTHMINT_DATABASE_URL=dsn, AUTHMINT_KEY_ENCRYPTION_KEYS=GOOD, AUTHMINT_REFRESH_TOKEN_KEYS=OTHER,
             AUTHMINT_DRAIN_SECONDS="0", PYTHONPATH="",
         )  # fmt: skip
         (port,) = free_ports(1)

@@ -12,7 +12,9 @@ from tests.service.test_metrics import metrics, sample
 
 
 def load(**changes: object) -> Settings:
-    return load_settings(_env_file=None, issuer="https://auth.example", **SECRET_KEYS, **changes)
+    return load_settings(
+        _env_file=None, issuer="https://auth.example", database_url="postgresql://host/name", **SECRET_KEYS, **changes
+    )
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ def test_the_manifest_has_what_keeps_a_service_available_and_holds_no_secret() -
 def test_containers_have_no_more_rights_than_they_need_and_images_name_no_registry(kind: str, name: str) -> None:
     spec = pod(kind, name)
     assert spec["automountServiceAccountToken"] is False
+    assert spec["enableServiceLinks"] is False
     assert (True, 10001) == (spec["securityContext"]["runAsNonRoot"], spec["securityContext"]["runAsUser"])
     for container in spec["containers"]:
         security = container["securityContext"]

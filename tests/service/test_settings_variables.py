@@ -13,21 +13,21 @@ import pytest
 
 from authmint import ResourceServer
 from authmint_service.errors import SettingsError
-from authmint_service.settings import Settings, load_database_settings, load_settings, variable_names
+from authmint_service.settings import Settings, load_database_settings, load_settings, notes_about_variables, variable_names
 from authmint_service.settings.catalogue import list_settings
 from authmint_service.settings.group import is_secret, variable
 from authmint_service.settings.variables import FOREIGN_NAMES
 from tools import settings_docs
 
-RANDOM = base64.b64encode(hashlib.sha256(b"a key of these tests").digest()).decode()
-GOOD = f"1:{RANDOM}"
-RANDOM = base64.b64encode(hashlib.sha256(b"a key of these tests").digest()).decode()
-KEYS = {"AUTHMINT_KEY_ENCRYPTION_KEYS": GOOD, "AUTHMINT_REFRESH_TOKEN_KEYS": GOOD}
+RANDOM, FIRST, SECOND = (base64.b64encode(hashlib.sha256(b"key %d of these tests" % n).digest()).decode() for n in range(3))
+GOOD, OTHER = f"1:{FIRST}", f"1:{SECOND}"
+KEYS = {"AUTHMINT_KEY_ENCRYPTION_KEYS": GOOD, "AUTHMINT_REFRESH_TOKEN_KEYS": OTHER}
+URL = "postgresql://user@host/name"
 SECRETS = sorted(name for name, field in Settings.model_fields.items() if is_secret(field))
 VALUES = {
     "database_url": "postgresql://user:canary@host/name",
     "key_encryption_keys": GOOD,
-    "refresh_token_keys": GOOD,
+    "refresh_token_keys": OTHER,
     "shared_secret": RANDOM,
 }
 """A good value of each secret that has a form; any other may be any text."""
@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to start in, and the settings that production requires."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUTHMINT_ISSUER", "https://auth.example")
+    monkeypatch.setenv("AUTHMINT_DATABASE_URL", URL)
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     return tmp_path
@@ -116,11 +117,13 @@ def test_a_file_of_variables_that_cannot_be_read_is_named(folder: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTHMINT_DATABASE_URL")
     monkeypatch.setenv("AUTHMINT_DATABASE_URL_FILE", str(folder))
     assert "AUTHMINT_DATABASE_URL_FILE cannot be read: Is a directory." == refusal()
 
 
 def test_a_migration_reads_the_address_from_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTHMINT_DATABASE_URL")
     (folder / "url").write_text("postgresql://host/name\n")
     monkeypatch.setenv("AUTHMINT_DATABASE_URL_FILE", str(folder / "url"))
     url = load_database_settings().database_url
@@ -159,6 +162,18 @@ def test_every_name_is_recognised_with_two_letters_swapped(setting: str, monkeyp
     assert f"Did you mean {setting}?" in refusal()
 
 
+def test_all_misspelt_names_are_named_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kind: an error that hides the next one."""
+    monkeypatch.setenv("AUTHMINT_ACESS_TOKEN_TTL", "60")
+    (folder / ".env").write_text("AUTHMINT_PROT=1\n")
+    with pytest.raises(SettingsError) as raised:
+        load_settings()
+    assert [
+        "AUTHMINT_ACESS_TOKEN_TTL is not a setting. Did you mean AUTHMINT_ACCESS_TOKEN_TTL?",
+        "AUTHMINT_PROT in .env is not a setting. Did you mean AUTHMINT_PORT?",
+    ] == str(raised.value).splitlines()
+
+
 def test_a_name_that_is_like_none_is_refused_too_even_when_it_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHMINT_FLUX_CAPACITOR", "")
     assert "AUTHMINT_FLUX_CAPACITOR is not a setting. docs/settings.md lists all settings." == refusal()
@@ -178,6 +193,29 @@ def test_a_name_that_is_like_none_is_refused_too_even_when_it_is_empty(monkeypat
 def test_names_that_other_programs_read_are_passed_over(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert 8000 == load_settings().port
+
+
+LINK = "tcp://10.96.0.12:80"
+
+
+@pytest.mark.parametrize("name", ["AUTHMINT_PORT", "AUTHMINT_INTERNAL_PORT"])
+def test_a_setting_that_kubernetes_has_made_of_the_name_of_a_service_is_named_as_such(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: a setting that is dropped without a word. It stops nothing: the port that is wanted may be in `.env`."""
+    assert [] == notes_about_variables()
+    monkeypatch.setenv(name, LINK)
+    monkeypatch.setenv("AUTHMINT_SERVICE_PORT", "80")
+    (note,) = notes_about_variables()
+    assert note.startswith(f"{name} is the address of a Kubernetes Service")
+    assert "enableServiceLinks: false" in note
+    assert LINK not in note
+
+
+def test_a_port_from_kubernetes_hides_no_port_of_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHMINT_PORT", LINK)
+    (folder / ".env").write_text("AUTHMINT_PORT=9000\n")
+    assert 9000 == load_settings().port
 
 
 def test_the_names_of_the_library_are_known() -> None:
@@ -214,7 +252,7 @@ def test_the_example_starts_once_its_empty_lines_are_filled_in(folder: Path, mon
         monkeypatch.delenv(name)
     text = settings_docs.env_example()
     for name in KEYS:
-        text = text.replace(f"\n{name}=\n", f"\n{name}={GOOD}\n")
+        text = text.replace(f"\n{name}=\n", f"\n{name}={KEYS[name]}\n")
     (folder / ".env").write_text(text)
     assert "https://auth.example" == load_settings().issuer_url
 
@@ -227,6 +265,7 @@ def run_command(*arguments: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.process
 @pytest.mark.slow
 def test_the_command_shows_every_setting_its_source_and_no_secret(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTHMINT_DATABASE_URL")
     (folder / ".env").write_text("AUTHMINT_PORT=9000\nAUTHMINT_DATABASE_URL_FILE=url\n")
     (folder / "url").write_text("postgresql://user:canary@host/name")
     done = run_command("settings", "--json")
@@ -239,6 +278,13 @@ def test_the_command_shows_every_setting_its_source_and_no_secret(folder: Path, 
     assert ("set", "environment") == shown["AUTHMINT_REFRESH_TOKEN_KEYS"]
     assert ("not set", "default") == shown["AUTHMINT_SHARED_SECRET"]
     assert ("6", "default") == shown["AUTHMINT_DRAIN_SECONDS"]
+    monkeypatch.setenv("AUTHMINT_PORT", LINK)
+    monkeypatch.delenv("AUTHMINT_REFRESH_TOKEN_KEYS")
+    lacking = run_command("settings")
+    assert 0 == lacking.returncode
+    assert ["AUTHMINT_PORT", "AUTHMINT_REFRESH_TOKEN_KEYS"] == [line.split()[0] for line in lacking.stderr.splitlines()]
+    monkeypatch.delenv("AUTHMINT_PORT")
+    monkeypatch.setenv("AUTHMINT_REFRESH_TOKEN_KEYS", OTHER)
     table = run_command("settings").stdout
     for text in (done.stdout, table):
         assert "canary" not in text

@@ -129,7 +129,8 @@ async def test_an_unavailable_collector_fails_no_request(start_service: StartSer
 
 
 START = "import sys; from authmint_service.app import create_app; from authmint_service.settings import load_settings"
-MADE = f"{START}; create_app(load_settings(_env_file=None, issuer='https://a.example', **{SECRET_KEYS!r}, **more))"
+GIVEN = {"issuer": "https://a.example", "database_url": "postgresql://host/name", **SECRET_KEYS}
+MADE = f"{START}; create_app(load_settings(_env_file=None, **{GIVEN!r}, **more))"
 IMPORTED = (
     "[name for name in sys.modules "
     "if name.startswith(('opentelemetry.sdk', 'opentelemetry.exporter', 'authmint_service.tracing'))]"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,21 @@ def test_a_migration_without_a_database_is_refused_but_in_development(folder: Pa
     monkeypatch.delenv("AUTHMINT_ENVIRONMENT")
     monkeypatch.setenv("AUTHMINT_DATA_DIR", "data")
     assert Path("data") == load_migration_settings().data_dir
+    monkeypatch.setenv("AUTHMINT_ENVIRONMENT", "production")
+    with pytest.raises(SettingsError, match=r"^AUTHMINT_DATABASE_URL is missing\."):
+        load_migration_settings()
+
+
+def test_a_misspelt_database_is_not_replaced_by_the_development_service_that_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kind: a default instead of what was meant."""
+    for service in (nullcontext(), running(folder.parent / "data")):
+        with service, monkeypatch.context() as patch:
+            patch.setenv("AUTHMINT_DATABSE_URL", "postgresql://db.example/authmint")
+            for load in (lambda: load_service_settings(None), load_migration_settings):
+                with pytest.raises(SettingsError, match="Did you mean AUTHMINT_DATABASE_URL"):
+                    load()
 
 
 LIST = """

@@ -111,3 +111,11 @@ def _read_jwks(file: Path) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise ConfigurationError(f"jwks_file {file} has no JWK set.")
     return content
+
+
+def read_secret_file(file: str, name: str) -> str:
+    """Return the content of a file without its line ends. Raise ConfigurationError, which does not repeat the path."""
+    try:
+        return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{name} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}.") from error

@@ -21,7 +21,7 @@ from authmint.bearer_auth import AllowedSubject, AuthState, BearerAuth
 from authmint.errors import ConfigurationError
 from authmint.events import Observer, guarded
 from authmint.fetching import TIMEOUT
-from authmint.issuers import Issuer, check_issuers
+from authmint.issuers import Issuer, check_issuers, read_secret_file
 from authmint.jose import Expectations
 from authmint.key_sets import KeySet, RemoteKeySet, RevocableKeySet
 from authmint.metadata import IssuerMetadata
@@ -121,8 +121,8 @@ class ResourceServer(BearerAuth):
     @classmethod
     def from_env(cls, prefix: str = "AUTHMINT_", **settings: Any) -> "ResourceServer":
         """Return a resource server from `AUTHMINT_ISSUER` and `AUTHMINT_AUDIENCE`, and, where they are set, `…_JWKS_FILE`,
-        `…_SHARED_SECRET`, `…_TOKEN_URL` and `…_LEEWAY` (seconds). Several audiences have commas between them. `settings` are
-        those of the constructor.
+        `…_SHARED_SECRET` (or `…_SHARED_SECRET_FILE`), `…_TOKEN_URL` and `…_LEEWAY` (seconds). Several audiences have commas
+        between them. `settings` are those of the constructor.
 
         Raise ConfigurationError, naming the variable.
         """
@@ -131,6 +131,10 @@ class ResourceServer(BearerAuth):
             value = os.environ.get(prefix + name.upper(), "").strip()
             if value:
                 found[name] = value
+        if file := os.environ.get(f"{prefix}SHARED_SECRET_FILE"):
+            if "shared_secret" in found:
+                raise ConfigurationError(f"{prefix}SHARED_SECRET and {prefix}SHARED_SECRET_FILE contradict each other.")
+            found["shared_secret"] = read_secret_file(file, f"{prefix}SHARED_SECRET_FILE")
         for name in ("issuer", "audience"):
             if name not in found and name not in settings and "issuers" not in settings:
                 raise ConfigurationError(f"{prefix}{name.upper()} is not set.")

@@ -86,8 +86,6 @@ def serve(
     """Serve the token service until Ctrl-C or SIGTERM."""
     settings = load_settings() if workers is None else load_settings(workers=workers)
 
-    settings.require_database()
-
     # After the settings: a wrong one stops the start before FastAPI is imported.
     from authmint_service.uvicorn_names import check_uvicorn
 

@@ -206,10 +206,11 @@ async def _skip_reset(_: object) -> None:
 
 
 def database_url(settings: DatabaseSettings, *, create: bool = True) -> AbstractAsyncContextManager[str]:
-    """Provide the DSN of the configured database, or of the embedded one, which runs inside the block.
+    """Provide the DSN of the configured database, or of the embedded one, which runs inside the block. Raise SettingsError.
 
     `create`: make the embedded one if there is none.
     """
+    settings.check_database()
     if settings.database_url is not None:
         return _configured(settings.database_url.get_secret_value())
     return embedded_postgres(settings.data_dir, create=create)

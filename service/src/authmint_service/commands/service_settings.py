@@ -20,6 +20,7 @@ from authmint_service.settings import (
     load_database_settings,
     load_settings,
     load_settings_of_another,
+    read_variables,
 )
 from authmint_service.settings.variables import Variables
 
@@ -35,7 +36,7 @@ def load_service_settings(data_dir: Path | None) -> Settings:
 
     `data_dir`: as the option says.
     """
-    variables = Variables.read()
+    variables = read_variables()
     if _has_database_url(variables, data_dir):
         return load_settings()
     services = running_services()
@@ -45,7 +46,9 @@ def load_service_settings(data_dir: Path | None) -> Settings:
     service = _with_data_in(folder, services)
     if service is not None:
         return settings_of_service(service)
-    return _settings_of_folder(folder, has_environment=variables.find("AUTHMINT_ENVIRONMENT") is not None)
+    if not has_database(folder):
+        raise SettingsError(f"There is no database in {folder}. Make one with: authmint-service dev --data-dir {folder}")
+    return load_settings(data_dir=folder, **_development(variables))
 
 
 def find_service(data_dir: Path | None) -> RunningService | None:
@@ -53,7 +56,7 @@ def find_service(data_dir: Path | None) -> RunningService | None:
 
     `data_dir`: as the option says. Raise SettingsError if it names no service that runs.
     """
-    variables = Variables.read()
+    variables = read_variables()
     if _has_database_url(variables, data_dir):
         return None
     services = running_services()
@@ -73,15 +76,9 @@ def load_migration_settings() -> DatabaseSettings:
 
     A deployment whose database was forgotten must not migrate an embedded one and report success.
     """
-    settings = load_database_settings()
-    is_named = not settings.uses_embedded_database or "data_dir" in settings.model_fields_set
-    environment = Variables.read().find("AUTHMINT_ENVIRONMENT")
-    if not is_named and (environment is None or environment.value != "development"):
-        raise SettingsError(
-            "AUTHMINT_DATABASE_URL is missing. Set it to the URL of a PostgreSQL; for the embedded one set "
-            "AUTHMINT_ENVIRONMENT=development, or its folder with AUTHMINT_DATA_DIR."
-        )
-    return settings
+    variables = read_variables()
+    is_named = variables.find("AUTHMINT_DATA_DIR") is not None
+    return load_database_settings(**_development(variables) if is_named else {})
 
 
 def settings_of_service(service: RunningService) -> Settings:
@@ -108,12 +105,9 @@ def _with_data_in(folder: Path, services: Sequence[RunningService]) -> RunningSe
     return next((service for service in services if Path(service.data_dir).resolve() == folder.resolve()), None)
 
 
-def _settings_of_folder(folder: Path, *, has_environment: bool) -> Settings:
-    if not has_database(folder):
-        raise SettingsError(f"There is no database in {folder}. Make one with: authmint-service dev --data-dir {folder}")
-    # An embedded database is one of a development service, whether the environment says so or not.
-    development = {} if has_environment else {"environment": "development"}
-    return load_settings(data_dir=folder, **development)
+def _development(variables: Variables) -> dict[str, str]:
+    """Return the environment of a command that is given a data folder: development, unless another one is set."""
+    return {} if variables.find("AUTHMINT_ENVIRONMENT") is not None else {"environment": "development"}
 
 
 def _choose(services: Sequence[RunningService]) -> RunningService:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 
+import structlog
 from fastapi import FastAPI
 
 from authmint_service.app import create_app
@@ -16,8 +17,10 @@ from authmint_service.processes import ProcessStore
 from authmint_service.running_services import RunningService, listed
 from authmint_service.serving.server import run_until_stopped, serve_requests
 from authmint_service.serving.workers import Workers
-from authmint_service.settings import Settings, load_settings, settings_without_secrets
+from authmint_service.settings import Settings, load_settings, notes_about_variables, settings_without_secrets
 from authmint_service.signing_keys import SigningKeyStore, StoredKey
+
+log = structlog.get_logger(__name__)
 
 
 def serve(settings: Settings, listeners: Sequence[socket.socket], internal: socket.socket | None = None) -> bool:
@@ -25,6 +28,8 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], internal: sock
 
     `internal`: the socket of the internal listener, which all processes share. Return False when the service failed instead.
     """
+    for note in notes_about_variables():
+        log.warning("service.started", note=note)
     with listed_for_commands(settings):
         if len(listeners) == 1:
             run_until_stopped(_serve_alone(settings, listeners[0], internal))
@@ -106,6 +111,7 @@ def _check_decrypted(settings: Settings, keys: Sequence[StoredKey]) -> None:
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
     """Yield its URL. The parent alone holds the embedded one, so that it is started and stopped once."""
+    settings.check_database()
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
     else:

@@ -18,7 +18,7 @@ from authmint_service.running_services import data_folder
 from authmint_service.secret_keys import SecretKeys
 from authmint_service.settings.browsers import BrowserSettings
 from authmint_service.settings.database import DatabaseSettings
-from authmint_service.settings.group import Secret, SettingsGroup, is_secret, variable
+from authmint_service.settings.group import Secret, SettingsGroup, is_secret, required_advice, variable
 from authmint_service.settings.listening import ListeningSettings
 from authmint_service.settings.observability import ObservabilitySettings
 from authmint_service.settings.passwords import PasswordSettings
@@ -38,6 +38,9 @@ __all__ = [
     "load_settings",
     "load_settings_of_another",
     "load_settings_without_secrets",
+    "missing_variables",
+    "notes_about_variables",
+    "read_variables",
     "settings_without_secrets",
 ]
 
@@ -65,13 +68,6 @@ class Settings(
         if self.internal_port and (self.internal_host, self.internal_port) == (self.host, self.port):
             raise ValueError("AUTHMINT_PORT and AUTHMINT_INTERNAL_PORT contradict each other: they are the same port.")
         return self
-
-    def require_database(self) -> None:
-        """Raise SettingsError in production without a database: an embedded one may be lost with its folder."""
-        if not self.is_development and self.uses_embedded_database:
-            raise SettingsError(
-                "AUTHMINT_DATABASE_URL is missing. Set it to the URL of a PostgreSQL; the embedded one is for development only."
-            )
 
     @property
     def issuer_url(self) -> str:
@@ -136,8 +132,8 @@ class _GivenSettings(Settings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Return all settings of this process. Raise SettingsError, which names the first that is wrong."""
-    return _check_keys(load_settings_without_secrets(**overrides))
+    """Return all settings of this process. Raise SettingsError, which names all that are missing, or those that are wrong."""
+    return _check_keys(_require_all(_load(Settings, overrides)))
 
 
 def load_development_settings(**overrides: object) -> Settings:
@@ -170,17 +166,44 @@ def settings_without_secrets(settings: Settings) -> tuple[dict[str, Any], list[s
 def _check_keys(settings: Settings) -> Settings:
     # Keys are read now, and those of a development start made, so that a wrong one stops the start.
     _ = settings.encryption_keys, settings.refresh_keys, settings.hmac_secret
+    settings.check_given_keys()
+    _check_shared_secret(settings)
     return settings
 
 
+def _check_shared_secret(settings: Settings) -> None:
+    # Every service that verifies has it.
+    lists = (settings.key_encryption_keys, settings.refresh_token_keys)
+    if settings.shared_secret and any(
+        settings.shared_secret.get_secret_value() in keys.get_secret_value() for keys in lists if keys
+    ):
+        raise SettingsError(
+            "AUTHMINT_SHARED_SECRET is one of the keys of AUTHMINT_KEY_ENCRYPTION_KEYS or AUTHMINT_REFRESH_TOKEN_KEYS, which "
+            "no other service may have. Make another with: openssl rand -base64 32"
+        )
+
+
 def load_settings_without_secrets(**overrides: object) -> Settings:
-    """Return all settings, and make nothing that is missing. Keys are not checked. Raise SettingsError."""
+    """Return all settings, and neither refuse nor make what is missing. Keys are not checked. Raise SettingsError."""
     return _load(Settings, overrides)
 
 
 def load_database_settings(**overrides: object) -> DatabaseSettings:
     """Return only the settings that reach the database. Raise SettingsError."""
-    return _load(DatabaseSettings, overrides)
+    return _require_all(_load(DatabaseSettings, overrides))
+
+
+def read_variables() -> Variables:
+    """Return the variables of this process. Raise SettingsError if one with our prefix is no setting.
+
+    First of all: of a name that is misspelt it would otherwise be said that the right one is missing.
+    """
+    return _checked(Variables.read())
+
+
+def notes_about_variables() -> list[str]:
+    """Return a sentence for each setting that was given, and has no effect. Raise SettingsError as `read_variables` does."""
+    return read_variables().notes(variable_names())
 
 
 def variable_names() -> list[str]:
@@ -192,21 +215,44 @@ def variable_names() -> list[str]:
 
 
 S = TypeVar("S", bound=SettingsGroup)
+D = TypeVar("D", bound=DatabaseSettings)
 
 
 def _load(kind: type[S], overrides: Mapping[str, object]) -> S:
-    # First: of a name that is misspelt it would otherwise be said that the right one is missing.
-    Variables.read(overrides.get("_env_file", ".env")).check_names(variable_names())
+    _checked(Variables.read(overrides.get("_env_file", ".env")))
     try:
         return kind(**overrides)
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
 
 
+def _checked(variables: Variables) -> Variables:
+    variables.check_names(variable_names())
+    return variables
+
+
+def missing_variables(settings: DatabaseSettings) -> list[str]:
+    """Return a sentence for each variable that is not set, and without which production does not start."""
+    if settings.is_development:
+        return []
+    required = ((name, required_advice(field)) for name, field in type(settings).model_fields.items())
+    return [f"{variable(name)} is missing. {advice}" for name, advice in required if advice and not getattr(settings, name)]
+
+
+def _require_all(settings: D) -> D:
+    """Raise SettingsError, which names all variables that are missing: one after another would cost a start each."""
+    if missing := missing_variables(settings):
+        raise SettingsError("\n".join(missing))
+    return settings
+
+
 def _describe(error: ValidationError) -> str:
-    """Return one sentence about the first error, without the value."""
-    first = error.errors(include_input=False, include_url=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return message
-    return f"{variable(str(first['loc'][0]))} is wrong: {message[:1].lower()}{message[1:]}."
+    """Return a sentence about each error, without the value."""
+    return "\n".join(map(_sentence, error.errors(include_input=False, include_url=False)))
+
+
+def _sentence(error: Any) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    if not error["loc"]:
+        return str(message)
+    return f"{variable(str(error['loc'][0]))} is wrong: {message[:1].lower()}{message[1:]}."

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from authmint_service.settings import Settings
-from authmint_service.settings.group import Required, SettingsGroup, is_secret, variable
+from authmint_service.settings.group import SettingsGroup, is_secret, required_advice, variable
 from authmint_service.settings.variables import Source, Variables
 
 
@@ -61,7 +61,7 @@ def list_settings_of_another(settings: Settings, secrets: Collection[str]) -> li
 
 def _settings_of(group: type) -> Iterator[Setting]:
     # A group in the same module as its base is documented together with it.
-    for part in group.__mro__:
+    for part in reversed(group.__mro__):
         if issubclass(part, SettingsGroup) and part.__module__ == group.__module__:
             for name in inspect.get_annotations(part):
                 if name in Settings.model_fields:
@@ -78,7 +78,7 @@ def _setting(name: str, field: FieldInfo, title: str) -> Setting:
         values=_values(field),
         default=default,
         example=default or str(next(iter(field.examples or ()), "")),
-        is_required=any(isinstance(one, Required) for one in field.metadata),
+        is_required=required_advice(field) is not None,
         is_secret=is_secret(field),
     )
 

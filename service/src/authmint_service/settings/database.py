@@ -5,9 +5,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
-from authmint_service.settings.group import Secret, split_url
+from authmint_service.errors import SettingsError
+from authmint_service.settings.group import Required, Secret, split_url
 from authmint_service.settings.service import DataFolderSettings
 
+ADVICE = "Set it to the URL of a PostgreSQL. An embedded one is for AUTHMINT_ENVIRONMENT=development alone."
 FORM = "must look like postgresql://user:password@host:5432/name"
 _PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _HOST = re.compile(rf"(\[[^\]]*\]|[^:\[\]]*)(:({_PORT})?)?")
@@ -20,6 +22,7 @@ class DatabaseSettings(DataFolderSettings):
 
     database_url: Annotated[
         Secret | None,
+        Required(ADVICE),
         Field(
             description="URL of a PostgreSQL, 14 to 18. In development it may be left out: then one is started in the data "
             "folder. On Debian, `apt-get install postgresql` installs a server and `pg_ctlcluster 15 main start` starts it.",
@@ -58,3 +61,8 @@ class DatabaseSettings(DataFolderSettings):
     @property
     def uses_embedded_database(self) -> bool:
         return self.database_url is None
+
+    def check_database(self) -> None:
+        """Raise SettingsError in production without a database: an embedded one would be empty, and look as if it worked."""
+        if self.uses_embedded_database and not self.is_development:
+            raise SettingsError(f"AUTHMINT_DATABASE_URL is missing. {ADVICE}")

@@ -1,9 +1,10 @@
 """The base of all groups of settings, and the type of a setting that is secret."""
 
-from typing import Any, ClassVar, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -19,8 +20,16 @@ class Secret(SecretStr):
     """
 
 
+@dataclass(frozen=True, slots=True)
 class Required:
     """Marks a field without which production does not start."""
+
+    advice: str
+    """A sentence: what to set it to."""
+
+
+class Spaced:
+    """Marks a field that is a list in one text, with white space round its parts."""
 
 
 class SettingsGroup(BaseSettings):
@@ -51,6 +60,14 @@ class SettingsGroup(BaseSettings):
         assert isinstance(dotenv_settings, DotEnvSettingsSource)
         return init_settings, _FromVariables(settings_cls, dotenv_settings.env_file)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_white_space(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what a copied line brings along: a program that keeps it looks for another host, folder or password."""
+        if isinstance(value, str) and value != value.strip() and keeps_white_space(cls.model_fields[info.field_name or ""]):
+            raise ValueError("there is white space before or after it")
+        return value
+
 
 class _FromVariables(PydanticBaseSettingsSource):
     """The values of all fields that are set, as text. Raise SettingsError if a secret's file cannot be read."""
@@ -73,6 +90,11 @@ class _FromVariables(PydanticBaseSettingsSource):
 
 def split_url(text: str) -> SplitResult:
     """Return the parts of a URL. Raise ValueError, whose text repeats nothing of it: it may have a password."""
+    # `urlsplit` drops line ends without a word.
+    if any(character.isspace() for character in text):
+        raise ValueError("has white space in it; a URL has %20 instead")
+    if text.startswith(('"', "'")):
+        raise ValueError("stands in quotation marks, which are taken for a part of it")
     try:
         return urlsplit(text)
     except ValueError:
@@ -84,6 +106,21 @@ def variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
 
 
+def keeps_white_space(field: FieldInfo) -> bool:
+    """Return whether white space at the ends of a field's text would be a part of its value."""
+    is_list = any(get_origin(kind) is tuple for kind in _kinds(field)) or any(isinstance(one, Spaced) for one in field.metadata)
+    return not is_list and {int, bool}.isdisjoint(_kinds(field))
+
+
+def required_advice(field: FieldInfo) -> str | None:
+    """Return what to set a field to without which production does not start, None for any other field."""
+    return next((one.advice for one in field.metadata if isinstance(one, Required)), None)
+
+
 def is_secret(field: FieldInfo) -> bool:
     """Return whether a field has the type `Secret`, and so a variable that ends in _FILE."""
-    return Secret in (field.annotation, *get_args(field.annotation))
+    return Secret in _kinds(field)
+
+
+def _kinds(field: FieldInfo) -> tuple[Any, ...]:
+    return field.annotation, *get_args(field.annotation)

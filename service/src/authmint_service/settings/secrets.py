@@ -7,8 +7,10 @@ from pydantic import Field
 
 from authmint_service.errors import SettingsError
 from authmint_service.secret_keys import SecretKeys, development_secrets
-from authmint_service.settings.group import Required, Secret, variable
+from authmint_service.settings.group import Required, Secret, Spaced, variable
 from authmint_service.settings.service import ServiceSettings
+
+ADVICE = 'Set it to "1:" and the output of: openssl rand -base64 32'
 
 
 class SecretSettings(ServiceSettings):
@@ -18,7 +20,8 @@ class SecretSettings(ServiceSettings):
 
     key_encryption_keys: Annotated[
         Secret | None,
-        Required(),
+        Required(ADVICE),
+        Spaced(),
         Field(
             description="Encrypts the signing keys in the database: `1:` and the output of `openssl rand -base64 32`. To "
             "rotate, put a new key with another id first, and keep the old one after a comma: `2:…,1:…`. It is used once all "
@@ -27,7 +30,8 @@ class SecretSettings(ServiceSettings):
     ] = None
     refresh_token_keys: Annotated[
         Secret | None,
-        Required(),
+        Required(ADVICE),
+        Spaced(),
         Field(
             description="Keys of the MAC in refresh tokens; written and rotated in the same way. Before a key is removed: "
             "`authmint-service secrets drop`. A development start makes one.",
@@ -46,10 +50,14 @@ class SecretSettings(ServiceSettings):
 
     def check_given_keys(self) -> None:
         """Raise SettingsError if one of the keys that are set is wrong. Make nothing that is missing."""
-        if self.key_encryption_keys is not None:
-            _ = self.encryption_keys
-        if self.refresh_token_keys is not None:
-            _ = self.refresh_keys
+        encryption = [] if self.key_encryption_keys is None else self.encryption_keys.values()
+        refresh = [] if self.refresh_token_keys is None else self.refresh_keys.values()
+        # A program that is given a key for one purpose must not have the other one too.
+        if not set(encryption).isdisjoint(refresh):
+            raise SettingsError(
+                "AUTHMINT_KEY_ENCRYPTION_KEYS and AUTHMINT_REFRESH_TOKEN_KEYS have a key in common. Each needs keys of its "
+                "own: openssl rand -base64 32"
+            )
 
     def _keys(self, field: str, value: Secret | None) -> SecretKeys:
         name = variable(field)
@@ -57,4 +65,4 @@ class SecretSettings(ServiceSettings):
             return SecretKeys.parse(value.get_secret_value(), name)
         if self.is_development:
             return SecretKeys.parse(development_secrets(self.data_dir)[name], name)
-        raise SettingsError(f'{name} is missing. Set it to "1:" and the output of: openssl rand -base64 32')
+        raise SettingsError(f"{name} is missing. {ADVICE}")

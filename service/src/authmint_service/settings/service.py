@@ -18,17 +18,7 @@ class Environment(StrEnum):
 
 
 class DataFolderSettings(SettingsGroup):
-    """The data folder. It is apart from the rest because a migration needs it, and needs no issuer."""
-
-    data_dir: Annotated[
-        Path, Field(description="Folder of the embedded PostgreSQL, and of the secrets of a development start.")
-    ] = Path(".authmint")
-
-
-class ServiceSettings(DataFolderSettings):
-    """The environment and the issuer."""
-
-    title: ClassVar[str] = "Service"
+    """The environment and the data folder. They are apart from the rest because a migration needs them, and no issuer."""
 
     environment: Annotated[
         Environment,
@@ -37,9 +27,23 @@ class ServiceSettings(DataFolderSettings):
             "`production` does not start without them."
         ),
     ] = Environment.PRODUCTION
+    data_dir: Annotated[
+        Path, Field(description="Folder of the embedded PostgreSQL, and of the secrets of a development start.")
+    ] = Path(".authmint")
+
+    @property
+    def is_development(self) -> bool:
+        return self.environment is Environment.DEVELOPMENT
+
+
+class ServiceSettings(DataFolderSettings):
+    """The issuer, and what it is beside."""
+
+    title: ClassVar[str] = "Service"
+
     issuer: Annotated[
         str,
-        Required(),
+        Required("Set it to the https URL of this service, the `iss` of its tokens."),
         Field(
             description="The https URL of this service, the `iss` of its tokens to the character. In development it may be "
             "left out, and is then `http://127.0.0.1:` and the port.",
@@ -50,21 +54,13 @@ class ServiceSettings(DataFolderSettings):
     @model_validator(mode="after")
     def _check_issuer(self) -> Self:
         if not self.issuer:
-            if not self.is_development:
-                raise ValueError(
-                    "AUTHMINT_ISSUER is missing. Set it to the https URL of this service, the `iss` of its tokens."
-                )
             return self
         try:
             parts = split_url(self.issuer)
-        except ValueError:
-            raise ValueError("AUTHMINT_ISSUER is not a URL.") from None
+        except ValueError as error:
+            raise ValueError(f"AUTHMINT_ISSUER {error}.") from None
         if not parts.hostname or parts.query or parts.fragment or parts.username or not self.issuer.isprintable():
             raise ValueError("AUTHMINT_ISSUER must be a URL without query, fragment and user, like https://auth.example.com.")
         if parts.scheme != "https" and not (parts.scheme == "http" and (is_loopback(parts.hostname) or self.is_development)):
             raise ValueError("AUTHMINT_ISSUER must be an https URL (http is for loopback addresses and development only).")
         return self
-
-    @property
-    def is_development(self) -> bool:
-        return self.environment is Environment.DEVELOPMENT

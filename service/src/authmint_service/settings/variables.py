@@ -59,7 +59,9 @@ class Variables:
     """All variables that begin with AUTHMINT_."""
 
     def __init__(self, environment: Mapping[str, str | None], env_file: Mapping[str, str | None]) -> None:
-        self._environment = {name: value for name, value in _ours(environment) if not _is_service_link(name, value)}
+        ours = dict(_ours(environment))
+        self._environment = {name: value for name, value in ours.items() if not _is_service_link(name, value)}
+        self._service_links = ours.keys() - self._environment.keys()
         self._env_file = dict(_ours(env_file))
 
     @classmethod
@@ -97,13 +99,28 @@ class Variables:
         return _read_file(found)
 
     def check_names(self, known: Collection[str]) -> None:
-        """Raise SettingsError for the first variable that is not one of `known`, nor of those that other programs read."""
-        for names, place in ((self._environment, ""), (self._env_file, " in .env")):
-            for name in names:
-                if name not in known and not _FOREIGN.fullmatch(name):
-                    similar = get_close_matches(name, known, n=1, cutoff=0.75)
-                    advice = f"Did you mean {similar[0]}?" if similar else "docs/settings.md lists all settings."
-                    raise SettingsError(f"{name}{place} is not a setting. {advice}")
+        """Raise SettingsError for the variables that are not among `known`, nor among those that other programs read."""
+        wrong = [
+            f"{name}{place} is not a setting. {_advice(name, known)}"
+            for names, place in ((self._environment, ""), (self._env_file, " in .env"))
+            for name in names
+            if name not in known and not _FOREIGN.fullmatch(name)
+        ]
+        if wrong:
+            raise SettingsError("\n".join(wrong))
+
+    def notes(self, known: Collection[str]) -> list[str]:
+        """Return a sentence for each of `known` whose value Kubernetes has made, and which therefore has no effect."""
+        return [
+            f"{name} is the address of a Kubernetes Service, made by Kubernetes because of the name of that Service, and is "
+            f"passed over. Set {name} yourself, or enableServiceLinks: false in the pod's specification."
+            for name in sorted(self._service_links & set(known))
+        ]
+
+
+def _advice(name: str, known: Collection[str]) -> str:
+    similar = get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"Did you mean {similar[0]}?" if similar else "docs/settings.md lists all settings."
 
 
 def _ours(variables: Mapping[str, str | None]) -> Iterator[tuple[str, str]]:
