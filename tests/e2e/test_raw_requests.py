@@ -43,6 +43,9 @@ REQUESTS = {
     "a connect": b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example\r\n\r\n",
 }
 
+EXPECTED = dict.fromkeys(("no host", "two hosts", "a host with a path", "a host that is no text"), 400)
+"""The statuses that a standard requires: here RFC 9112, section 3.2."""
+
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
@@ -75,5 +78,6 @@ def test_a_malformed_request_is_refused_and_the_service_keeps_serving(port: int,
     if response:
         status = int(response.split(b" ", 2)[1])
         assert status < 500, response[:200]
+        assert status == EXPECTED.get(name, status), response[:200]
         assert b"evil.example" not in response
     assert 200 == fetch(f"http://127.0.0.1:{port}/readyz")[0]

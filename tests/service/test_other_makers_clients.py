@@ -37,6 +37,15 @@ async def test_a_secret_with_any_character_is_accepted_form_encoded_or_as_it_is(
         assert 401 == (await service.http.post(path, data=FORM, headers=basic(robot.client_id, wrong))).status_code, wrong
 
 
+async def test_a_secret_that_is_sent_as_latin_1_is_accepted(service: Service) -> None:
+    """requests encodes a header of HTTP Basic so."""
+    secret = "p\u00e4ss w\u00f6rd+"
+    robot = await service.add_client(secret)
+    sent = base64.b64encode(f"{robot.client_id}:{secret}".encode("latin-1")).decode()
+    answer = await service.http.post("/token", data=FORM, headers={"Authorization": f"Basic {sent}"})
+    assert 200 == answer.status_code
+
+
 async def test_in_a_form_a_secret_has_one_reading(service: Service) -> None:
     robot = await service.add_client("a+b c")
     assert 401 == (await service.token(**FORM, client_id=robot.client_id, client_secret="a%2Bb+c")).status_code

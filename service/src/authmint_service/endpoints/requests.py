@@ -161,6 +161,9 @@ async def _send_server_error(send: Send) -> None:
 
 
 async def _send_problem(send: Send, status: int, code: str, detail: str, *, close: bool = False) -> None:
-    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), *([(b"connection", b"close")] if close else [])]
+    body = json.dumps(problem_members(status, code, detail)).encode()
+    headers = [(b"content-type", PROBLEM_MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
+    if close:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(problem_members(status, code, detail)).encode()})
+    await send({"type": "http.response.body", "body": body})

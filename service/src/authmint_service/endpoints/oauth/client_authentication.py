@@ -128,7 +128,7 @@ def _read_basic(request: Request) -> Credentials | None:
     if scheme.lower() != "basic":
         raise InvalidClient("The Authorization header of this endpoint must be HTTP Basic.")
     try:
-        text = base64.b64decode(encoded.strip(" ").encode("ascii"), validate=True).decode("utf-8")
+        text = _decode(base64.b64decode(encoded.strip(" ").encode("ascii"), validate=True))
         client_id, colon, secret = text.partition(":")
         # No id of a client has a character that the two readings differ in.
         client_id = unquote_plus(client_id, errors="strict")
@@ -138,6 +138,14 @@ def _read_basic(request: Request) -> Credentials | None:
         raise InvalidClient("The Authorization header is malformed.")
     # Swagger UI and others send a public client's id with an empty secret.
     return Credentials(client_id, (secret, _form_decoded(secret)) if secret else ())
+
+
+def _decode(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        # As requests and other clients send it, which do not read the `charset` of the challenge (RFC 7617, section 2.1).
+        return text.decode("latin-1")
 
 
 def _form_decoded(text: str) -> str:
