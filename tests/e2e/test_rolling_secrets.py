@@ -18,7 +18,7 @@ from tests.e2e.test_workers import Service, workers
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("workers")]
 
-FIRST, SECOND = (f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}" for number in (1, 2))
+FIRST, SECOND, ANOTHER_FIRST = (f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}" for number in (1, 2, 1))
 
 
 class Person:
@@ -139,6 +139,9 @@ def test_a_key_is_replaced_by_a_signal_and_dropped_and_no_one_is_signed_out_befo
         assert (2, True) == (refused.returncode, "live sessions" in refused.stderr)
         file.write_text(SECOND)
         hang_up(service, "AUTHMINT_REFRESH_TOKEN_KEYS lacks the key 1")
+        file.write_text(f"{SECOND},{ANOTHER_FIRST}")
+        hang_up(service, "AUTHMINT_REFRESH_TOKEN_KEYS has another key with the id 1")
+        file.write_text(SECOND)
         assert 200 == old.refresh()[0]
         dropped = commands.run("secrets", "drop", "1", "--force")
         assert 0 == dropped.returncode, dropped.stderr

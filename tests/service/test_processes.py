@@ -194,9 +194,8 @@ async def test_a_reading_that_is_old_is_renewed_once_for_all_who_wait(at: str) -
 
 
 async def test_of_two_processes_that_start_at_once_one_sees_the_other(at: str) -> None:
-    old, both = (
-        {kind: SecretKeys({key: secrets.token_bytes(32) for key in ids}) for kind in SecretKind} for ids in ((1,), (2, 1))
-    )
+    keys = {number: secrets.token_bytes(32) for number in (1, 2)}
+    old, both = ({kind: SecretKeys({key: keys[key] for key in ids}) for kind in SecretKind} for ids in ((1,), (2, 1)))
     async with (first := Database(size=2)).open(at), (second := Database(size=2)).open(at):
         for _ in range(20):
             one = Processes(first, old, Clock(), version=__version__)

@@ -17,6 +17,7 @@ from authmint.secret_strength import is_guessable
 from authmint_service.errors import SettingsError
 
 KEY_BYTES = 32
+FINGERPRINT_BYTES = 8
 NAMES = ("AUTHMINT_KEY_ENCRYPTION_KEYS", "AUTHMINT_REFRESH_TOKEN_KEYS")
 
 
@@ -50,6 +51,11 @@ class SecretKeys(Mapping[int, bytes]):
         if not keys:
             raise SettingsError(f'{name} is empty. Set it to "1:" and the output of: openssl rand -base64 32')
         return cls(keys)
+
+    @property
+    def fingerprints(self) -> Mapping[int, bytes]:
+        """By id: eight bytes that tell one key from another, and nothing of the key. They may be stored."""
+        return {key_id: _hkdf(key, b"fingerprint/v1")[:FINGERPRINT_BYTES] for key_id, key in self._keys.items()}
 
     def derive(self, label: str) -> "SecretKeys":
         """Return keys for another purpose, with the same ids (HKDF-SHA256, RFC 5869). One tells nothing about another."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from authmint_service.database import Database
 from authmint_service.errors import InvalidValue
 from authmint_service.one_time_tokens import count_by_key
-from authmint_service.processes import LiveProcesses, ProcessStore, SecretKind, is_current_anywhere
+from authmint_service.processes import LiveProcesses, ProcessStore, SecretKind, is_current_anywhere, is_different
 from authmint_service.request_source import Actor
 from authmint_service.sessions import SessionKeyUsage
 from authmint_service.signing_keys import count_by_encryption_key
@@ -25,8 +25,16 @@ class SecretUsage:
     """By the id of the key-encryption key."""
 
     def key_ids(self, kind: SecretKind) -> Sequence[Sequence[int]]:
-        """Return the key ids of each live process."""
-        return [process.key_ids[kind] for process in self.live.processes]
+        """Return the key ids of each live process, without those that stand for different keys."""
+        return self.live.key_ids(kind)
+
+    def having(self, kind: SecretKind, key_id: int) -> Sequence[str]:
+        """Return the ids of the live processes with the key on which sessions depend, or else that of the oldest process."""
+        every = {process.id: process.fingerprints[kind] for process in self.live.processes}
+        having = {process_id: keys[key_id] for process_id, keys in every.items() if key_id in keys}
+        used = self.live.used.get(key_id) if kind is SecretKind.REFRESH_TOKEN else None
+        expected = used or next(iter(having.values()), None)
+        return [process_id for process_id, own in having.items() if not is_different(own, expected)]
 
 
 async def read_secret_usage(database: Database, now: float) -> SecretUsage:

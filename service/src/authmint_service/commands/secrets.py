@@ -61,13 +61,13 @@ def rows_of(usage: SecretUsage) -> Iterator[dict[str, Any]]:
     """Return a row for each key that a live process has, or that is in use."""
     with_sessions = {key_id for key_id in usage.sessions if key_id is not None}
     in_use_by_kind: dict[SecretKind, frozenset[int]] = {
-        SecretKind.REFRESH_TOKEN: usage.live.used_ids | with_sessions | usage.one_time_tokens.keys(),
+        SecretKind.REFRESH_TOKEN: frozenset(usage.live.used) | with_sessions | usage.one_time_tokens.keys(),
         SecretKind.KEY_ENCRYPTION: frozenset(usage.signing_keys),
     }
     for kind, in_use in in_use_by_kind.items():
         key_ids, is_refresh = usage.key_ids(kind), kind is SecretKind.REFRESH_TOKEN
         for key_id in sorted(in_use.union(*key_ids)):
-            having = [process.id for process in usage.live.processes if key_id in process.key_ids[kind]]
+            having = usage.having(kind, key_id)
             yield {
                 "kind": kind.value,
                 "id": key_id,

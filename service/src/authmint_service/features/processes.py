@@ -2,7 +2,7 @@
 
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
-from authmint_service.processes import HEARTBEAT_SECONDS
+from authmint_service.processes import HEARTBEAT_SECONDS, SecretKind
 from authmint_service.readiness import CheckResult
 from authmint_service.signing_keys import KeyRing
 from authmint_service.tasks import Task
@@ -15,9 +15,13 @@ def processes(kernel: Kernel, ring: KeyRing) -> Feature:
         refresh_ids = known.lacking_ids
         if refresh_ids:
             return CheckResult("missing", _REFRESH.format(keys=_text(refresh_ids), first=refresh_ids[0]), blocks_serving=True)
-        needed = sorted({key.encryption_key_id for key in ring.undecrypted} - encryption_ids)
-        if needed:
+        if other_ids := known.different_ids:
+            return CheckResult("different", _DIFFERENT.format(keys=_text(other_ids), first=other_ids[0]), blocks_serving=True)
+        undecrypted = {key.encryption_key_id for key in ring.undecrypted}
+        if needed := sorted(undecrypted - encryption_ids):
             return CheckResult("missing", _ENCRYPTION.format(keys=_text(needed)), blocks_serving=True)
+        if others := sorted(key_id for key_id in undecrypted if known.is_elsewhere(SecretKind.KEY_ENCRYPTION, key_id)):
+            return CheckResult("different", _DIFFERENT_ENCRYPTION.format(keys=_text(others)), blocks_serving=True)
         return CheckResult() if known.is_known else CheckResult("unknown")
 
     return Feature(
@@ -31,6 +35,14 @@ def processes(kernel: Kernel, ring: KeyRing) -> Feature:
 _REFRESH = (
     "AUTHMINT_REFRESH_TOKEN_KEYS lacks {keys}, on which sessions depend. Add it. To end these sessions instead, "
     "run: authmint-service secrets drop {first} --force"
+)
+_DIFFERENT = (
+    "AUTHMINT_REFRESH_TOKEN_KEYS has another key under the id of {keys}, on which sessions depend. Configure the same key in "
+    "every process: a new one needs a new id. To end these sessions instead, run: authmint-service secrets drop {first} --force"
+)
+_DIFFERENT_ENCRYPTION = (
+    "AUTHMINT_KEY_ENCRYPTION_KEYS has another key under the id of {keys} than the processes that can decrypt the signing keys. "
+    "Configure the same key in every process: a new one needs a new id."
 )
 _ENCRYPTION = (
     "AUTHMINT_KEY_ENCRYPTION_KEYS lacks {keys}, with which signing keys are encrypted. Add it, or encrypt them again "

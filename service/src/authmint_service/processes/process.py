@@ -14,8 +14,8 @@ class SecretKind(StrEnum):
     """The encryption of signing keys in the database."""
 
 
-KeyIds = Mapping[SecretKind, Sequence[int]]
-"""By kind: the ids of the keys in the order of the setting."""
+Fingerprints = Mapping[int, bytes | None]
+"""The keys of one kind by their ids, in the order of the setting. None: of a version that wrote no fingerprints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,4 +24,13 @@ class Process:
 
     id: str
     version: str
-    key_ids: KeyIds
+    fingerprints: Mapping[SecretKind, Fingerprints]
+
+    def ids_agreed_with(self, keys: Fingerprints, kind: SecretKind) -> Sequence[int]:
+        """Return the ids of the keys that it has, without those that stand for another key in `keys`."""
+        return [key_id for key_id, own in self.fingerprints[kind].items() if not is_different(own, keys.get(key_id))]
+
+
+def is_different(one: bytes | None, other: bytes | None) -> bool:
+    """Return whether two fingerprints are of different keys, as far as is known."""
+    return one is not None and other is not None and one != other

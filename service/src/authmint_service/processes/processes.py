@@ -6,7 +6,7 @@ by anyone: it costs no question to the database while the reading is young.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 
@@ -15,7 +15,7 @@ import structlog
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
 from authmint_service.processes.key_choice import choose_key
-from authmint_service.processes.process import Process, SecretKind
+from authmint_service.processes.process import Fingerprints, Process, SecretKind, is_different
 from authmint_service.processes.store import LIVE_SECONDS, LiveProcesses, ProcessStore
 from authmint_service.secret_keys import SecretKeys
 
@@ -50,14 +50,16 @@ class Processes:
         self._store, self._elapsed, self._version = ProcessStore(database), elapsed, version
         self._configured = keys
         self._read_at = float("-inf")
-        self._live = LiveProcesses((), frozenset())
+        self._fingerprints = {kind: own.fingerprints for kind, own in keys.items()}
+        self._live = LiveProcesses((), {})
         self._chosen: dict[SecretKind, int] = {}
+        self._logged: set[tuple[SecretKind, int]] = set()
         self._beating: asyncio.Task[None] | None = None
 
     @cached_property
     def process(self) -> Process:
         """This process. Made with the first use, as processes are forked after their application was made."""
-        return Process(str(uuid.uuid4()), self._version, {kind: tuple(keys) for kind, keys in self._configured.items()})
+        return Process(str(uuid.uuid4()), self._version, self._fingerprints)
 
     def keys(self, kind: SecretKind) -> SecretKeys:
         """Return the configured keys, whose current one is that which every live process has."""
@@ -73,10 +75,14 @@ class Processes:
         return self._chosen[kind]
 
     def is_elsewhere(self, kind: SecretKind, key_id: int) -> bool:
-        """Return whether this process lacks a key that another live process has, as far as is known."""
+        """Return whether this process lacks a key that another live process has, as far as is known.
+
+        It lacks it as well if the same id stands for another key here.
+        """
+        others = [other.fingerprints[kind] for other in self._live.processes]
         if key_id in self._configured[kind]:
-            return False
-        return any(key_id in other.key_ids[kind] for other in self._live.processes)
+            return any(is_different(self._fingerprints[kind][key_id], other.get(key_id)) for other in others)
+        return any(key_id in other for other in others)
 
     async def have(self, kind: SecretKind, key_id: int) -> bool:
         """Return the same, and ask the database first if the last reading is old. Raise DatabaseUnavailable."""
@@ -92,7 +98,13 @@ class Processes:
     @property
     def lacking_ids(self) -> list[int]:
         """The ids of the refresh-token keys in use that this process lacks, as far as is known."""
-        return sorted(self._live.used_ids - self._configured[SecretKind.REFRESH_TOKEN].keys())
+        return sorted(self._live.used.keys() - self._configured[SecretKind.REFRESH_TOKEN].keys())
+
+    @property
+    def different_ids(self) -> list[int]:
+        """The ids of refresh-token keys in use that stand for another key in this process, as far as is known."""
+        own = self._fingerprints[SecretKind.REFRESH_TOKEN]
+        return sorted(key_id for key_id, used in self._live.used.items() if is_different(used, own.get(key_id)))
 
     async def ensure_known(self) -> None:
         """Ask the database once if the other processes are not known. Raise DatabaseUnavailable, SchemaOutdated."""
@@ -126,11 +138,23 @@ class Processes:
         live = await self._store.find_live()
         others = [other for other in live.processes if other.id != self.process.id]
         chosen = {
-            kind: choose_key(tuple(keys), [other.key_ids[kind] for other in others], self._chosen.get(kind))
-            for kind, keys in self._configured.items()
+            kind: choose_key(
+                _usable(keys, kind, live), [other.ids_agreed_with(keys, kind) for other in others], self._chosen.get(kind)
+            )
+            for kind, keys in self._fingerprints.items()
         }
-        self._live, self._read_at = LiveProcesses(others, live.used_ids), asked_at
+        self._live, self._read_at = LiveProcesses(others, live.used), asked_at
+        self._log_different()
         self._select(chosen)
+
+    def _log_different(self) -> None:
+        """Log each id that stands for another key in the database or in a live process, once."""
+        found = {
+            (kind, key_id) for kind, keys in self._fingerprints.items() for key_id in keys if self.is_elsewhere(kind, key_id)
+        } | {(SecretKind.REFRESH_TOKEN, key_id) for key_id in self.different_ids}
+        for kind, key_id in sorted(found - self._logged):
+            log.error("secret_key.different", secret_kind=kind.value, key_id=key_id)
+        self._logged = found
 
     def _select(self, chosen: dict[SecretKind, int]) -> None:
         before, self._chosen = self._chosen, chosen
@@ -139,3 +163,9 @@ class Processes:
             # A start with the first key is what everyone expects.
             if key_id != before.get(kind, first):
                 log.info("secret_key.selected", secret_kind=kind.value, key_id=key_id, first_id=first)
+
+
+def _usable(keys: Fingerprints, kind: SecretKind, live: LiveProcesses) -> Sequence[int]:
+    """Return the ids for new values: without those under which sessions depend on another key, if there are others."""
+    used = live.used if kind is SecretKind.REFRESH_TOKEN else {}
+    return [key_id for key_id, own in keys.items() if not is_different(own, used.get(key_id))] or list(keys)

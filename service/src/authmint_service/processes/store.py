@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from authmint_service.database import Database, Record
 from authmint_service.events import Event, EventKind
-from authmint_service.processes.process import Process, SecretKind
+from authmint_service.processes.process import Fingerprints, Process, SecretKind, is_different
 from authmint_service.request_source import Actor
 from authmint_service.secret_keys import SecretKeys
 
@@ -18,8 +18,14 @@ class LiveProcesses:
     """What the database says of all processes at one time."""
 
     processes: Sequence[Process]
-    used_ids: frozenset[int]
-    """The ids of the refresh-token keys with which sessions began, and that were not dropped since."""
+    used: Fingerprints
+    """The refresh-token keys with which sessions began, and that were not dropped since."""
+
+    def key_ids(self, kind: SecretKind) -> Sequence[Sequence[int]]:
+        """Return the key ids of each process, without those that stand for different keys."""
+        every = [process.fingerprints[kind] for process in self.processes]
+        return [[key_id for key_id, own in keys.items() if not any(is_different(own, other.get(key_id)) for other in every)]
+                for keys in every]  # fmt: skip
 
 
 class ProcessStore:
@@ -29,21 +35,26 @@ class ProcessStore:
         self._database = database
 
     _BEAT = """
-        INSERT INTO authmint.processes (id, version, key_encryption_key_ids, refresh_token_key_ids, started_at, heartbeat_at)
-        VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+        INSERT INTO authmint.processes (id, version, key_encryption_key_ids, refresh_token_key_ids,
+                                        key_encryption_key_fingerprints, refresh_token_key_fingerprints,
+                                        started_at, heartbeat_at)
+        VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp())
             ON CONFLICT (id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at
     """
 
     async def beat(self, process: Process) -> None:
         """Write that the process lives. Its row does not change while it runs, but for the time."""
-        ids = process.key_ids
-        encryption, refresh = list(ids[SecretKind.KEY_ENCRYPTION]), list(ids[SecretKind.REFRESH_TOKEN])
-        await self._database.execute(self._BEAT, process.id, process.version, encryption, refresh)
+        encryption, refresh = process.fingerprints[SecretKind.KEY_ENCRYPTION], process.fingerprints[SecretKind.REFRESH_TOKEN]
+        ids, fingerprints = (list(encryption), list(refresh)), (list(encryption.values()), list(refresh.values()))
+        await self._database.execute(self._BEAT, process.id, process.version, *ids, *fingerprints)
 
     # A heartbeat in the future was written before the clock was set back: it must not live until then.
     _FIND_LIVE = """
-        SELECT p.id, p.version, p.key_encryption_key_ids, p.refresh_token_key_ids, used.ids AS used_ids
-          FROM (SELECT coalesce(array_agg(id), '{}') AS ids FROM authmint.refresh_token_keys) AS used
+        SELECT p.id, p.version, p.key_encryption_key_ids, p.refresh_token_key_ids,
+               p.key_encryption_key_fingerprints, p.refresh_token_key_fingerprints, used.ids, used.fingerprints
+          FROM (SELECT coalesce(array_agg(id ORDER BY id), '{}') AS ids,
+                       coalesce(array_agg(fingerprint ORDER BY id), '{}') AS fingerprints
+                  FROM authmint.refresh_token_keys) AS used
           LEFT JOIN authmint.processes AS p
             ON p.heartbeat_at BETWEEN clock_timestamp() - $1 * interval '1 second'
                                   AND clock_timestamp() + $1 * interval '1 second'
@@ -53,14 +64,16 @@ class ProcessStore:
     async def find_live(self) -> LiveProcesses:
         """Return the live processes, the oldest first, and the key ids in use."""
         rows = await self._database.fetch_all(self._FIND_LIVE, LIVE_SECONDS)
-        return LiveProcesses([_read(row) for row in rows if row["id"] is not None], frozenset(rows[0]["used_ids"]))
+        used = _fingerprints(rows[0]["ids"], rows[0]["fingerprints"])
+        return LiveProcesses([_read(row) for row in rows if row["id"] is not None], used)
 
     async def shared_keys(self, kind: SecretKind, keys: SecretKeys) -> SecretKeys | None:
         """Return `keys`, the current of which is the first that all live processes have; None if there is none.
 
         For commands, which are no processes that serve.
         """
-        processes = [process.key_ids[kind] for process in (await self.find_live()).processes]
+        live = (await self.find_live()).processes
+        processes = [process.ids_agreed_with(keys.fingerprints, kind) for process in live]
         shared = next((key_id for key_id in keys if all(key_id in ids for ids in processes)), None)
         return None if shared is None else keys.choosing(lambda: shared)
 
@@ -85,8 +98,12 @@ class ProcessStore:
 
 
 def _read(row: Record) -> Process:
-    key_ids = {
-        SecretKind.REFRESH_TOKEN: tuple(row["refresh_token_key_ids"]),
-        SecretKind.KEY_ENCRYPTION: tuple(row["key_encryption_key_ids"]),
+    keys = {
+        SecretKind.REFRESH_TOKEN: _fingerprints(row["refresh_token_key_ids"], row["refresh_token_key_fingerprints"]),
+        SecretKind.KEY_ENCRYPTION: _fingerprints(row["key_encryption_key_ids"], row["key_encryption_key_fingerprints"]),
     }
-    return Process(str(row["id"]), row["version"], key_ids)
+    return Process(str(row["id"]), row["version"], keys)
+
+
+def _fingerprints(ids: Sequence[int], fingerprints: Sequence[bytes | None]) -> Fingerprints:
+    return dict(zip(ids, fingerprints or [None] * len(ids), strict=True))

@@ -72,7 +72,8 @@ def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket], 
             nonlocal last
             # A wrong setting is found here, once, and not in each process.
             chosen = settings if current is None else load_settings(workers=len(listeners))
-            asyncio.run(_check_keys(chosen, dsn, removed=last.refresh_keys.keys() - chosen.refresh_keys.keys()))
+            removed = {key_id for key_id, key in last.refresh_keys.items() if chosen.refresh_keys.get(key_id) != key}
+            asyncio.run(_check_keys(chosen, dsn, removed=removed))
             app = create_app(chosen, dsn=dsn, metrics=None if current is None else current.state.metrics)
             last = chosen
             return app
@@ -83,18 +84,23 @@ def _serve_with_workers(settings: Settings, listeners: Sequence[socket.socket], 
 async def _check_keys(settings: Settings, dsn: str, *, removed: Set[int] = frozenset()) -> None:
     """Raise SettingsError when the signing keys at `dsn` cannot be decrypted with the encryption keys of `settings`.
 
-    Also when a refresh-token key of `removed` is in use. If the database is unavailable, or has no schema yet, nothing is
-    checked: the service waits for it.
+    Also when a refresh-token key of `removed` is in use: it is missing, or its id stands for another key. If the database is
+    unavailable, or has no schema yet, nothing is checked: the service waits for it.
     """
     database = Database(size=1, statement_cache=settings.database_statement_cache)
     async with database.open(dsn):
         with suppress(DatabaseUnavailable, SchemaOutdated):
             if settings.hmac_secret is None:
                 _check_decrypted(settings, await SigningKeyStore(database, settings.encryption_keys).load())
-            used = (await ProcessStore(database).find_live()).used_ids if removed else frozenset()
+            used = (await ProcessStore(database).find_live()).used.keys() if removed else set()
             for key_id in sorted(removed & used):
+                problem = (
+                    f"has another key with the id {key_id} than the one"
+                    if key_id in settings.refresh_keys
+                    else f"lacks the key {key_id},"
+                )
                 raise SettingsError(
-                    f"AUTHMINT_REFRESH_TOKEN_KEYS lacks the key {key_id}, on which sessions depend. Drop it first: "
+                    f"AUTHMINT_REFRESH_TOKEN_KEYS {problem} on which sessions depend. Drop that first: "
                     f"authmint-service secrets drop {key_id}"
                 )
 

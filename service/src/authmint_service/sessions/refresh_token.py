@@ -40,8 +40,8 @@ class RefreshToken:
         return RefreshToken(self.key_id, self.handle, self.generation + 1)
 
 
-class UnknownKeyId(InvalidGrant):
-    """A refresh token names a key that this process lacks. Anyone can write such a token."""
+class UnknownKey(InvalidGrant):
+    """A refresh token was made with none of the keys of this process. Anyone can write such a token."""
 
     default_description = "The refresh token is not valid."
 
@@ -57,6 +57,11 @@ class RefreshTokenCodec:
         """`keys`: the current one is for new sessions."""
         # Copies of a keyed HMAC cost less than new ones. Each refresh needs two.
         self._keys, self._macs = keys, {key_id: hmac.new(key, _MAC_LABEL, "sha256") for key_id, key in keys.items()}
+        self._fingerprints = keys.fingerprints
+
+    def fingerprint(self, key_id: int) -> bytes:
+        """Return the fingerprint of one of the keys."""
+        return self._fingerprints[key_id]
 
     def create(self) -> RefreshToken:
         """Return the first token of a new session, with a random handle."""
@@ -69,9 +74,9 @@ class RefreshTokenCodec:
         return text + checksum(text)
 
     def decode(self, text: str) -> RefreshToken:
-        """Return the content of a refresh token. Raise InvalidGrant unless its MAC was made with one of the keys.
+        """Return the content of a refresh token. Raise InvalidGrant.
 
-        Raise UnknownKeyId if this process has no key with the id in the token: then nothing is known about it.
+        Raise UnknownKey unless its MAC was made with one of the keys: another process may have that key.
         """
         signed, last = text[:_SIGNED_LENGTH], text[_SIGNED_LENGTH:]
         try:
@@ -82,10 +87,8 @@ class RefreshTokenCodec:
             raise InvalidGrant("The refresh token is malformed.")
         body, mac = content[: _LAYOUT.size], content[_LAYOUT.size :]
         key_id, handle, generation = _LAYOUT.unpack(body)
-        if key_id not in self._keys:
-            raise UnknownKeyId(key_id)
-        if not hmac.compare_digest(self._mac(key_id, body), mac):
-            raise InvalidGrant("The refresh token is not valid.")
+        if key_id not in self._keys or not hmac.compare_digest(self._mac(key_id, body), mac):
+            raise UnknownKey(key_id)
         if generation >= MAX_GENERATION:
             raise InvalidGrant("The refresh token is not valid.")
         return RefreshToken(key_id, handle, generation)

@@ -11,7 +11,7 @@ from authmint.values import value_type
 from authmint_service.change_feed import EpochReading
 from authmint_service.request_log import current_record
 from authmint_service.request_source import Actor, RequestSource
-from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, UnknownKeyId
+from authmint_service.sessions.refresh_token import RefreshToken, RefreshTokenCodec, UnknownKey
 from authmint_service.sessions.rotation_place import RotationPlaces
 from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
@@ -81,7 +81,10 @@ class Sessions:
         session = Session(
             id=str(uuid.uuid4()), account_id=account_id, client_id=client_id, scopes=scopes, audiences=audiences, started_at=now
         )
-        epoch = await self._store.start(token, session, now, credentials_version=credentials_version, source=source)
+        epoch = await self._store.start(
+            token, session, now, credentials_version=credentials_version, source=source,
+            key_fingerprint=self._codec.fingerprint(token.key_id),
+        )  # fmt: skip
         if epoch is None:
             raise InvalidGrant
         self._count("started", 1)
@@ -170,7 +173,7 @@ class Sessions:
         """Decode a refresh token. Raise TemporarilyUnavailable if another process has its key: there it may be valid."""
         try:
             return self._codec.decode(text)
-        except UnknownKeyId as error:
+        except UnknownKey as error:
             if await self._is_key_elsewhere(error.key_id):
                 raise TemporarilyUnavailable from error
             raise
@@ -241,13 +244,9 @@ class Sessions:
 
     async def _revoke_reused(self, token: RefreshToken, session: Session, request: RefreshRequest, cause: EndCause) -> NoReturn:
         revoked = await self._store.revoke_by_handle(
-            token.handle,
-            self._shared_clock(),
-            client_id=request.client_id,
-            cause=cause,
-            actor=request.actor,
+            token.handle, self._shared_clock(), client_id=request.client_id, cause=cause, actor=request.actor,
             source=request.source,
-        )
+        )  # fmt: skip
         if revoked is None:
             # Another request was first, and has recorded it.
             raise InvalidGrant("The refresh token is not valid.")

@@ -47,8 +47,8 @@ class SessionStore:
                                 $23, $24::smallint
                            FROM account, client
                          RETURNING id, account_id, client_id),
-             used AS (INSERT INTO authmint.refresh_token_keys (id, first_used_at)
-                      SELECT $24, $7::timestamptz FROM started ON CONFLICT (id) DO NOTHING),
+             used AS (INSERT INTO authmint.refresh_token_keys (id, first_used_at, fingerprint)
+                      SELECT $24, $7::timestamptz, $25 FROM started ON CONFLICT (id) DO NOTHING),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
                                                     personal, salt, personal_digest, occurred_at)
                        SELECT $12, $13, $14, coalesce(account_id, $15), coalesce(client_id, $16), $17, $18, $19, $20, $21, $22
@@ -57,8 +57,9 @@ class SessionStore:
     """
 
     async def start(
-        self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, source: RequestSource
-    ) -> int | None:
+        self, token: RefreshToken, session: Session, now: float, *, credentials_version: int, source: RequestSource,
+        key_fingerprint: bytes,
+    ) -> int | None:  # fmt: skip
         """Insert the session. Return the epoch; None if account or client was disabled meanwhile, or the password changed."""
         actor = Actor(kind="account", id=session.account_id, client_id=session.client_id)
         event = Event(kind=EventKind.SESSION_STARTED, actor=actor, source=source, details={"sid": session.id})
@@ -66,7 +67,7 @@ class SessionStore:
             self._START, token.handle, session.id, session.account_id, session.client_id, sorted(session.scopes),
             list(session.audiences), to_datetime(now), self._lifetimes.idle, self._lifetimes.absolute,
             credentials_version, source.ip_address, *event.values(now), to_datetime(now + self._lifetimes.access_token),
-            token.key_id,
+            token.key_id, key_fingerprint,
         )  # fmt: skip
         return epoch
 
