@@ -8,8 +8,9 @@ from authmint_service.accounts import AccountStore
 from authmint_service.clients import ClientStore
 from authmint_service.database import Database
 from authmint_service.development.first_run import FILE, FirstRun
+from authmint_service.development.start import _is_ready_in_time
 from authmint_service.errors import SettingsError
-from tests.service.conftest import ISSUER, migrated_database
+from tests.service.conftest import ISSUER, Service, migrated_database
 
 pytestmark = pytest.mark.anyio
 
@@ -36,3 +37,8 @@ async def test_a_database_with_the_clients_of_another_folder_is_refused(empty_da
         await add_missing(tmp_path / "b", empty_database)
     assert "amcs_" not in str(raised.value)
     assert not (tmp_path / "b" / FILE).exists()
+
+
+async def test_a_development_start_sees_that_its_service_is_ready(service: Service) -> None:
+    """Kind: a request that no client sends, and that a new check of requests refuses: here it comes from the start itself."""
+    assert await _is_ready_in_time(service.app)

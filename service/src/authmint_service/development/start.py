@@ -194,7 +194,8 @@ async def _status(app: FastAPI, path: str) -> int:
     """Return the status of the response to a GET."""
     scope: dict[str, Any] = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
-        "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [], "client": None, "server": None,
+        "raw_path": path.encode(), "root_path": "", "query_string": b"", "headers": [(b"host", b"localhost")], "client": None,
+        "server": None,
     }  # fmt: skip
     statuses: list[int] = []
 
