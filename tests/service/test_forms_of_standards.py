@@ -58,6 +58,13 @@ async def test_every_route_is_there_with_the_path_of_the_issuer_and_without_it(
         assert 404 == (await service.http.post(path, data=form)).status_code
 
 
+async def test_an_issuer_whose_path_is_that_of_a_route_hides_no_route(start_service: StartService) -> None:
+    service = await start_service(issuer="https://example.com/account")
+    assert 401 == (await service.http.get("/account/v1")).status_code
+    for place in (METADATA + "/account", OPENID + "/account", "/account" + OPENID, OPENID):
+        assert "https://example.com/account" == (await service.http.get(place)).json()["issuer"]
+
+
 # Client authentication: RFC 6749, section 2.3; RFC 7521, section 4.2.
 
 
@@ -193,7 +200,7 @@ async def test_a_preflight_repeats_names_of_headers_alone(service: Service) -> N
     "hosts",
     [
         [], [b"auth.example", b"auth.example"], [b"auth.example", b"evil.example"], [b"a/../token?"], [b"a b"], [b"\xff"],
-        [b"evil@auth.example"], [b"[::1"], [b"auth.example:x"],
+        [b"evil@auth.example"], [b"[::1"], [b"auth.example:x"], [b"a." * 20_000 + b"@"],
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/livez", "/token", "/.well-known/jwks.json"])

@@ -82,7 +82,9 @@ def assemble(
     secure, proxies = urlsplit(kernel.issuer).scheme == "https", TrustedProxies(settings.trusted_proxies or ())
     for each in (app, internal):
         each.add_middleware(RequestMiddleware, secure=secure, metrics=kernel.metrics, proxies=proxies)
-    if path := urlsplit(kernel.issuer).path.rstrip("/"):
+    path = urlsplit(kernel.issuer).path.rstrip("/")
+    # With an issuer such as https://example.com/account, `/account/v1` is a route of ours, and the proxy must strip the path.
+    if path and not any(route.startswith(f"{path}/") and "/.well-known/" not in route for route in routes):
         app.add_middleware(IssuerPath, path=path)
     kernel.metrics.allocate(
         routes=["/openapi.json", *routes],

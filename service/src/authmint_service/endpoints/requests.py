@@ -23,7 +23,7 @@ from authmint_service.trusted_proxies import TrustedProxies
 SOURCE_KEY = "authmint_service.source"
 """Where the scope of a request has its `RequestSource`."""
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-_HOST = re.compile(rb"(\[[^]\s/?#@]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?")
+_HOST = re.compile(rb"(?:\[[^]\s/?#@]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 
 log = structlog.get_logger(__name__)
 

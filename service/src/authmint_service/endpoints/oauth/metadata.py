@@ -86,9 +86,10 @@ class MetadataEndpoints:
         """Return where the metadata is.
 
         RFC 8414, section 3, puts the well-known part before the issuer's path, OpenID behind it. A proxy that strips the path
-        sends the second form as one without a path; if it does not, `IssuerPath` strips it.
+        sends the second form as one without a path.
         """
-        return [*WELL_KNOWN, *(place + self._path for place in WELL_KNOWN if self._path)]
+        with_path = [text for place in WELL_KNOWN for text in (place + self._path, self._path + place)] if self._path else []
+        return [*WELL_KNOWN, *with_path]
 
     async def get_server_metadata(self, request: Request) -> Response:
         return _respond(request, lambda: self._metadata, FOR_ALL_ORIGINS)

@@ -141,7 +141,10 @@ _SET_COOKIE = {"Set-Cookie": {"description": "The refresh token, for clients tha
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: describe("The request is refused.", "OAuthError"),
-    401: describe("Client authentication failed.", "OAuthError"),
+    401: {
+        **describe("Client authentication failed.", "OAuthError"),
+        "headers": {"WWW-Authenticate": {"description": "The challenge (RFC 9110, section 11.6.1).", "schema": _TEXT}},
+    },
     503: describe("Not available at the moment; try again after `Retry-After` seconds.", "OAuthError"),
 }
 
