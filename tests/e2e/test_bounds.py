@@ -1,6 +1,7 @@
 """Limits on bytes, header fields and seconds of a request, at every route of a running service, before any code reads it."""
 
 import socket
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -140,6 +141,62 @@ def test_bodies_that_no_route_reads_are_not_kept_in_memory(server: Running, port
             connection.sendall(head(Endpoint("GET", "/livez"), b"Content-Length: 1900000\r\n") + b"a" * 1_800_000)
         # 108 MB were sent.
         assert memory(server) - before < 30_000_000
+
+
+def test_clients_that_do_not_read_hold_neither_copies_nor_buffers_of_the_kernel(server: Running, port: int) -> None:
+    """Memory that any client holds for nothing: 100 sockets on the bundle of the documentation page held 160 MiB."""
+    bundle = Endpoint("GET", "/docs/swagger-ui-bundle.js")
+    before = memory(server)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connected(port)) for _ in range(100)]
+        for connection in connections:
+            connection.sendall(head(bundle))
+        for connection in connections:
+            assert b"HTTP/1.1 200 OK" == connection.recv(15, socket.MSG_PEEK | socket.MSG_WAITALL)
+        assert memory(server) - before < 20_000_000
+        assert unsent(port) < 40_000_000
+        # All that waits arrives, and is the file.
+        first = rest_of_body(connections[0])
+        assert first == rest_of_body(connections[99])
+        assert len(first) > 1_000_000
+
+
+def unsent(port: int) -> int:
+    """Return how many bytes the kernel keeps of what was written to connections of a port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(row[4].partition(":")[0], 16) for row in rows if int(row[1].partition(":")[2], 16) == port)
+
+
+def rest_of_body(connection: socket.socket) -> bytes:
+    """Return the body of a response with a Content-Length."""
+    head_of_it, _, body = connection.recv(1_000_000).partition(b"\r\n\r\n")
+    length = next(int(line.partition(b":")[2]) for line in head_of_it.split(b"\r\n") if line.startswith(b"content-length"))
+    while len(body) < length and (piece := connection.recv(1_000_000)):
+        body += piece
+    return body
+
+
+EXPENSIVE = {
+    "1.9 MB of trailers": b"3\r\na=b\r\n0\r\n" + b"a: b\r\n" * 316_000 + b"\r\n",
+    "330,000 chunks": b"1\r\na\r\n" * 330_000 + b"0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", EXPENSIVE)
+def test_a_body_of_mostly_overhead_costs_little_at_every_route(server: Running, port: int, kind: str) -> None:
+    """Work in proportion to what any client sends, before anything is checked: these took 113 and 217 ms."""
+    costs = []
+    for endpoint in ENDPOINTS:
+        before = cpu_milliseconds(server)
+        exchange(port, head(endpoint, FORM, b"Transfer-Encoding: chunked\r\n") + EXPENSIVE[kind])
+        costs.append(cpu_milliseconds(server) - before)
+    # Not the largest: the process may have had something else to do.
+    assert statistics.median(costs) < 30
+
+
+def cpu_milliseconds(process: Running) -> float:
+    """Return the CPU time of the first thread, which has the event loop."""
+    return int(Path(f"/proc/{process.process.pid}/schedstat").read_text().split()[0]) / 1_000_000
 
 
 def memory(process: Running) -> int:

@@ -1,4 +1,4 @@
-"""Head and body of a response are sent together, and nothing that was written is lost or late."""
+"""Head and body of a response are sent together, nothing that was written is lost or late, and nothing large is copied."""
 
 import asyncio
 import itertools
@@ -15,17 +15,20 @@ class Wire(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes | bytearray | memoryview] = []
         self._is_closed = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         assert not self._is_closed
-        self.pieces.append(bytes(data))
+        self.pieces.append(data)
 
     def is_closing(self) -> bool:
         return self._is_closed
 
     def close(self) -> None:
+        self._is_closed = True
+
+    def abort(self) -> None:
         self._is_closed = True
 
 
@@ -72,3 +75,22 @@ async def test_no_more_than_the_maximum_is_buffered(wire: Wire, transport: Coale
         assert sum(map(len, sent[: sent.index(piece) + 1])) - sum(map(len, wire.pieces)) <= maximum
     await asyncio.sleep(0)
     assert b"".join(sent) == b"".join(wire.pieces)
+
+
+async def test_a_large_body_is_not_copied(wire: Wire, transport: CoalescingTransport) -> None:
+    """Memory that any client holds for nothing: a hundred clients that do not read hold one file, not a hundred copies."""
+    body = bytes(MAX_BUFFERED_BYTES + 1)
+    transport.write(b"head")
+    transport.write(body)
+    transport.write(b"tail")
+    await asyncio.sleep(0)
+    assert [b"head", body, b"tail"] == wire.pieces
+    assert body is wire.pieces[1]
+
+
+async def test_nothing_is_sent_after_an_abort(wire: Wire, transport: CoalescingTransport) -> None:
+    transport.write(b"unsent")
+    transport.abort()
+    await asyncio.sleep(0)
+    assert transport.is_closing()
+    assert [] == wire.pieces

@@ -94,6 +94,7 @@ def assemble(
     )
     app.state.metrics, app.state.draining, app.state.internal = kernel.metrics, kernel.draining, internal
     app.state.change_feed, app.state.processes = kernel.changes, kernel.processes
+    app.state.max_connections = settings.max_connections
     return app
 
 

@@ -20,7 +20,8 @@ NAMES = {
     (HTTPTOOLS, ""): ("STATUS_LINE", "HttpToolsProtocol", "RequestResponseCycle"),
     (HTTPTOOLS, "HttpToolsProtocol"): (
         "connection_made", "connection_lost", "data_received", "on_message_begin", "on_headers_complete",
-        "on_message_complete", "send_400_response", "loop", "transport", "flow", "client", "headers", "cycle", "pipeline",
+        "on_body", "on_message_complete", "send_400_response", "loop", "transport", "flow", "client", "headers", "cycle",
+        "pipeline", "connections",
     ),
     (HTTPTOOLS, "RequestResponseCycle"): ("message_event", "disconnected", "response_started", "response_complete"),
     (FLOW_CONTROL, "FlowControl"): ("read_paused",),

@@ -1,17 +1,18 @@
-"""Limits on a request before any code reads it: bytes, header fields and seconds.
+"""Limits on a connection before any code reads it: bytes, header fields, seconds, and how many there are.
 
-uvicorn has none of them, and waits without end for the rest of a request. This protocol counts bytes as they arrive, for all
-routes alike, those included that read no body. It responds to a request above a limit with 408, 413 or 431 where that is still
-possible, and closes the connection.
+uvicorn has none of them, and waits without end for the rest of a request, and for a client that does not read. This protocol
+counts bytes as they arrive, for all routes alike, those included that read no body. It responds to a request above a limit with
+408, 413 or 431 where that is still possible, and closes the connection. A client that does not read its response is cut off.
 """
 
 import asyncio
-from http import HTTPStatus
 
 import structlog
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from authmint_service.serving.coalescing_transport import CoalescingTransport
+from authmint_service.serving.connection_limit import ConnectionLimit
+from authmint_service.serving.refusals import Refusal, refusal_response
 
 log = structlog.get_logger(__name__)
 
@@ -21,15 +22,15 @@ MAX_HEAD_BYTES = 48 * 1024
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 2 * 1024 * 1024 + CHUNK_BYTES
 """As sent, with the overhead of chunked encoding. Above the limit of a form, whose own error says more."""
+MAX_OVERHEAD_BYTES = 16 * 1024
+"""Of a body in chunks: what is not content, so the sizes of chunks, their extensions, and trailers. Each chunk and each trailer
+field costs as much time as a small request does."""
+MAX_PIPELINED = 64
+"""Requests that wait on one connection for the response to the one before them."""
 MAX_SECONDS = 10
 """From the first byte of a request to its last; and from the connection to the first request."""
-
-_REASONS = {
-    HTTPStatus.BAD_REQUEST: "The request is not HTTP.",
-    HTTPStatus.REQUEST_TIMEOUT: "The request did not arrive in time.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The request body is too large.",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The request has too many header fields, or too long ones.",
-}
+READ_SECONDS, MIN_READ_BYTES = 30, 64 * 1024
+"""A client takes so much of its response in so many seconds, or all that is left of it."""
 
 
 class _LimitExceeded(Exception):
@@ -37,19 +38,29 @@ class _LimitExceeded(Exception):
 
 
 class LimitedHTTPProtocol(HttpToolsProtocol):
-    """One connection. `uvicorn.Config(http=LimitedHTTPProtocol)` makes one for each."""
+    """One connection. `uvicorn.Config(http=LimitedHTTPProtocol)` makes one for each; see `limited_to` for their number."""
+
+    limit: ConnectionLimit | None = None
+    """Of all connections of one listener."""
+    transport: CoalescingTransport  # type: ignore[assignment]  # has all that uvicorn calls of one
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it as well
         super().connection_made(transport)
-        self.transport = CoalescingTransport(transport, self.loop)  # type: ignore[assignment]  # has all that is called of one
-        self._received, self._has_begun, self._in_head, self._is_complete = 0, False, True, False
-        self._status = HTTPStatus.BAD_REQUEST
+        self.transport = CoalescingTransport(transport, self.loop)
+        self._received, self._content, self._has_begun, self._in_head, self._is_complete = 0, 0, False, True, False
+        self._has_sent_request, self._refusal = False, Refusal.NOT_HTTP
         # One timer for each connection, and none for each request, of which there may be thousands a second.
-        self._deadline: float | None = self.loop.time() + MAX_SECONDS
-        self._timer = self.loop.call_later(MAX_SECONDS, self._check_deadline)
+        self.made_at = self.loop.time()
+        self._deadline: float | None = self.made_at + MAX_SECONDS
+        self._timer = self.loop.call_later(MAX_SECONDS, self._check_deadlines)
+        self._read_deadline, self._to_be_sent = 0.0, 0
+        if self.limit is not None and not self.limit.admit(self, len(self.connections)):
+            self._refuse(Refusal.TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._timer.cancel()
+        if self.limit is not None:
+            self.limit.forget(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -60,11 +71,15 @@ class LimitedHTTPProtocol(HttpToolsProtocol):
             super().data_received(chunk)
             if self.transport.is_closing():
                 return
-            if self._in_head and self._received > MAX_HEAD_BYTES:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            if self._in_head:
+                if self._received > MAX_HEAD_BYTES:
+                    self._refuse(Refusal.HEAD_TOO_LARGE)
+                    return
+            elif self._received > MAX_BODY_BYTES:
+                self._refuse(Refusal.BODY_TOO_LARGE)
                 return
-            if self._received > MAX_BODY_BYTES:
-                self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            elif self._received - self._content > MAX_OVERHEAD_BYTES:
+                self._refuse(Refusal.BODY_OVERHEAD)
                 return
         if self._deadline is None and not self._is_complete:
             self._deadline = self.loop.time() + MAX_SECONDS
@@ -75,43 +90,80 @@ class LimitedHTTPProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if self._received > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
-            self._status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self._refusal = Refusal.HEAD_TOO_LARGE
             raise _LimitExceeded
         for name, value in self.headers:
             if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-                self._status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                self._refusal = Refusal.BODY_TOO_LARGE
                 raise _LimitExceeded
-        self._received, self._in_head = 0, False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refusal = Refusal.TOO_MANY_REQUESTS
+            raise _LimitExceeded
+        if not self._has_sent_request:
+            self._has_sent_request = True
+            if self.limit is not None:
+                self.limit.forget(self)
+        self._received, self._content, self._in_head = 0, 0, False
         super().on_headers_complete()
+        # The parser reports trailer fields as it does header fields. A proxy may not have seen them, and nobody reads them.
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        self._content += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._received, self._is_complete, self._deadline = 0, True, None
+        self._received, self._content, self._is_complete, self._deadline = 0, 0, True, None
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse the request. uvicorn calls this when the parser has stopped, for whatever reason."""
-        self._refuse(self._status)
+        self._refuse(self._refusal)
 
-    def _check_deadline(self) -> None:
-        now = self.loop.time()
-        if self._deadline is None or self.flow.read_paused:
-            # No request is awaited, or it is this side that does not read: the client is not late.
-            self._timer = self.loop.call_later(MAX_SECONDS, self._check_deadline)
-        elif self._deadline > now:
-            self._timer = self.loop.call_later(self._deadline - now, self._check_deadline)
-        elif not self.transport.is_closing():
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT)
+    def _check_deadlines(self) -> None:
+        now, seconds = self.loop.time(), float(MAX_SECONDS)
+        if not self._is_reading(now):
+            log.info("connection.aborted", ip_address=self._ip_address)
+            self.transport.abort()
+            return
+        # Without a deadline no request is awaited. While this side does not read, the client is not late.
+        if self._deadline is not None and not self.flow.read_paused and not self.transport.is_closing():
+            if self._deadline <= now:
+                self._refuse(Refusal.TOO_SLOW)
+            else:
+                seconds = self._deadline - now
+        # Also after the end: what a client does not read keeps a closed connection open.
+        self._timer = self.loop.call_later(seconds, self._check_deadlines)
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        ip_address = self.client[0] if self.client else ""
-        log.info("connection.refused", status=int(status), reason=_REASONS[status], ip_address=ip_address)
+    def _is_reading(self, now: float) -> bool:
+        """Return whether the client has taken enough of what was written since the last time."""
+        waiting = self.transport.get_write_buffer_size()
+        if not waiting:
+            self._read_deadline = 0.0
+        elif not self._read_deadline or self.transport.written - waiting >= self._to_be_sent:
+            self._read_deadline = now + READ_SECONDS
+            self._to_be_sent = self.transport.written - waiting + min(waiting, MIN_READ_BYTES)
+        # A timer may fire a little early by another clock.
+        return not waiting or now < self._read_deadline - 0.01
+
+    def _refuse(self, refusal: Refusal) -> None:
+        log.info("connection.refused", status=int(refusal.status), reason=refusal.reason, ip_address=self._ip_address)
         latest: RequestResponseCycle | None = self.cycle
-        if self._can_respond(latest):
-            self.transport.write(_response(status))
+        can_respond = refusal is Refusal.TOO_MANY_CONNECTIONS or self._can_respond(latest)
+        if can_respond:
+            self.transport.write(refusal_response(refusal))
         if latest is not None and not latest.response_complete:
             latest.disconnected = True
             latest.message_event.set()
-        self.transport.close()
+        if not self._in_head and not can_respond and self.transport.get_write_buffer_size():
+            # It goes on sending a body, and does not read the response to its own request. To close would wait for that.
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    @property
+    def _ip_address(self) -> str:
+        return self.client[0] if self.client else ""
 
     def _can_respond(self, latest: RequestResponseCycle | None) -> bool:
         """Return whether the client takes what is written now for the response to the refused request, and to no other.
@@ -126,14 +178,6 @@ class LimitedHTTPProtocol(HttpToolsProtocol):
         return not latest.response_started and not self.pipeline
 
 
-def _response(status: HTTPStatus) -> bytes:
-    """Return a whole HTTP response with a problem (RFC 9457)."""
-    body = b'{"type":"about:blank","title":"%s","status":%d,"detail":"%s","code":"invalid_request"}' % (
-        status.phrase.encode(), status, _REASONS[status].encode(),
-    )  # fmt: skip
-    headers = (
-        b"content-type: application/problem+json\r\ncontent-length: %d\r\ncache-control: no-store\r\n"
-        b"x-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n"
-        b"content-security-policy: default-src 'none'; frame-ancestors 'none'\r\nconnection: close\r\n\r\n"
-    )
-    return STATUS_LINE[status] + headers % len(body) + body
+def limited_to(max_connections: int) -> type[LimitedHTTPProtocol]:
+    """Return the protocol of one listener that has at most so many connections at a time."""
+    return type("LimitedHTTPProtocol", (LimitedHTTPProtocol,), {"limit": ConnectionLimit(max_connections)})

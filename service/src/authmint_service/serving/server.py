@@ -7,25 +7,38 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Literal
 
+import structlog
 import uvicorn
 import uvloop
 from fastapi import FastAPI
 
 from authmint_service.draining import DrainingServer
-from authmint_service.serving.limited_http import LimitedHTTPProtocol
+from authmint_service.serving.connection_limit import MAX_INTERNAL_CONNECTIONS, RESERVED_FILES, fit_open_files
+from authmint_service.serving.limited_http import limited_to
 
 GRACEFUL_SECONDS = 10
 """How long requests in progress may take once the listener is closed."""
+FILES_NOTE = (
+    "This process may open {files} files, so it serves {connections} connections at a time and not {setting}, as "
+    "AUTHMINT_MAX_CONNECTIONS says. Raise the limit of open files (ulimit -n, LimitNOFILE)."
+)
+
+log = structlog.get_logger(__name__)
 
 
 async def serve_requests(
     app: FastAPI, listener: socket.socket, internal: socket.socket | None = None, *, shutdown_seconds: float
 ) -> None:
     """Serve until SIGTERM or SIGINT, and for `shutdown_seconds` after it. `internal`: where `app.state.internal` is served."""
+    setting: int = app.state.max_connections
+    connections = fit_open_files(setting)
+    if connections < setting:
+        files = connections + RESERVED_FILES
+        log.warning("service.started", note=FILES_NOTE.format(files=files, connections=connections, setting=setting))
     async with AsyncExitStack() as stack:
         if internal is not None:
             await stack.enter_async_context(_serving_internally(app.state.internal, internal))
-        await DrainingServer(_configure(app), app.state.draining, shutdown_seconds).serve(sockets=[listener])
+        await DrainingServer(_configure(app, connections), app.state.draining, shutdown_seconds).serve(sockets=[listener])
 
 
 class _InternalServer(uvicorn.Server):
@@ -39,7 +52,7 @@ class _InternalServer(uvicorn.Server):
 @asynccontextmanager
 async def _serving_internally(app: FastAPI, listener: socket.socket) -> AsyncIterator[None]:
     """Serve during the block, so until the public listener has stopped."""
-    server = _InternalServer(_configure(app, lifespan="off"))
+    server = _InternalServer(_configure(app, MAX_INTERNAL_CONNECTIONS, lifespan="off"))
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="internal listener")
     try:
         yield
@@ -48,12 +61,12 @@ async def _serving_internally(app: FastAPI, listener: socket.socket) -> AsyncIte
         await serving
 
 
-def _configure(app: FastAPI, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+def _configure(app: FastAPI, max_connections: int, *, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan=lifespan,
         loop="uvloop",
-        http=LimitedHTTPProtocol,
+        http=limited_to(max_connections),
         ws="none",
         log_config=None,
         access_log=False,

@@ -52,6 +52,16 @@ class ListeningSettings(SettingsGroup):
             "--workers` takes precedence over this.",
         ),
     ] = 1
+    max_connections: Annotated[
+        int,
+        Field(
+            ge=10,
+            le=100_000,
+            description="Connections that one process has at a time. A further one takes the place of one that has not sent a "
+            "request for a second, or is refused with 503. The process raises its own limit of open files to this; "
+            "if that is not allowed, it serves fewer connections and says so at the start.",
+        ),
+    ] = 1000
     drain_seconds: Annotated[
         int | None,
         Field(

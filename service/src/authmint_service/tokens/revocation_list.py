@@ -73,7 +73,7 @@ class RevocationListPublisher:
         self._serial, self._time = 0, 0.0
         self._listed = 0
         self._asked_at = float("-inf")
-        self._documents: dict[tuple[int | None, int, str], str] = {}
+        self._documents: dict[tuple[int | None, int, str], bytes] = {}
         self._signing = asyncio.Lock()
 
     @property
@@ -173,8 +173,10 @@ class RevocationListPublisher:
         except TimeoutError:
             return
 
-    async def document(self, since: int | None) -> str:
+    async def document(self, since: int | None) -> bytes:
         """Return the signed list for a follower with the serial `since`; a whole one for None.
+
+        All followers with the same serial get the same bytes: a list has up to 16 MB, which are kept once.
 
         Raise DatabaseUnavailable, TemporarilyUnavailable.
         """
@@ -191,7 +193,7 @@ class RevocationListPublisher:
                 kept = {publication.serial, self._serial}
                 self._documents = {known: text for known, text in self._documents.items() if known[1] in kept}
                 claims = publication.history.make_list(first_slice, serial).to_claims(self._issuer)
-                self._documents[name] = await signer.sign(claims, typ=MEDIA_TYPE)
+                self._documents[name] = (await signer.sign(claims, typ=MEDIA_TYPE)).encode()
             return self._documents[name]
 
     def _publication(self) -> Publication:
