@@ -18,6 +18,7 @@ from authmint.jose import Parser, read_payload
 from authmint.revocation_list import MAX_BYTES, STALE_SECONDS, RevocationList, accept_list
 from authmint.revoked_entries import Below, entry_of
 from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.clients import Client
 from authmint_service.database import to_datetime
 from authmint_service.revocations import RevocationCovering, covering
 from authmint_service.revocations.store import LISTED_AFTER_SECONDS
@@ -137,6 +138,48 @@ async def test_too_many_accounts_become_one_entry_of_all(
         # It counts from there.
         await cover(service)
         assert 1 == await service.database.fetch_value("SELECT count(*) FROM authmint.changes WHERE kind = 'all'")
+
+
+@pytest.mark.parametrize(("count", "is_covered"), [(3, False), (4, True)])
+async def test_too_many_revoked_tokens_of_a_service_become_one_entry(
+    alone: Service, secret: str, monkeypatch: pytest.MonkeyPatch, count: int, *, is_covered: bool
+) -> None:
+    """Who has the secret of one service could fill the list for all, as one person could with sessions."""
+    monkeypatch.setattr(covering, "MAX_TOKENS", 3)
+    service = alone
+    robot, other = await service.add_client(secret), await service.add_client(secret)
+
+    async def token_of(client: Client) -> str:
+        answer = await service.token(grant_type="client_credentials", client_id=client.client_id, client_secret=secret)
+        return str(answer.json()["access_token"])
+
+    async def revoke(client: Client, token: str) -> None:
+        form = {"client_id": client.client_id, "client_secret": secret, "token": token}
+        assert 200 == (await service.http.post("/revoke", data=form)).status_code
+
+    good = await token_of(robot)
+    ended, of_other = [await token_of(robot) for _ in range(count)], await token_of(other)
+    for token in ended:
+        await revoke(robot, token)
+    await revoke(other, of_other)
+    before = await published(service)
+    await cover(service)
+    # Until the entry of the client is listed, each token has its own.
+    await service.app.state.revocation_list.read()
+    assert count + 1 == len((await fetch_list(service)).entries.tokens)
+    known = await published(service)
+    assert (1 if is_covered else count + 1) == len(known.entries.tokens)
+    assert is_covered == (robot.client_id in known.entries.below.clients)
+    assert all(known.entries.revokes(principal_of(token)) for token in (*ended, of_other))
+    # The others of the service are refused once.
+    assert is_covered == known.entries.revokes(principal_of(good))
+    await service.read_changes()
+    assert not known.entries.revokes(principal_of(await token_of(robot)))
+    # A follower that adds what is new has the same, and so has a process that starts.
+    delta = await fetch_list(service, since=before.serial)
+    assert all(accept_list(before, delta, service.clock()).entries.revokes(principal_of(token)) for token in ended)
+    await cover(service)
+    assert known.entries == (await published(service)).entries
 
 
 def test_a_number_for_all_tokens_makes_smaller_ones_needless() -> None:

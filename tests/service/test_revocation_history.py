@@ -30,7 +30,7 @@ def reading(time: float, written: dict[int, float]) -> RevocationReading:
     slices: dict[int, set[int]] = {}
     for number, at in written.items():
         slices.setdefault(int(at // SLICE_SECONDS), set()).add(number)
-    return RevocationReading(time, {slice_: entries(found) for slice_, found in slices.items()}, {}, Packs(), 0)
+    return RevocationReading(time, {slice_: entries(found) for slice_, found in slices.items()}, {}, RevokedEntries(), 0)
 
 
 def test_a_reading_with_nothing_new_changes_nothing() -> None:
@@ -39,7 +39,7 @@ def test_a_reading_with_nothing_new_changes_nothing() -> None:
     assert first is first.merged(reading(NOW + 1, {}), NOW + 1)
     # What is needed no more, as of a session whose tokens had expired when it ended, is nothing new.
     ended = RevokedEntries(Packs({NOW // 60: array("Q", [3])}))
-    assert first is first.merged(RevocationReading(NOW + 1, {NOW // 10: ended}, {}, Packs(), 0), NOW + 1)
+    assert first is first.merged(RevocationReading(NOW + 1, {NOW // 10: ended}, {}, RevokedEntries(), 0), NOW + 1)
     assert {1, 2, 4} == numbers_of(first.merged(reading(NOW + 1, {4: NOW + 1}), NOW + 1).whole)
 
 
@@ -56,7 +56,9 @@ def test_a_delta_begins_a_minute_before_and_a_follower_that_was_away_gets_all() 
 
 def test_what_is_needed_no_more_leaves_the_memory() -> None:
     below = RevokedEntries(below=Below(all=NOW * 1000))
-    history = RevocationHistory().merged(RevocationReading(NOW, {NOW // 10: entries([1])}, {NOW // 10: below}, Packs(), 0), NOW)
+    history = RevocationHistory().merged(
+        RevocationReading(NOW, {NOW // 10: entries([1])}, {NOW // 10: below}, RevokedEntries(), 0), NOW
+    )
     assert (1, 1) == (len(history.whole.sessions), len(history.whole.below))
     later = history.without_ended(NOW + 4201)
     assert (1, 0, {}) == (len(later.whole.sessions), len(later.whole.below), later.recent)

@@ -59,11 +59,7 @@ class Packs:
         return {str(minute): _write_pack(pack) for minute, pack in sorted(self.by_minute.items())}
 
     def __contains__(self, entry: int) -> bool:
-        for pack in self.by_minute.values():
-            place = bisect_left(pack, entry)
-            if place < len(pack) and pack[place] == entry:
-                return True
-        return False
+        return any(_has(pack, entry) for pack in self.by_minute.values())
 
     def __bool__(self) -> bool:
         return bool(self.by_minute)
@@ -103,15 +99,19 @@ def _write_pack(pack: "array[int]") -> str:
     return encode_base64url(written.tobytes())
 
 
+def _has(pack: "array[int]", entry: int) -> bool:
+    place = bisect_left(pack, entry)
+    return place < len(pack) and pack[place] == entry
+
+
 def _join(known: "array[int] | None", pack: "array[int]") -> "array[int] | None":
     """Return the entries of both; None if they are those that are known."""
     if known is None:
         return pack
-    if known == pack:
-        return None
+    # Looked up one by one, so that other threads may run: all else stops them for as long as `known` is large.
+    new = [] if known == pack else [entry for entry in pack if not _has(known, entry)]
     # Two sorted runs: sorting merges them in one pass.
-    joined = array("Q", dict.fromkeys(sorted([*known, *pack])))
-    return joined if len(joined) > len(known) else None
+    return array("Q", sorted([*known, *new])) if new else None
 
 
 def _read_minute(text: str) -> int:

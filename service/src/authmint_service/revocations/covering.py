@@ -1,10 +1,11 @@
 """Covers many entries of the revocation list by one, with a change like any other.
 
-More than MAX_ENDED sessions of one account become one epoch of the account, and more than MAX_ACCOUNTS accounts
-one epoch for all tokens. So the list stays small, however many sessions end. What it costs is a refresh: the tokens of
-the account's other sessions are refused once.
+More than MAX_ENDED sessions of one account become one epoch of the account, more than MAX_TOKENS tokens of one service one
+epoch of its client, and more than MAX_ACCOUNTS accounts one epoch for all tokens. So the list stays small, however many of them
+end. What it costs is a refresh: the other tokens of the account or client are refused once.
 
-A session names the change that covers it. It leaves the list in the reading in which that change enters it: never before.
+A session or token names the change that covers it. It leaves the list in the reading in which that change enters it: never
+before.
 """
 
 from collections.abc import Callable
@@ -19,13 +20,15 @@ from authmint_service.tasks import Task
 
 MAX_ENDED = 16
 """Sessions of one account that the list has one by one."""
+MAX_TOKENS = 1000
+"""Tokens of one service likewise. A service may well revoke each token when its work is done."""
 MAX_ACCOUNTS = 50_000
 """Accounts that the list has one by one."""
 EVERY_SECONDS = 10.0
 """Until then, a session that was ended has an entry of its own."""
 OVERLAP_SECONDS = 10
 """A session may be committed so long after the time at which it ended. What is later is found with the account's next one."""
-BATCH_ACCOUNTS, BATCH_SESSIONS = 50, 2000
+BATCH_ACCOUNTS, BATCH_ENTRIES = 50, 2000
 """In one transaction: others wait for it, and it ends within half a second or is undone."""
 
 log = structlog.get_logger(__name__)
@@ -46,14 +49,19 @@ class RevocationCovering:
         since = oldest if self._ran_at is None else self._ran_at - OVERLAP_SECONDS
         accounts, sessions = await self._find(since, oldest, now), 0
         for first in range(0, len(accounts), BATCH_ACCOUNTS):
-            covered = BATCH_SESSIONS
+            covered = BATCH_ENTRIES
             # Rarely more than once: only after a time in which no process did this.
-            while covered == BATCH_SESSIONS:
+            while covered == BATCH_ENTRIES:
                 covered = await self._cover(accounts[first : first + BATCH_ACCOUNTS], oldest)
                 sessions += covered
         self._ran_at = now
         if accounts:
             log.info("sessions.covered", accounts=len(accounts), count=sessions)
+        for client_id in await self._find_clients(now):
+            covered = BATCH_ENTRIES
+            while covered == BATCH_ENTRIES:
+                covered = await self._cover_tokens(client_id)
+            log.warning("tokens.covered", client_id=client_id)
         if await self._count_accounts(now) > MAX_ACCOUNTS:
             await self._cover_all()
             log.warning("accounts.covered", count=MAX_ACCOUNTS)
@@ -91,8 +99,34 @@ class RevocationCovering:
     async def _cover(self, accounts: list[str], oldest: float) -> int:
         async with change_transaction(self._database) as change:
             await change.record(ChangeKind.ACCOUNT, *accounts, takes=True)
-            covered = await change.connection.fetchval(self._COVER, accounts, to_datetime(oldest), BATCH_SESSIONS)
+            covered = await change.connection.fetchval(self._COVER, accounts, to_datetime(oldest), BATCH_ENTRIES)
         return int(covered)
+
+    _FIND_CLIENTS = """
+        SELECT client_id FROM authmint.revoked_tokens
+         WHERE covered_by IS NULL AND client_id IS NOT NULL AND expires_at > $1
+         GROUP BY client_id HAVING count(*) > $2
+    """
+
+    async def _find_clients(self, now: float) -> list[str]:
+        """Return clients of which too many tokens are on the list."""
+        rows = await self._database.fetch_all(self._FIND_CLIENTS, to_datetime(now - MAX_LEEWAY_SECONDS), MAX_TOKENS)
+        return [row["client_id"] for row in rows]
+
+    _COVER_TOKENS = """
+        WITH revoked AS (SELECT entry FROM authmint.revoked_tokens
+                          WHERE client_id = $1 AND covered_by IS NULL LIMIT $2),
+             covered AS (UPDATE authmint.revoked_tokens SET covered_by = (SELECT max(n) FROM authmint.changes)
+                          WHERE entry IN (SELECT entry FROM revoked)
+                         RETURNING entry)
+        SELECT count(*) FROM covered
+    """
+
+    @repeat_if_undone
+    async def _cover_tokens(self, client_id: str) -> int:
+        async with change_transaction(self._database) as change:
+            await change.record(ChangeKind.CLIENT, client_id, takes=True)
+            return int(await change.connection.fetchval(self._COVER_TOKENS, client_id, BATCH_ENTRIES))
 
     _COUNT_ACCOUNTS = """
         SELECT count(DISTINCT name) FROM authmint.changes

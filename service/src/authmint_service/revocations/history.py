@@ -39,7 +39,7 @@ class RevocationHistory:
             recent[slice_] = written
             added = added.merged(needed)
         whole = self.whole.merged(added)
-        if reading.covered:
+        if len(reading.covered) > 0:
             whole = _without(whole, reading.covered)
             recent = {slice_: _without(entries, reading.covered) for slice_, entries in recent.items()}
         if whole is self.whole:
@@ -73,14 +73,18 @@ class RevocationHistory:
         return RevocationList(serial // 1000, serial, since, entries)
 
 
-def _without(entries: RevokedEntries, covered: Packs) -> RevokedEntries:
-    """Return the entries without sessions that a change covers; the same if they have none of them."""
-    left = dict(entries.sessions.by_minute)
+def _without(entries: RevokedEntries, covered: RevokedEntries) -> RevokedEntries:
+    """Return the entries without sessions and tokens that a change covers; the same if they have none of them."""
+    sessions, tokens = _left(entries.sessions, covered.sessions), _left(entries.tokens, covered.tokens)
+    if sessions == entries.sessions and tokens == entries.tokens:
+        return entries
+    return replace(entries, sessions=sessions, tokens=tokens)
+
+
+def _left(packs: Packs, covered: Packs) -> Packs:
+    left = dict(packs.by_minute)
     for minute, pack in covered.by_minute.items():
         if minute in left:
             gone = frozenset(pack)
             left[minute] = array("Q", (entry for entry in left[minute] if entry not in gone))
-    packs = {minute: pack for minute, pack in left.items() if pack}
-    if packs == entries.sessions.by_minute:
-        return entries
-    return replace(entries, sessions=Packs(packs))
+    return Packs({minute: pack for minute, pack in left.items() if pack})

@@ -33,8 +33,8 @@ class RevocationReading:
     """Sessions and tokens, by the slice in which they were revoked."""
     changes: Mapping[int, RevokedEntries]
     """Epochs and keys, likewise."""
-    covered: Packs
-    """Sessions that changes cover which are listed now, and were not at the reading before."""
+    covered: RevokedEntries
+    """Sessions and tokens that changes cover which are listed now, and were not at the reading before."""
     listed: int
     """The last change that is listed."""
 
@@ -57,16 +57,20 @@ class RevocationStore:
               FROM authmint.sessions
              WHERE revoked_at >= $1 AND (covered_by IS NULL OR covered_by > (SELECT n FROM listed))
             UNION ALL
-            SELECT 'covered', revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second'),
+            SELECT 'covered_session', revoked_at, coalesce(tokens_until, revoked_at + $5 * interval '1 second'),
                    substring(sha256(convert_to(id::text, 'UTF8')) FROM 1 FOR 8)
               FROM authmint.sessions
              WHERE covered_by > $8::bigint AND covered_by <= (SELECT n FROM listed)
             UNION ALL
-            SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens WHERE revoked_at >= $1),
+            SELECT 'token', revoked_at, expires_at, entry FROM authmint.revoked_tokens
+             WHERE revoked_at >= $1 AND (covered_by IS NULL OR covered_by > (SELECT n FROM listed))
+            UNION ALL
+            SELECT 'covered_token', revoked_at, expires_at, entry FROM authmint.revoked_tokens
+             WHERE covered_by > $8::bigint AND covered_by <= (SELECT n FROM listed)),
         entries AS (
             SELECT kind,
-                   CASE kind WHEN 'covered' THEN 0 ELSE greatest(floor(extract(epoch FROM revoked_at) / $2), $3) END::bigint
-                       AS slice,
+                   CASE WHEN kind LIKE 'covered%' THEN 0
+                        ELSE greatest(floor(extract(epoch FROM revoked_at) / $2), $3) END::bigint AS slice,
                    ceil((extract(epoch FROM expires_at) + $6) / 60)::bigint AS minute, entry
               FROM ended)
         SELECT 'time' AS kind, 0::bigint AS slice, 0::bigint AS minute, ''::bytea AS pack, '' AS name,
@@ -100,7 +104,8 @@ class RevocationStore:
             return _reading(await connection.fetch(self._READ, *values, None, timeout=FIRST_READ_SECONDS))
 
     _REVOKE_ONE = """
-        WITH revoked AS (INSERT INTO authmint.revoked_tokens (entry, expires_at, revoked_at) VALUES ($1, $2, $3)
+        WITH revoked AS (INSERT INTO authmint.revoked_tokens (entry, expires_at, revoked_at, client_id)
+                         VALUES ($1, $2, $3, $8)
                          ON CONFLICT (entry) DO NOTHING
                          RETURNING entry),
              event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
@@ -134,13 +139,13 @@ def _read_values(since: float, seconds: float, recent_since: float) -> tuple[obj
 def _reading(rows: Sequence[Record]) -> RevocationReading:
     packs: dict[int, dict[str, dict[int, bytes]]] = {}
     changes: dict[int, _Changes] = {}
-    covered: dict[int, bytes] = {}
+    covered: dict[str, dict[int, bytes]] = {}
     time, last = 0.0, 0
     for row in rows:
         if row["kind"] == "time":
             time, last = row["time"], row["n"]
-        elif row["kind"] == "covered":
-            covered[row["minute"]] = row["pack"]
+        elif row["kind"].startswith("covered_"):
+            covered.setdefault(row["kind"].removeprefix("covered_"), {})[row["minute"]] = row["pack"]
         elif row["minute"]:
             packs.setdefault(row["slice"], {}).setdefault(row["kind"], {})[row["minute"]] = row["pack"]
         else:
@@ -149,7 +154,7 @@ def _reading(rows: Sequence[Record]) -> RevocationReading:
         time,
         {slice_: _ended(kinds) for slice_, kinds in packs.items()},
         {slice_: found.entries() for slice_, found in changes.items()},
-        Packs.of_bytes(covered),
+        _ended(covered),
         last,
     )
 
