@@ -24,7 +24,7 @@ def nothing_goes_on_in_the_background() -> Iterator[None]:
     yield
     if module := sys.modules.get("authmint.background_thread"):
         module._end_process()
-        module._begin_process()
+        module._processes.clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

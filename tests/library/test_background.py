@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ import httpx2
 import pytest
 
 from authmint import InvalidToken, Principal, ResourceServer, ServiceAuth, ServiceAuthError
+from authmint.background import Job
 from authmint.background_thread import THREAD_NAME
 from authmint.elapsed_time import ElapsedTime
 from tests.library.conftest import AUDIENCE, Issuer
@@ -143,6 +145,43 @@ def test_an_attempt_counts_when_it_has_an_outcome(site: Web, issuer: Issuer) -> 
     del site.delays["/jwks"]
     # The clock stands still: an attempt that had counted would hold the next one back.
     assert "6f1c" == server.verify_sync(token).sub
+
+
+def test_what_goes_on_in_the_background_keeps_nothing_of_the_request_that_began_it(site: Web, issuer: Issuer) -> None:
+    """Its lines in the log would have the id of that request for ever, and its memory would stay."""
+    publish(site, issuer)
+    publish_list(site, issuer)
+    seen: list[tuple[str, object]] = []
+    request: ContextVar[object] = ContextVar("request", default=None)
+    server = ResourceServer(
+        issuer=site.url, audience=AUDIENCE, clock=Clock(), revocation_list=True,
+        observer=lambda event: seen.append((event.name, request.get())),
+    )  # fmt: skip
+
+    def begin() -> None:
+        request.set(object())
+        server.verify_sync(issuer.token(iss=site.url))
+
+    copy_context().run(begin)
+    until(lambda: [name for name, _ in seen].count("list_fetched") >= 2)
+    assert {"keys_fetched", "list_fetched"} == {name for name, value in seen if value is None}
+
+
+def test_a_need_that_comes_during_a_run_does_not_end_the_runs_that_follow() -> None:
+    class Owner:
+        def __init__(self) -> None:
+            self.runs, self.job = 0, Job(self.work)
+
+        async def work(self) -> float:
+            self.runs += 1
+            await asyncio.sleep(0.2)
+            return 0.01
+
+    owner = Owner()
+    owner.job.run()
+    until(lambda: owner.runs == 1)
+    owner.job.run_within(0)
+    until(lambda: owner.runs == 3)
 
 
 def test_a_dropped_server_stops_fetching_and_leaves_nothing(site: Web, issuer: Issuer) -> None:
@@ -303,21 +342,37 @@ print("done", threads())
 FORK_OF_A_FOLLOWER = """
 from authmint import InvalidToken
 follower = ResourceServer(issuer=url, audience="orders", revocation_list=True, clock=lambda: now)
-follower.verify_sync(tokens[0])
+
+def refusal(token):
+    try:
+        follower.verify_sync(token)
+    except InvalidToken as error:
+        return error.reason
+
+assert refusal(tokens[0]) is None
 child = os.fork()
 if child == 0:
-    # The parent's list is a moment old, and nothing waits for a new one.
-    follower.verify_sync(tokens[0])
-    assert threads() == 1
     print("forked", flush=True)
-    while True:
-        try:
-            follower.verify_sync(tokens[0])
-        except InvalidToken as error:
-            print(error.reason, flush=True)
-            sys.exit(3)
+    sys.stdin.readline()
+    print(refusal(tokens[0]), flush=True)
+    assert threads() == 1
+    while not refusal(tokens[1]):
         time.sleep(0.02)
+    sys.exit(3)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+"""
+
+FORK_WITHOUT_HOOKS = """
+import ctypes, signal
+assert result(tokens[0]) == "6f1c", result(tokens[0])
+child = ctypes.PyDLL(None).fork()
+signal.alarm(20)
+now += 3600
+found = result(tokens[1])
+if child == 0:
+    os._exit(3 if found == "6f1c" else 4)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+print("done", found)
 """
 
 EXIT_DURING_A_FETCH = """
@@ -351,23 +406,31 @@ def test_a_forked_process_has_a_thread_of_its_own_and_both_exit_without_a_warnin
     assert 3 == site.hits.count("/jwks")
 
 
-def test_a_forked_process_follows_the_list_by_itself(site: Web, issuer: Issuer) -> None:
+def test_a_process_that_was_forked_without_pythons_hooks_has_a_thread_of_its_own_too(site: Web, issuer: Issuer) -> None:
+    """uWSGI forks so. Nothing would ever end the wait for a thread that only the parent has."""
+    publish(site, issuer)
+    now = 1_800_000_000
+    later = issuer.token(iss=site.url, iat=now + 3600, exp=now + 3900)
+    assert "done 6f1c\n" == run_program(site, FORK_WITHOUT_HOOKS, issuer.token(iss=site.url), later)
+
+
+def test_a_forked_process_follows_the_list_by_itself_from_its_first_request_on(site: Web, issuer: Issuer) -> None:
+    """What it has of its parent is as old as the fork: it may have been idle since."""
     publish(site, issuer)
     publish_list(site, issuer)
-    command = [
-        sys.executable,
-        "-W",
-        "error",
-        "-c",
-        PROGRAM + FORK_OF_A_FOLLOWER,
-        site.url,
-        issuer.token(iss=site.url, sid="one"),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    tokens = [issuer.token(iss=site.url, sid=sid) for sid in ("one", "two")]
+    command = [sys.executable, "-W", "error", "-c", PROGRAM + FORK_OF_A_FOLLOWER, site.url, *tokens]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as program:
+        assert program.stdin
         assert program.stdout
         assert "forked\n" == program.stdout.readline()
         publish_list(site, issuer, "one")
-        assert ("revoked\n", "") == program.communicate(timeout=20)
+        program.stdin.write("\n")
+        program.stdin.flush()
+        assert "revoked\n" == program.stdout.readline()
+        publish_list(site, issuer, "one", "two")
+        assert ("", "") == program.communicate(timeout=20)
     assert 0 == program.returncode
 
 

@@ -30,12 +30,15 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize(
+    ("fails_closed", "consequence"), [(False, "a revoked token may be accepted"), (True, "no token is accepted")]
+)
 def test_a_list_that_becomes_too_old_is_reported_once_and_once_more_when_it_is_fresh_again(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, consequence: str, *, fails_closed: bool
 ) -> None:
     caplog.set_level(logging.INFO)
     seen: list[VerificationEvent] = []
-    freshness = ListFreshness(LISTS, seen.append, stale_seconds=60)
+    freshness = ListFreshness(LISTS, seen.append, stale_seconds=60, fails_closed=fails_closed)
     for age, was_fetched in ((3, True), (60, False), (61, False), (150, False), (1, True), (2, True)):
         freshness.report(age, was_fetched=was_fetched)
     assert [
@@ -44,14 +47,14 @@ def test_a_list_that_becomes_too_old_is_reported_once_and_once_more_when_it_is_f
     ] == [(event.name, event.age) for event in seen]  # fmt: skip
     assert {LISTS} == {event.issuer for event in seen}
     assert [
-        (logging.WARNING, f"the revocation list of {LISTS} is 61 seconds old: a revoked token may be accepted"),
+        (logging.WARNING, f"the revocation list of {LISTS} is 61 seconds old: {consequence}"),
         (logging.INFO, f"the revocation list of {LISTS} is fresh again"),
     ] == [(record.levelno, record.getMessage()) for record in caplog.records if LISTS in record.getMessage()]
 
 
 def test_a_list_that_never_came_is_reported_and_the_first_one_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    freshness = ListFreshness(LISTS, lambda _: None, stale_seconds=60)
+    freshness = ListFreshness(LISTS, lambda _: None, stale_seconds=60, fails_closed=False)
     for age in (None, None, 1):
         freshness.report(age, was_fetched=age is not None)
     first, second = (record.getMessage() for record in caplog.records if LISTS in record.getMessage())

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakMethod, ref
+from weakref import WeakMethod
 
 from authmint.background_thread import THREAD_NAME, Process, current_process, pending, wait
 from authmint.errors import IssuerUnavailable
@@ -107,12 +107,11 @@ class Job:
                 log.error("a job in the background failed", exc_info=error)
             pause = FAULT_PAUSE_SECONDS if error else task.result()
         with current_process().lock:
-            is_current = self._outcome is outcome
-            if is_current:
+            if self._outcome is outcome:
                 self._outcome = self._task = None
                 self._is_active = pause is not None
-        if is_current and pause is not None:
-            self._schedule(pause)
+                if pause is not None:
+                    self._schedule(pause)
         outcome.set_result(None)
 
     def _schedule(self, seconds: float) -> None:
@@ -121,7 +120,12 @@ class Job:
         if self._timer is None or due < self._timer.when():
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(due, _run_owned, ref(self))
+            self._timer = loop.call_at(due, _call_owned, WeakMethod(self._run_due))
+
+    def _run_due(self) -> None:
+        # A run may be under way already. Then the end of that one schedules the next.
+        self._timer = None
+        self.run()
 
     def _end(self, ended: "Future[None]") -> None:
         if self._timer is not None:
@@ -165,10 +169,10 @@ async def running(jobs: Sequence[Job], *, seconds: float) -> AsyncIterator[None]
         await wait_at_most(seconds, *[job.stop() for job in jobs])
 
 
-def _run_owned(reference: "ref[Job]") -> None:
-    job = reference()
-    if job is not None:
-        job.run()
+def _call_owned(reference: "WeakMethod[Callable[[], None]]") -> None:
+    method = reference()
+    if method is not None:
+        method()
 
 
 async def _answer(awaitable: Awaitable[T], answer: "Future[T]") -> None:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import Context
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -81,14 +82,17 @@ class Process:
         self._has_imported = threading.Event()
 
     def call(self, function: Callable[..., None], *arguments: object) -> bool:
-        """Call a function in the thread. Return False when there is none, because the interpreter ends. Hold the lock."""
+        """Call a function in the thread. Return False when there is none, because the interpreter ends. Hold the lock.
+
+        It gets no context variables: work that goes on for days would keep those of the request that happened to begin it.
+        """
         # Without a thread, and after the loop was closed, this is a RuntimeError.
         with suppress(RuntimeError):
             if self._loop is None:
                 thread = threading.Thread(target=self._serve, args=(loop := _Loop(),), daemon=True, name=THREAD_NAME)
                 thread.start()
                 self._thread, self._loop = thread, loop
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self._loop.call_soon_threadsafe(function, *arguments, context=Context())
             return True
         return False
 
@@ -124,27 +128,24 @@ class Process:
         loop.close()
 
 
-_process = Process()
+# By process: what is under way in a parent is not under way in its child. Not every fork calls the hooks (uWSGI's does not).
+_processes: dict[int, Process] = {}
 
 
 def current_process() -> Process:
     """Return what this process has. It is another object after a fork."""
-    return _process
-
-
-def _begin_process() -> None:
-    global _process
-    _process = Process()
+    pid = os.getpid()
+    return _processes.get(pid) or _processes.setdefault(pid, Process())
 
 
 def _wait_for_imports() -> None:
-    _process.wait_for_imports()
+    current_process().wait_for_imports()
 
 
 def _end_process() -> None:
-    _process.end()
+    current_process().end()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.
-    os.register_at_fork(before=_wait_for_imports, after_in_child=_begin_process)
+    os.register_at_fork(before=_wait_for_imports, after_in_child=_processes.clear)
 atexit.register(_end_process)

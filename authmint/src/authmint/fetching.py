@@ -14,12 +14,15 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from authmint.elapsed_time import ElapsedTime
 from authmint.errors import ConfigurationError
 from authmint.jose import read_json_object
 from authmint.loopback import is_loopback
 
 TIMEOUT = 3.0
 MAX_BYTES = 65_536
+FROZEN_SECONDS = 2.0
+"""How late a failure may be."""
 
 _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?(\d{1,9})\"?(?:$|[\s,])", re.IGNORECASE)
 
@@ -98,19 +101,25 @@ async def fetch(
     """Return the response of `url`, whatever its status. Raise FetchError when there is none within the limits.
 
     `seconds`: until the response begins, and for the whole of it; `transfer_seconds`: more for a response that has begun.
+    A failure that comes later than it can says nothing of the issuer: the process was frozen, and fetches again.
     """
-    try:
-        parts = urlsplit(check_url(url, "the address"))
-        async with (
-            asyncio.timeout(seconds + transfer_seconds),
-            _client(parts.scheme, parts.hostname or "", seconds) as client,
-            client.stream("GET", url, headers=headers) as response,
-        ):
-            return FetchedResponse(response.status_code, response.headers, await _read(response, max_bytes))
-    except TimeoutError as error:
-        raise FetchError("no response in time") from error
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
-        raise FetchError(str(error) or type(error).__name__) from error
+    while True:
+        elapsed = ElapsedTime()
+        due = elapsed() + seconds
+        try:
+            parts = urlsplit(check_url(url, "the address"))
+            async with (
+                asyncio.timeout(seconds) as limit,
+                _client(parts.scheme, parts.hostname or "", seconds) as client,
+                client.stream("GET", url, headers=headers) as response,
+            ):
+                due += transfer_seconds
+                limit.reschedule(asyncio.get_running_loop().time() + due - elapsed())
+                return FetchedResponse(response.status_code, response.headers, await _read(response, max_bytes))
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ConfigurationError) as error:
+            if elapsed() < due + FROZEN_SECONDS:
+                reason = "no response in time" if isinstance(error, TimeoutError) else str(error)
+                raise FetchError(reason or type(error).__name__) from error
 
 
 def _client(scheme: str, host: str, seconds: float) -> httpx2.AsyncClient:

@@ -193,7 +193,7 @@ class RemoteKeySet(_KeysByName):
             return None
         if now >= self._stale_at:
             self._observe(VerificationEvent("stale_keys_used"))
-            if now >= self._next_attempt and not self.job.is_running:
+            if now >= self._next_attempt:
                 self.job.run()
         return self._keys.get(kid)
 
@@ -210,7 +210,6 @@ class RemoteKeySet(_KeysByName):
         return await self._find_after_fetch(kid, self._signer_attempt)
 
     async def _find_after_fetch(self, kid: str, next_attempt: float) -> VerifyingKey:
-        is_first = not self._asked
         if len(self._asked) < self.MAX_UNKNOWN:
             self._asked[kid] = None
         now = self._clock()
@@ -222,9 +221,7 @@ class RemoteKeySet(_KeysByName):
         if now < self._expires_at and kid in self._keys:
             return self._keys[kid]
         self._check_known(kid)
-        due = next_attempt if now < next_attempt else self._next_attempt
-        if is_first or due < self._next_attempt or not self.job.is_active:
-            self.job.run_within(due - now)
+        self.job.run_within((next_attempt if now < next_attempt else self._next_attempt) - now)
         reason = "the issuer's keys cannot be fetched" if self._failures else "the key is not known yet"
         raise IssuerUnavailable(reason, retry_after=max(1, math.ceil(self._next_attempt - now)))
 

@@ -11,8 +11,9 @@ log = logging.getLogger("authmint.revocation_list")
 class ListFreshness:
     """Whether the list of one issuer was fresh when its age was reported last."""
 
-    def __init__(self, issuer: str, observer: Observer, *, stale_seconds: float) -> None:
+    def __init__(self, issuer: str, observer: Observer, *, stale_seconds: float, fails_closed: bool) -> None:
         self._issuer, self._observe, self._stale_seconds = issuer, observer, stale_seconds
+        self._consequence = "no token is accepted" if fails_closed else "a revoked token may be accepted"
         self._was_fresh: bool | None = None
 
     def is_fresh(self, age: float | None) -> bool:
@@ -34,8 +35,6 @@ class ListFreshness:
         if is_fresh:
             log.info("the revocation list of %s is fresh again", self._issuer)
         elif age is None:
-            log.warning("there is no revocation list of %s yet: a revoked token may be accepted", self._issuer)
+            log.warning("there is no revocation list of %s yet: %s", self._issuer, self._consequence)
         else:
-            log.warning(
-                "the revocation list of %s is %s old: a revoked token may be accepted", self._issuer, format_duration(age)
-            )
+            log.warning("the revocation list of %s is %s old: %s", self._issuer, format_duration(age), self._consequence)

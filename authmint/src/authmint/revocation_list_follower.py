@@ -1,7 +1,7 @@
 """Follow an issuer's revocation list, so that its access tokens are refused before they expire.
 
 The list is signed with the issuer's keys, polled in the background, and held in memory. Only the first request waits for it,
-and the first one after the process was frozen.
+and the first one after a fork, after the end of a `lifespan`, and after the process was frozen.
 """
 
 import logging
@@ -26,6 +26,8 @@ GIVE_UP_SECONDS = 1.0
 """After the wait: a request without a response is given up, and sent again on a new connection."""
 TRANSFER_SECONDS = 15.0
 """For the rest of a large list, once its response has begun."""
+OVERDUE_SECONDS = 30.0
+"""Polls that nothing delays have an outcome sooner, so that a list is fresh at least until then."""
 PAUSE_SECONDS, MIN_RETRY_SECONDS, MAX_RETRY_SECONDS = 0.2, 1.0, 15.0
 """Before the next poll after a success, and the bounds after a failure."""
 
@@ -45,7 +47,7 @@ class RevocationListFollower:
         """`clock`: seconds since the epoch; `fails_closed`: while the list is stale, every token is IssuerUnavailable."""
         self._issuer, self._keys, self._clock, self._fails_closed = issuer, keys, clock, fails_closed
         self.job = Job(self._follow, clock=clock)
-        self._freshness = ListFreshness(issuer, observer, stale_seconds=STALE_SECONDS)
+        self._freshness = ListFreshness(issuer, observer, stale_seconds=STALE_SECONDS, fails_closed=fails_closed)
         self._pause = 0.0
         self._attempted_at = float("-inf")
         self._parser = Parser(types=(MEDIA_TYPE,), max_length=MAX_BYTES)
@@ -62,28 +64,31 @@ class RevocationListFollower:
 
     @property
     def is_overdue(self) -> bool:
-        """Whether nothing has tried to fetch the list for a minute: this is the first need, or the process was frozen."""
-        return self._clock() - self._attempted_at > STALE_SECONDS
+        """Whether nothing follows the list: this is the first need of the process, which may be a fork, or it was frozen."""
+        return not self.job.is_active or self._clock() - self._attempted_at > OVERDUE_SECONDS
 
     @property
     def problem(self) -> str | None:
         """Why every token is IssuerUnavailable, as a sentence for operators; None while tokens are trusted."""
         if not self._fails_closed or self._freshness.is_fresh(self.age):
             return None
-        return f"The revocation list of {self._issuer} cannot be fetched, and revocation_list_fail is closed."
+        return (
+            f"There is no revocation list of {self._issuer}, or by this computer's clock it is older than a minute,"
+            " and revocation_list_fail is closed."
+        )
 
     async def catch_up(self) -> None:
-        """Wait for the list, three seconds at most."""
+        """Follow the list from now on, and wait for it: three seconds at most."""
+        if not self.job.is_active:
+            # What was known before is as old as the fork, say. All requests wait for the next list, which is asked for at once.
+            self._attempted_at = float("-inf")
         await wait_at_most(TIMEOUT, self.job.run())
 
     def check(self, token: Principal, checked_by: object = None) -> object:
         """Raise InvalidToken for a revoked token; IssuerUnavailable when the list is stale and the follower fails closed.
 
         Return the entries that it was checked by; a token that was checked by the same ones is not looked up again.
-        Follow the list from now on, if nothing does: after a fork, say, or after the end of a `lifespan`.
         """
-        if not self.job.is_active:
-            self.job.run()
         entries = None if self._list is None else self._list.entries
         if entries is not None and entries is not checked_by and (reason := entries.reason(token)):
             raise InvalidToken(reason)
