@@ -6,14 +6,13 @@ alembic itself.
 
 import asyncio
 
-import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 
 from alembic import context
-from authmint_service.database import CONNECT_SECONDS, SCHEMA, database_url
+from authmint_service.database import SCHEMA, connect, database_url
 from authmint_service.errors import SettingsError
 from authmint_service.settings import load_database_settings
 
@@ -35,9 +34,7 @@ async def run() -> None:
 
 async def migrate(dsn: str) -> None:
     # asyncpg gets the DSN as it is, because SQLAlchemy reads such URLs in its own way.
-    engine = create_async_engine(
-        "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(dsn, timeout=CONNECT_SECONDS), poolclass=NullPool
-    )
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(dsn), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             await connection.run_sync(upgrade)

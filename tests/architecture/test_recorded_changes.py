@@ -20,6 +20,7 @@ REASONS = {
     "clients/store.py _REVOKE_SESSIONS": "client.disabled, by the same method",
     "passwords/store.py _REVOKE_SESSIONS": "password.changed, in the same transaction",
     "passwords/store.py _REPLACE_HASH": "a newer hash of the same password, made at a sign-in that is recorded",
+    "readiness.py PROVE_RIGHT_TO_WRITE": "changes no row: it asks whether one could be changed",
     "retention.py _DELETE_FREED_NAMES": "a name that an account gave up a month ago, which is recorded",
     "revocations/covering.py _COVER": "marks what was revoked, which is recorded, so that the list is shorter",
     "sessions/rotation_store.py _EXTEND": "a repeated refresh, which is counted, not recorded",

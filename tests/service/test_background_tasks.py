@@ -91,6 +91,21 @@ async def test_a_task_is_retried_soon_while_the_database_is_unavailable_and_the_
     assert ["database.unavailable", "database.available"] == events
 
 
+async def test_the_log_says_again_each_minute_why_the_database_is_unavailable(
+    capfd: pytest.CaptureFixture[str], service: Service
+) -> None:
+    """Kind: a line that has scrolled away: who looks after an hour finds the reason in the last minute of the log."""
+    times, pauses = iter((0.0, 30.0, 59.0, 60.0, 100.0, 121.0)), Pauses()
+    task = Task("work", 30.0, Outcomes(DatabaseUnavailable('database "none" does not exist')), at_start=True)
+    runner = TaskRunner([task], Leases(Database(size=1)), sleep=pauses, spread=lambda: 0.5, elapsed=lambda: next(times))
+    async with runner.running():
+        for _ in range(5):
+            await pauses.end_next()
+        await pauses.next()
+    lines = [line["reason"] for line in lines_of(capfd.readouterr().err) if line["logger"] == LOGGER]
+    assert ['database "none" does not exist'] * 3 == lines
+
+
 async def test_a_task_of_each_hour_is_retried_each_minute(service: Service) -> None:
     runner, pauses = make_runner(Task("hourly", 3600.0, Outcomes(SchemaOutdated("later")), at_start=True))
     async with runner.running():

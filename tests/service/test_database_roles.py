@@ -1,8 +1,9 @@
 """Two roles as docs/operations.md makes them: one migrates, and one serves, which may create and alter nothing."""
 
+import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,11 @@ from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.leases import Leases
 from authmint_service.migrations import head, migrate, migrate_if_behind
+from authmint_service.readiness import PROVE_RIGHT_TO_WRITE
 from authmint_service.retention import delete_old_rows
 from authmint_service.sessions import SessionLifetimes, SessionStore, prune
 from tests.actors import OPERATOR
-from tests.service.conftest import StartService, make_settings, own_database
+from tests.service.conftest import Service, StartService, make_first_key, make_settings, migrated_database, own_database
 from tests.service.signing import DAY, NOW, policy, store_of
 from tests.service.test_failing_parts import requests
 
@@ -109,6 +111,87 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
         assert head() == await migrate(roles.serve)
         await migrate_if_behind(database, roles.serve)
         await service.stop()
+
+
+MAY_READ = ("GRANT USAGE ON SCHEMA authmint TO {0}", "GRANT SELECT ON ALL TABLES IN SCHEMA authmint TO {0}")
+MAY_WRITE = (*MAY_READ, "GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA authmint TO {0}")
+CASES: dict[str, tuple[Sequence[str], str, str]] = {
+    "it may connect": ((), "refused", "permission denied for schema authmint"),
+    "it may read": (MAY_READ, "refused", "permission denied for table"),
+    "its database is read-only": (
+        (*MAY_WRITE, "ALTER ROLE {0} SET default_transaction_read_only = on"), "read_only", "read-only transaction",
+    ),
+    "no connection is left": ((*MAY_WRITE, "ALTER ROLE {0} CONNECTION LIMIT 0"), "exhausted", "too many connections for role"),
+    "it may not log in": ((*MAY_WRITE, "ALTER ROLE {0} NOLOGIN"), "refused", "is not permitted to log in"),
+    "it may write": (MAY_WRITE, "ok", ""),
+}  # fmt: skip
+"""What a role is given, the status of the database in `/readyz`, and the words of the database in the log."""
+
+
+@asynccontextmanager
+async def role_with(statements: Sequence[str], dsn: str) -> AsyncIterator[str]:
+    """The address of the same database for a new role; `statements`: what it is given, `{0}` is its name."""
+    name = f"authmint_{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(dsn)
+    try:
+        for statement in ("CREATE ROLE {0} LOGIN PASSWORD 'x'", *statements):
+            await connection.execute(statement.format(name))
+        yield as_role(dsn, name, "x")
+    finally:
+        await connection.execute(f"DROP OWNED BY {name} CASCADE")
+        await connection.execute(f"DROP ROLE {name}")
+        await connection.close()
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_readyz_proves_that_the_role_may_write(
+    case: str, server_dsn: str, start_service: StartService, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Kind: a probe that is green while no request can be served. Its text says nothing of names: it is for everyone."""
+    statements, status, words = CASES[case]
+    async with migrated_database(server_dsn) as at, role_with(statements, at) as address:
+        await make_first_key(at)
+        owner = await start_service(at=at)
+        account, client = await owner.add_account(), await owner.add_client()
+        service = await start_service(at=address)
+        answer = await service.http.get("/readyz")
+        database = answer.json()["checks"]["database"]
+        assert (200 if status == "ok" else 503, status) == (answer.status_code, database["status"])
+        signed_in = await service.sign_in(client, account)
+        assert (answer.status_code, status != "ok") == (signed_in.status_code, "Retry-After" in signed_in.headers)
+        for one in (service, owner):
+            await one.stop()
+    assert words in capfd.readouterr().err
+    assert str(urlsplit(address).username) not in answer.text
+
+
+async def test_readyz_is_red_while_the_database_fails_at_writes_and_green_again_afterwards(
+    server_dsn: str, start_service: StartService, polls_often: None
+) -> None:
+    """A full disk refuses no right: only a write that is made shows it, which is the heartbeat of each process."""
+    async with migrated_database(server_dsn) as at:
+        await make_first_key(at)
+        owner = await asyncpg.connect(at)
+        await owner.execute(
+            "CREATE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$"
+        )
+        await owner.execute("CREATE TRIGGER full_disk BEFORE INSERT ON authmint.processes EXECUTE FUNCTION public.fail()")
+        service = await start_service(at=at)
+        answer = await service.http.get("/readyz")
+        assert (503, "failed") == (answer.status_code, answer.json()["checks"]["database"]["status"])
+        await owner.execute("DROP TRIGGER full_disk ON authmint.processes")
+        await owner.close()
+        async with asyncio.timeout(10):
+            while 200 != (await service.http.get("/readyz")).status_code:
+                await asyncio.sleep(0.02)
+        await service.stop()
+
+
+async def test_the_proof_of_the_right_to_write_writes_nothing(service: Service) -> None:
+    async with service.database.transaction() as connection:
+        assert await connection.fetchval(PROVE_RIGHT_TO_WRITE)
+        assert await connection.fetchval("SELECT txid_current_if_assigned()") is None
 
 
 async def test_the_serving_role_makes_and_changes_signing_keys(server_dsn: str) -> None:

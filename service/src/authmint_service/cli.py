@@ -26,13 +26,25 @@ from authmint_service.errors import (
     DatabaseUnavailable,
     DependencyError,
     InvalidValue,
+    MigrationFailed,
     SchemaOutdated,
     SettingsError,
+    Unavailability,
 )
 from authmint_service.settings import load_settings
 
 GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "secrets", "events", "deliveries")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
+
+UNAVAILABLE = {
+    Unavailability.UNREACHABLE: "The database cannot be reached: {}. Check AUTHMINT_DATABASE_URL.",
+    Unavailability.EXHAUSTED: "The database has no connection left: {}. Raise its max_connections, or lower "
+    "AUTHMINT_DATABASE_POOL_SIZE.",
+    Unavailability.READ_ONLY: "The database takes no writes: {}. Check that AUTHMINT_DATABASE_URL leads to no replica.",
+    Unavailability.REFUSED: "The database refuses: {}. Check AUTHMINT_DATABASE_URL, and the rights of its role.",
+    Unavailability.FAILED: "The database fails: {}. Its own log says more.",
+}
+"""The sentence about a database that cannot be used, which repeats its own words."""
 
 
 class LazyGroups(TyperGroup):
@@ -214,9 +226,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         fail(str(error), ExitCode.FAILED)
     except SchemaOutdated:
         fail("The database has not been migrated. Run: authmint-service migrate", ExitCode.FAILED)
+    except MigrationFailed as error:
+        fail(f"The migration failed, and nothing was changed: {error}", ExitCode.FAILED)
     except DatabaseUnavailable as error:
-        message = f"The database cannot be reached: {error.__cause__ or error}. Check AUTHMINT_DATABASE_URL."
-        fail(message, ExitCode.DATABASE_UNAVAILABLE)
+        fail(UNAVAILABLE[error.kind].format(error), ExitCode.DATABASE_UNAVAILABLE)
     except EmbeddedPostgresError as error:
         fail(str(error), ExitCode.DATABASE_UNAVAILABLE)
     except KeyboardInterrupt:

@@ -12,43 +12,18 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from authmint_service.database_errors import translate
 from authmint_service.embedded_postgres import embedded_postgres
-from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.errors import DatabaseUnavailable
 from authmint_service.settings import DatabaseSettings
 
 SCHEMA = "authmint"
+SERVER_SETTINGS = {"application_name": "authmint"}
 CONNECT_SECONDS = 3.0
 ACQUIRE_SECONDS = RELEASE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
 MAX_RETRIES_AFTER_ALTER = 3
 """How often a statement is repeated because its tables were altered."""
-
-# The server is unreachable, stops, is full, refuses the login or the write, or waits too long for a lock. None of these is the
-# request's fault.
-UNAVAILABLE = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    # asyncpg raises this when a connection ends between two messages that belong together.
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.PostgresSystemError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    # A transaction that has a limit took longer: it is undone.
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.TransactionTimeoutError,
-    # A migration changed a type during a transaction. Outside of transactions asyncpg repeats the statement itself.
-    asyncpg.InvalidCachedStatementError,
-)
-SCHEMA_OUTDATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError)
 
 T = TypeVar("T")
 Record: TypeAlias = asyncpg.Record
@@ -76,7 +51,7 @@ class Database:
             timeout=CONNECT_SECONDS,
             command_timeout=STATEMENT_SECONDS,
             statement_cache_size=self._statement_cache,
-            server_settings={"application_name": "authmint"},
+            server_settings=SERVER_SETTINGS,
             reset=_skip_reset,
         )
         try:
@@ -162,30 +137,30 @@ class _ClaimedConnection:
         except BaseException as error:
             database.claimed -= 1
             database.wait_timeouts += isinstance(error, TimeoutError)
-            await self._translate(error)
+            await self._translate(error, is_connecting=True)
             raise
         return self._connection
 
     async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         try:
             await self._pool.release(self._connection, timeout=RELEASE_SECONDS)
-        except UNAVAILABLE as failure:
-            raise DatabaseUnavailable(type(failure).__name__) from failure
+        except Exception as failure:
+            await self._translate(failure)
+            raise
         finally:
             self._database.claimed -= 1
         if error is not None:
             await self._translate(error)
 
-    async def _translate(self, error: BaseException) -> None:
+    async def _translate(self, error: BaseException, *, is_connecting: bool = False) -> None:
         """Raise what callers expect instead of a failure of the database. Return for any other error."""
+        expected = translate(error, is_connecting=is_connecting)
+        if expected is None:
+            return
         if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
             # After a failover the old connections still lead to the server that is a replica now.
             await self._pool.expire_connections()
-            raise DatabaseUnavailable("the database takes no writes") from error
-        if isinstance(error, SCHEMA_OUTDATED):
-            raise SchemaOutdated("the database has not been migrated") from error
-        if isinstance(error, UNAVAILABLE):
-            raise DatabaseUnavailable(type(error).__name__) from error
+        raise expected from error
 
 
 async def _retry_after_alter(execute: Callable[[], Awaitable[T]]) -> T:
@@ -203,6 +178,17 @@ async def _skip_reset(_: object) -> None:
 
     Nothing is set in sessions here, as transaction pooling would lose it. An open transaction is rolled back all the same.
     """
+
+
+async def connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Return one connection that belongs to no pool. Raise DatabaseUnavailable."""
+    try:
+        return await asyncpg.connect(dsn, timeout=CONNECT_SECONDS, server_settings=SERVER_SETTINGS)
+    except Exception as error:
+        expected = translate(error, is_connecting=True)
+        if expected is None:
+            raise
+        raise expected from error
 
 
 def database_url(settings: DatabaseSettings, *, create: bool = True) -> AbstractAsyncContextManager[str]:

@@ -1,6 +1,7 @@
 """Errors of the service that OAuth has no code for. The composition root turns them into a response or an exit code."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Self
 
 from authmint_service.sentences import sentence_for
@@ -39,11 +40,35 @@ class DependencyError(RuntimeError):
     """A package that is installed lacks something that this service uses of it; the message names it and says what to do."""
 
 
+class Unavailability(StrEnum):
+    """Why the database cannot be used, as `/readyz` says it."""
+
+    UNREACHABLE = "unreachable"
+    """It does not answer, or not in time."""
+    EXHAUSTED = "exhausted"
+    """It has no connection left."""
+    READ_ONLY = "read_only"
+    """It takes no writes."""
+    REFUSED = "refused"
+    """It refuses the login, or a right."""
+    FAILED = "failed"
+    """It cannot do its work: its disk is full, for example."""
+
+
 class DatabaseUnavailable(Exception):
-    """The database did not answer, or not in time. The same request may succeed a little later."""
+    """The database did not answer, not in time, or refuses. The same request may succeed a little later."""
 
     retry_after = 2
     """Seconds."""
+
+    def __init__(self, reason: str = "", kind: Unavailability = Unavailability.UNREACHABLE) -> None:
+        """`reason`: in the database's own words; for the log and the command line, and for no response."""
+        super().__init__(reason)
+        self.kind = kind
+
+
+class MigrationFailed(Exception):
+    """The database refuses a statement of a migration, which is undone as a whole; the message says why."""
 
 
 class SchemaOutdated(Exception):

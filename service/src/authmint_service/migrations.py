@@ -11,10 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import asyncpg
-
-from authmint_service.database import UNAVAILABLE, Database
-from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.database import Database
+from authmint_service.database_errors import translate, words_of
+from authmint_service.errors import MigrationFailed, SchemaOutdated
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -36,7 +35,10 @@ class Schema(Enum):
 
 
 async def migrate(dsn: str) -> str | None:
-    """Migrate the schema at `dsn` to the head unless it is newer, and return its revision. Raise DatabaseUnavailable."""
+    """Migrate the schema at `dsn` to the head unless it is newer, and return its revision.
+
+    Raise DatabaseUnavailable, or MigrationFailed if the database refuses a statement.
+    """
     from sqlalchemy.exc import DBAPIError
 
     from alembic import command
@@ -46,14 +48,12 @@ async def migrate(dsn: str) -> str | None:
     try:
         # alembic's commands expect a thread without an event loop; `env.py` starts one of its own there.
         await asyncio.to_thread(command.upgrade, config, "head")
-    except UNAVAILABLE as error:
-        raise DatabaseUnavailable(_reason(error)) from error
     except DBAPIError as error:
-        cause = error.orig and error.orig.__cause__
-        if not isinstance(cause, UNAVAILABLE):
-            raise
         # SQLAlchemy's text has the whole statement.
-        raise DatabaseUnavailable(_reason(cause)) from cause
+        cause = (error.orig and error.orig.__cause__) or error
+        raise _failure(cause) from cause
+    except OSError as error:
+        raise _failure(error) from error
     revision: str | None = config.attributes["revision"]
     return revision
 
@@ -99,5 +99,5 @@ def alembic_config() -> "Config":
     return config
 
 
-def _reason(error: BaseException) -> str:
-    return str(error) if isinstance(error, asyncpg.PostgresError | OSError) and str(error) else type(error).__name__
+def _failure(error: BaseException) -> Exception:
+    return translate(error) or MigrationFailed(words_of(error))

@@ -6,6 +6,7 @@ with the process.
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from authmint_service.leases import LeaseLost, Leases, LeaseTaken
 from authmint_service.logs import error_locations
 
 RETRY_SECONDS = 1.0
+REMIND_SECONDS = 60.0
+"""How often the log repeats why the database is unavailable."""
 RETRIES = 60
 """A task that has an hour between its runs is not tried again each second: at least a sixtieth of it is waited for."""
 
@@ -55,19 +58,22 @@ class TaskRunner:
         prepare: Callable[[], Awaitable[object]] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         spread: Callable[[], float] = random.random,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """`prepare`: what must succeed once before the database can be used (a migration). It may raise what a task may.
 
-        `sleep`: waits for some seconds; `spread`: returns a number from 0 to 1, so that processes do not work at the same time.
+        `sleep`: waits for some seconds; `spread`: returns a number from 0 to 1, so that processes do not work at the same time;
+        `elapsed`: seconds by a clock that is never set back.
         """
         names = [task.name for task in tasks]
         if len(set(names)) < len(names):
             raise ValueError(f"two background tasks have one name: {sorted(names)}")
         self._tasks, self._leases, self._prepare = tuple(tasks), leases, prepare
-        self._sleep, self._spread = sleep, spread
+        self._sleep, self._spread, self._elapsed = sleep, spread, elapsed
         self._preparing = asyncio.Lock()
         self._waiting_for = {task.name for task in tasks if task.at_start}
         self._problems: dict[str, str] = {}
+        self._logged_at: dict[str, float] = {}
         self.started = asyncio.Event()
         """Set after the first attempt of each task that is `at_start`, whether it succeeded or not."""
 
@@ -121,6 +127,7 @@ class TaskRunner:
         else:
             pause = task.every
         if task.uses_database and self._problems.pop(task.name, "") and not self._problems:
+            self._logged_at.clear()
             log.info("database.available")
         return pause
 
@@ -141,9 +148,12 @@ class TaskRunner:
                 self._prepare = None
 
     def _log_problem(self, task: Task, reason: str) -> None:
-        # One line for each new reason: a database that is unavailable for an hour is not 3600 lines for each task.
-        if reason not in self._problems.values():
+        # A database that is unavailable for an hour is not 3600 lines for each task, and not one line that has scrolled away.
+        now = self._elapsed()
+        is_new = reason not in self._problems.values()
+        if is_new or now - self._logged_at[reason] >= REMIND_SECONDS:
             log.warning("database.unavailable", reason=reason)
+            self._logged_at[reason] = now
         self._problems[task.name] = reason
 
     def _log_error(self, task: Task, error: BaseException) -> None:

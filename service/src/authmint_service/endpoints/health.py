@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from authmint_service.endpoints.responses import describe, reference
-from authmint_service.readiness import UNREACHABLE, CheckResult, Readiness
+from authmint_service.errors import Unavailability
+from authmint_service.readiness import UNAVAILABLE, CheckResult, Readiness
 
 MAX_SECONDS = 1.5
 NO_STORE = {"Cache-Control": "no-store"}
@@ -15,8 +16,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 _TEXT = {"type": "string"}
 _STATUSES = [
     "ok",
-    "unreachable",
-    "exhausted",
+    *Unavailability,
     "unknown",
     "stopping",
     "missing",
@@ -86,7 +86,7 @@ class HealthEndpoints:
             async with asyncio.timeout(MAX_SECONDS):
                 results = await self._readiness.check()
         except TimeoutError:
-            results = {"database": UNREACHABLE}
+            results = {"database": UNAVAILABLE[Unavailability.UNREACHABLE]}
         checks = {name: _to_json(result) for name, result in results.items()}
         if not any(result.blocks_serving for result in results.values()):
             return JSONResponse({"status": "ready", "checks": checks}, headers=NO_STORE)

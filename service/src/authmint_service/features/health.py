@@ -11,5 +11,12 @@ from authmint_service.readiness import Readiness
 def health(kernel: Kernel, *, others: Sequence[Feature]) -> Feature:
     """`others`: the features whose checks are part of `/readyz`."""
     checks = {name: check for feature in others for name, check in feature.readiness.items()}
-    routes = HealthEndpoints(Readiness(kernel.database, kernel.draining, kernel.database_clock, checks)).routes()
+    readiness = Readiness(
+        kernel.database,
+        kernel.draining,
+        kernel.database_clock,
+        checks,
+        has_write_failed=lambda: kernel.processes.has_write_failed,
+    )
+    routes = HealthEndpoints(readiness).routes()
     return Feature(name="health", routers=(routes,), internal_routers=(routes,))

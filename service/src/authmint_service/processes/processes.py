@@ -13,7 +13,7 @@ from functools import cached_property, partial
 import structlog
 
 from authmint_service.database import Database
-from authmint_service.errors import DatabaseUnavailable, SchemaOutdated
+from authmint_service.errors import DatabaseUnavailable, SchemaOutdated, Unavailability
 from authmint_service.processes.key_choice import choose_key
 from authmint_service.processes.process import Fingerprints, Process, SecretKind, is_different
 from authmint_service.processes.store import LIVE_SECONDS, LiveProcesses, ProcessStore
@@ -55,6 +55,8 @@ class Processes:
         self._chosen: dict[SecretKind, int] = {}
         self._logged: set[tuple[SecretKind, int]] = set()
         self._beating: asyncio.Task[None] | None = None
+        self.has_write_failed = False
+        """Whether the database failed at the last heartbeat, though it was reached: it is tried again each second."""
 
     @cached_property
     def process(self) -> Process:
@@ -134,7 +136,12 @@ class Processes:
     async def _beat(self) -> None:
         asked_at = self._elapsed()
         # Two statements: of two processes that start at the same time, the one that writes last sees the other.
-        await self._store.beat(self.process)
+        try:
+            await self._store.beat(self.process)
+        except DatabaseUnavailable as error:
+            self.has_write_failed = error.kind is Unavailability.FAILED
+            raise
+        self.has_write_failed = False
         live = await self._store.find_live()
         others = [other for other in live.processes if other.id != self.process.id]
         chosen = {
