@@ -24,11 +24,12 @@ export class UnavailableError extends Error {
   }
 }
 
-/** The token service refused a request. `code` is the error code of RFC 6749 or of the problem, `message` its description. */
+/** The token service refused a request. `code` is the error code of RFC 6749 or of the problem, `message` its description, `status` that of HTTP. */
 export class OAuthError extends Error {
-  constructor({ error = "", error_description = "", code = error, detail = error_description }) {
+  constructor({ error = "", error_description = "", code = error, detail = error_description }, status) {
     super(detail || code || "The request was refused.");
     this.code = code;
+    this.status = status;
   }
 }
 
@@ -89,13 +90,13 @@ export class Session extends EventTarget {
 
   /** Revoke the sessions on all other devices. The cookie is renewed: a copy of it is worth nothing. Throws as `signOut`. */
   async signOutElsewhere() {
-    const bearer = await this.#getAccountToken();
-    await this.#withLock(async () => {
-      // The cookie proves that this is the session itself. Without it this session would be revoked, too.
-      const options = { method: "POST", credentials: "include", keepalive: true };
-      const { this_session } = await this.#post("/account/v1/sessions/revoke-others", withToken(options, bearer));
-      if (this_session === "revoked") this.#publish("signed-out", null);
-    });
+    await this.#prove("/account/v1/sessions/revoke-others", { method: "POST" });
+  }
+
+  /** Change the password, and do the same. Throws as `signOut`: the code `wrong_password`, or what is wrong with the new one. */
+  async changePassword(currentPassword, newPassword) {
+    const body = new URLSearchParams({ current_password: currentPassword, new_password: newPassword });
+    await this.#prove("/account/v1/password", { method: "PUT", body });
   }
 
   /** Return a token that has not expired. Throws SignedOutError; UnavailableError when there is none and no other can be fetched. */
@@ -121,6 +122,27 @@ export class Session extends EventTarget {
     if (response.status !== 401) return response;
     if (this.#accountToken?.text === text) this.#accountToken = null;
     return fetch(this.issuer + path, withToken(options, await this.#getAccountToken()));
+  }
+
+  async #prove(path, options) {
+    const text = await this.#getAccountToken();
+    try {
+      await this.#postProof(path, options, text);
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      // The token is from before a change of what it may be used for.
+      if (this.#accountToken?.text === text) this.#accountToken = null;
+      await this.#postProof(path, options, await this.#getAccountToken());
+    }
+  }
+
+  #postProof(path, options, bearer) {
+    // The cookie proves that this is the session itself. Without it this session would be revoked, too. It is replaced: a
+    // refresh at the same time would present the old one, and sign the person out.
+    return this.#withLock(async () => {
+      const { this_session } = await this.#post(path, withToken({ ...options, credentials: "include", keepalive: true }, bearer));
+      if (this_session === "revoked") this.#publish("signed-out", null);
+    });
   }
 
   async #getAccountToken() {
@@ -287,7 +309,7 @@ export class Session extends EventTarget {
       throw new UnavailableError(`The token service responds ${response.status}.`, 1000 * (Number(response.headers.get("Retry-After")) || 0));
     }
     const members = asObject(content);
-    if (!response.ok) throw new OAuthError(members);
+    if (!response.ok) throw new OAuthError(members, response.status);
     return members;
   }
 }

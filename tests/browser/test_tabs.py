@@ -25,7 +25,31 @@ pytestmark = [
 
 LIFETIME = 5
 """Seconds that an access token lives: the shortest that can be set."""
+OTHER_PASSWORD = "eight purple parrots in a boat"
+REFUSE_ONCE = """
+    globalThis.asked = 0;
+    const send = globalThis.fetch;
+    globalThis.fetch = (url, options) => {
+      if (!String(url).endsWith("/revoke-others")) return send(url, options);
+      globalThis.asked += 1;
+      return globalThis.asked === 1 ? Promise.resolve(new Response("{}", { status: 401 })) : send(url, options);
+    };
+    0
+"""
+"""Let the page's first request for a sign-out elsewhere be refused, as if its token were from before a change."""
 CLIENT_FORM = "new URLSearchParams({client_id: 'page'})"
+
+
+def change_password(current: str, new: str) -> str:
+    """Return an expression that changes the password by session.js. Its value is the code of the error, or the state."""
+    return f"""
+        Promise.all([import("/session.js"), import("/config.js")]).then(async ([{{ Session }}, {{ default: config }}]) => {{
+          const session = new Session(config);
+          await session.start();
+          const changed = session.changePassword({json.dumps(current)}, {json.dumps(new)});
+          return changed.then(() => session.state, (error) => error.code);
+        }})
+    """
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +174,40 @@ def test_signing_out_elsewhere_leaves_this_browser_alone_with_a_new_cookie(
     browser.do("reload", tab)
     browser.wait_until("signed-in", tab)
     browser.order(tab, "Tea")
+
+
+def test_signing_out_elsewhere_succeeds_although_a_change_made_the_token_for_it_worthless(
+    site: Site, service: Running, browser: Browser
+) -> None:
+    """The kind: a request of session.js that is refused by the epoch of its token, and not repeated."""
+    tab = browser.do("open", site.page)
+    browser.wait_until("signed-out", tab)
+    browser.sign_in(tab)
+    browser.wait_until("signed-in", tab)
+    browser.do("evaluate", tab, REFUSE_ONCE)
+    browser.do("click", tab, "#sign-out-elsewhere")
+    browser.do("wait", tab, "#notice:text('You are signed out everywhere else.')")
+    assert 2 == browser.do("evaluate", tab, "asked")
+
+
+def test_a_password_that_is_changed_in_a_page_leaves_its_tabs_signed_in_with_a_new_cookie(
+    site: Site, service: Running, browser: Browser
+) -> None:
+    tabs = [browser.do("open", site.page) for _ in range(2)]
+    browser.wait_until("signed-out", *tabs)
+    browser.sign_in(tabs[0])
+    browser.wait_until("signed-in", *tabs)
+    origin = {"Origin": site.page.rstrip("/")}
+    assert "wrong_password" == browser.do("evaluate", tabs[0], change_password("no password of hers", OTHER_PASSWORD))
+    (copied,) = [cookie["value"] for cookie in browser.do("cookies")]
+    assert "signed-in" == browser.do("evaluate", tabs[0], change_password(PASSWORD, OTHER_PASSWORD))
+    refresh = {"grant_type": "refresh_token", "client_id": "page"}
+    assert 400 == fetch(f"{site.issuer}/token", data=refresh, headers=origin | {"Cookie": f"authmint-refresh-page={copied}"})[0]
+    for tab in tabs:
+        browser.do("reload", tab)
+        browser.wait_until("signed-in", tab)
+    # For the other tests.
+    assert "signed-in" == browser.do("evaluate", tabs[1], change_password(OTHER_PASSWORD, PASSWORD))
 
 
 def test_no_token_for_orders_opens_the_account_and_none_for_the_account_is_sent_to_orders(
