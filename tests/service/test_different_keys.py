@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from authmint_service.administration.secrets import read_secret_usage
+from authmint_service.administration.secrets import drop_refresh_token_key, read_secret_usage
 from authmint_service.processes import ProcessStore
 from authmint_service.secret_keys import SecretKeys
+from tests.actors import OPERATOR
 from tests.service.conftest import StartService, migrated_database
 from tests.service.signing import new_encryption_key
 from tests.service.test_processes import (
@@ -96,6 +97,15 @@ async def test_a_restart_with_another_key_under_the_same_id_is_not_ready_until_t
     back = await start_service(at=at, refresh_token_keys=OLD)
     assert 200 == (await readiness(back))[0]
     assert 200 == (await refresh(back, client, token))[0]
+    await back.stop()
+    lost = await start_service(at=at, refresh_token_keys=new_encryption_key(1))
+    # As the message says.
+    assert 1 == await drop_refresh_token_key(lost.database, 1, lost.clock(), actor=OPERATOR, force=True)
+    await beat(lost)
+    client, token = await sign_in(lost)
+    assert 200 == (await refresh(lost, client, token))[0]
+    await beat(lost)
+    assert 200 == (await readiness(lost))[0]
 
 
 async def test_a_signing_key_that_another_key_of_the_same_id_encrypts_makes_a_process_unready_and_hides_no_key(

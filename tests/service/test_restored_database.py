@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from authmint_service.administration import finish_restore, read_restored_state, restore
+from authmint_service.administration import finish_restore, read_restored_state, restore, revoke_all_tokens
 from authmint_service.change_feed import ChangeKind, change_transaction
 from authmint_service.database import Database
 from tests.actors import OPERATOR
@@ -34,7 +34,7 @@ async def test_it_makes_one_change_of_everything_above_all_that_was_lost(alone: 
     await alone.database.execute("DELETE FROM authmint.changes WHERE n > $1", lost - 1)
     await finish_restore(alone.database, time.time(), actor=OPERATOR)
     n, *change_of_all = await last_change(alone.database)
-    assert (["all", "", True], True) == (change_of_all, n > lost)
+    assert (["all", "restore", True], True) == (change_of_all, n > lost)
     assert n >= 1000 * time.time() - 10_000
 
 
@@ -88,9 +88,23 @@ async def test_readiness_reports_a_refresh_token_that_is_newer_than_its_row_unti
     ready = await alone.http.get("/readyz")
     check = ready.json()["checks"]["sessions"]
     assert (200, "restored", True) == (ready.status_code, check["status"], "after-restore" in check["message"])
+    # Another change of everything ends no session.
+    await revoke_all_tokens(alone.database, alone.clock(), actor=OPERATOR)
+    await alone.read_changes()
+    assert "restored" == (await alone.http.get("/readyz")).json()["checks"]["sessions"]["status"]
     await finish_restore(alone.database, alone.clock(), actor=OPERATOR)
     await alone.read_changes()
     assert "ok" == (await alone.http.get("/readyz")).json()["checks"]["sessions"]["status"]
+
+
+async def test_a_link_that_was_used_after_the_backup_does_not_open_again(alone: Service) -> None:
+    """The kind: what is used once, and is unused again in a restored database."""
+    await alone.database.execute("""
+        INSERT INTO authmint.one_time_tokens (digest, kind, key_id, created_at, expires_at)
+        VALUES (sha256(''), 'a_kind', 1, clock_timestamp(), clock_timestamp() + interval '1 hour')
+    """)
+    await finish_restore(alone.database, alone.clock(), actor=OPERATOR)
+    assert 0 == await alone.database.fetch_value("SELECT count(*) FROM authmint.one_time_tokens")
 
 
 async def test_what_a_restored_database_holds_is_counted(alone: Service) -> None:

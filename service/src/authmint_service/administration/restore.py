@@ -7,8 +7,10 @@ ends, and every access token is refused that was made before.
 from dataclasses import dataclass
 
 from authmint_service.administration.tokens import change_everything
+from authmint_service.change_feed import RESTORE
 from authmint_service.database import Database, to_datetime
 from authmint_service.events import Event, EventKind
+from authmint_service.one_time_tokens import delete_one_time_tokens
 from authmint_service.request_source import Actor
 
 BATCH = 5000
@@ -63,13 +65,14 @@ _REVOKE_SESSIONS = """
 
 
 async def finish_restore(database: Database, now: float, *, actor: Actor) -> int:
-    """Refuse every token that was made before, and revoke every session. Return how many sessions were revoked.
+    """Refuse every token that was made before, revoke every session, delete links and codes. Return the number of sessions.
 
     To be called before a process issues tokens again. `now`: seconds since the epoch, by the database's clock. May be repeated
     if it fails half-way. Raise DatabaseUnavailable.
     """
     # Above every version that was handed out before, and that the database may have forgotten.
-    await change_everything(database, Event(kind=EventKind.DATABASE_RESTORED, actor=actor), now)
+    await change_everything(database, Event(kind=EventKind.DATABASE_RESTORED, actor=actor), now, RESTORE)
+    await delete_one_time_tokens(database)
     walked: bytes | None = b""
     count = 0
     while walked is not None:

@@ -54,8 +54,9 @@ async def drop_refresh_token_key(database: Database, key_id: int, now: float, *,
     repeated if it fails half-way.
     """
     usage = await read_secret_usage(database, now)
-    # Not with `force` either: the next sign-in would use it again.
-    if is_current_anywhere(key_id, usage.key_ids(SecretKind.REFRESH_TOKEN)):
+    # Not with `force` either: the next sign-in would use it again. If no live process has that very key, it uses another one.
+    is_offered = bool(usage.having(SecretKind.REFRESH_TOKEN, key_id))
+    if is_offered and is_current_anywhere(key_id, usage.key_ids(SecretKind.REFRESH_TOKEN)):
         raise InvalidValue("key_id_current", field="key_id", key_id=key_id)
     sessions, unknown = usage.sessions.get(key_id, 0), usage.sessions.get(None, 0)
     one_time_tokens = usage.one_time_tokens.get(key_id, 0)

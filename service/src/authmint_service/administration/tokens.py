@@ -22,8 +22,11 @@ async def revoke_all_tokens(database: Database, now: float, *, actor: Actor, sou
 
 
 @repeat_if_undone
-async def change_everything(database: Database, event: Event, now: float) -> None:
-    """Record a change of everything, and the event. Its n is a time, so it is above that of every token made before."""
+async def change_everything(database: Database, event: Event, now: float, name: str = "") -> None:
+    """Record a change of everything, and the event. Its n is a time, so it is above that of every token made before.
+
+    `name`: RESTORE if every session ends as well.
+    """
     async with change_transaction(database) as change:
         await change.connection.execute(_RECORD, *event.values(now))
-        await change.record(ChangeKind.ALL, "", takes=True)
+        await change.record(ChangeKind.ALL, name, takes=True)

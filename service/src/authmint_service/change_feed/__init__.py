@@ -18,7 +18,7 @@ from authmint_service.change_feed.feed import (
     ChangeFeed,
     seconds_since_boot,
 )
-from authmint_service.change_feed.known import Change, ChangeKind, KnownChanges, Reading
+from authmint_service.change_feed.known import RESTORE, Change, ChangeKind, KnownChanges, Reading
 from authmint_service.change_feed.transaction import (
     MAX_TRANSACTION_SECONDS,
     ChangeTransaction,
@@ -33,6 +33,7 @@ __all__ = [
     "MAX_OUTAGE_SECONDS",
     "MAX_TRANSACTION_SECONDS",
     "POLL_SECONDS",
+    "RESTORE",
     "Change",
     "ChangeFeed",
     "ChangeKind",

@@ -61,6 +61,11 @@ class ChangeFeed:
         return 0 <= self._elapsed() - self._asked_at < MAX_AGE_SECONDS
 
     @property
+    def restored(self) -> int:
+        """The n of the last `after-restore`, as far as is known."""
+        return self._known.restored
+
+    @property
     def problem(self) -> str | None:
         """Why this process must issue no tokens, as a sentence for operators; None if it may."""
         return BEHIND if self._known.is_behind else None

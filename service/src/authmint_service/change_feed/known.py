@@ -18,7 +18,7 @@ class ChangeKind(StrEnum):
     ACCOUNT = "account"
     """The name is the account's id. An entry: all tokens of the account."""
     ALL = "all"
-    """Everything, as after a restore; the name is empty. An entry: all tokens. No record that is older may be used."""
+    """Everything; the name is empty, or RESTORE. An entry: all tokens. No record that is older may be used."""
     CLIENT = "client"
     """A client or its secrets; the name is the client's id. An entry: all tokens of the client."""
     ORIGINS = "origins"
@@ -27,6 +27,10 @@ class ChangeKind(StrEnum):
     """Who may have a scope; the name is the scope's. An entry: all tokens that have the scope."""
     SIGNING_KEY = "signing_key"
     """The name is the `kid`. No entry: the revocation list has the keys themselves."""
+
+
+RESTORE = "restore"
+"""The name of the change of everything that follows the restore of a backup, and that ends every session too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class KnownChanges:
         """The greatest n that a statement of this process has seen. The database must not know less."""
         self.is_behind = False
         """Whether the database knew less at the last reading: it was restored, or it is a copy that lags."""
+        self.restored = 0
+        """The n of the last change named RESTORE; that of the first reading, or of one after which changes may be missing."""
         self._oldest_usable: float = 0
         self._by_name: dict[tuple[str, str], int] = {}
         self._by_kind: dict[str, int] = {}
@@ -97,13 +103,15 @@ class KnownChanges:
         return n >= self._oldest_usable and n >= self._by_kind.get(kind, 0)
 
     def _forget_all(self, n: int) -> None:
-        self._oldest_usable = n
+        self._oldest_usable = self.restored = n
         self._by_name.clear()
         self._by_kind.clear()
 
     def _add(self, change: Change) -> None:
         if change.kind == ChangeKind.ALL:
             self._oldest_usable = max(self._oldest_usable, change.n)
+            if change.name == RESTORE:
+                self.restored = change.n
             return
         key = change.kind, change.name
         # To the end, so that the first one is the oldest.

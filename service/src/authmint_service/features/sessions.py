@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import partial
 
-from authmint_service.change_feed import ChangeKind
 from authmint_service.endpoints.metrics import Estimate
 from authmint_service.endpoints.oauth.refresh_cookie import RefreshCookies
 from authmint_service.features.feature import Feature
@@ -65,8 +64,7 @@ def sessions(kernel: Kernel) -> SessionParts:
 
     def check() -> CheckResult:
         newer = parts.newer_than_database
-        # The command makes a change of everything.
-        is_restored = newer is not None and kernel.changes.is_kind_current(ChangeKind.ALL, newer.epoch)
+        is_restored = newer is not None and newer.epoch >= kernel.changes.restored
         return CheckResult("restored", RESTORED) if is_restored else CheckResult()
 
     feature = Feature(

@@ -16,9 +16,21 @@ No row means: refused. Nothing says whether the value was malformed, forged, exp
 each of these takes the same statements. `tests/architecture/test_one_time_statements.py` finds a statement that differs.
 """
 
+from authmint_service.one_time_tokens.deletion import delete_one_time_tokens
 from authmint_service.one_time_tokens.exporters import EXPORTERS
 from authmint_service.one_time_tokens.key_usage import count_by_key
 from authmint_service.one_time_tokens.kinds import Code, Kind, Link, Owner, check_kinds
 from authmint_service.one_time_tokens.tokens import OneTimeTokens, PresentedToken
 
-__all__ = ["EXPORTERS", "Code", "Kind", "Link", "OneTimeTokens", "Owner", "PresentedToken", "check_kinds", "count_by_key"]
+__all__ = [
+    "EXPORTERS",
+    "Code",
+    "Kind",
+    "Link",
+    "OneTimeTokens",
+    "Owner",
+    "PresentedToken",
+    "check_kinds",
+    "count_by_key",
+    "delete_one_time_tokens",
+]
