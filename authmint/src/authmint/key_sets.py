@@ -210,6 +210,7 @@ class RemoteKeySet(_KeysByName):
         return await self._find_after_fetch(kid, self._signer_attempt)
 
     async def _find_after_fetch(self, kid: str, next_attempt: float) -> VerifyingKey:
+        is_first = not self._asked
         if len(self._asked) < self.MAX_UNKNOWN:
             self._asked[kid] = None
         now = self._clock()
@@ -221,7 +222,10 @@ class RemoteKeySet(_KeysByName):
         if now < self._expires_at and kid in self._keys:
             return self._keys[kid]
         self._check_known(kid)
-        self.job.run_within((next_attempt if now < next_attempt else self._next_attempt) - now)
+        due = next_attempt if now < next_attempt else self._next_attempt
+        # Anybody can send tokens of unknown keys: one of them wakes the thread, and not each.
+        if is_first or due < self._next_attempt or not self.job.is_active:
+            self.job.run_within(due - now)
         reason = "the issuer's keys cannot be fetched" if self._failures else "the key is not known yet"
         raise IssuerUnavailable(reason, retry_after=max(1, math.ceil(self._next_attempt - now)))
 
