@@ -375,6 +375,17 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 print("done", found)
 """
 
+IMPORTS = """
+class Finder:
+    def find_spec(self, name, *_):
+        if threading.current_thread() is not threading.main_thread():
+            print(name, "in", threading.current_thread().name)
+
+sys.meta_path.insert(0, Finder())
+follower = ResourceServer(issuer=url, audience="orders", revocation_list=True, clock=lambda: now)
+print(follower.verify_sync(tokens[0]).sub, follower.revocation_list_age)
+"""
+
 EXIT_DURING_A_FETCH = """
 import socket
 socket.getaddrinfo = lambda *_, **__: time.sleep(60)
@@ -439,6 +450,13 @@ def test_a_fork_during_a_fetch_waits_for_nothing_of_its_parent(site: Web, issuer
     site.delays["/jwks"] = 1
     assert "6f1c\ndone 1\n" == run_program(site, FORK_DURING_A_FETCH, issuer.token(iss=site.url))
     assert 2 == site.hits.count("/jwks")
+
+
+def test_the_thread_imports_nothing(site: Web, issuer: Issuer) -> None:
+    """A process that is forked meanwhile would wait for the rest of the module for ever."""
+    publish(site, issuer)
+    publish_list(site, issuer)
+    assert "6f1c 0.0\n" == run_program(site, IMPORTS, issuer.token(iss=site.url))
 
 
 def test_an_interpreter_exits_at_once_and_without_a_warning_during_a_fetch(site: Web, issuer: Issuer) -> None:

@@ -18,9 +18,11 @@ from typing import Any
 
 THREAD_NAME, LOOKUP_THREAD_NAME = "authmint-background", "authmint-lookup"
 MAX_EXIT_SECONDS = 1.0
-IMPORTED = ("httpcore2", "anyio._backends._asyncio")
-"""What the HTTP client imports with its first request. A fork meanwhile would leave half of it to the child, so it waits."""
-MAX_IMPORT_SECONDS = 5.0
+IMPORTED = ("httpcore2", "anyio._backends._asyncio", "cryptography.hazmat.backends.openssl")
+"""What the first fetch would import. A fork meanwhile would leave half to the child, under a lock that nothing releases."""
+for _name in IMPORTED:
+    with suppress(ImportError):
+        import_module(_name)
 
 
 def pending() -> "Future[Any]":
@@ -79,7 +81,6 @@ class Process:
         self._loop: _Loop | None = None
         self._thread: threading.Thread | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._has_imported = threading.Event()
 
     def call(self, function: Callable[..., None], *arguments: object) -> bool:
         """Call a function in the thread. Return False when there is none, because the interpreter ends. Hold the lock.
@@ -108,16 +109,7 @@ class Process:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(MAX_EXIT_SECONDS)
 
-    def wait_for_imports(self) -> None:
-        """Wait until the thread imports nothing any more."""
-        if self._thread is not None:
-            self._has_imported.wait(MAX_IMPORT_SECONDS)
-
     def _serve(self, loop: _Loop) -> None:
-        for name in IMPORTED:
-            with suppress(ImportError):
-                import_module(name)
-        self._has_imported.set()
         loop.run_forever()
         under_way = asyncio.all_tasks(loop)
         for task in under_way:
@@ -128,7 +120,7 @@ class Process:
         loop.close()
 
 
-# By process: what is under way in a parent is not under way in its child. Not every fork calls the hooks (uWSGI's does not).
+# By process: what is under way in a parent is not under way in its child. Not every fork calls the hook (uWSGI's does not).
 _processes: dict[int, Process] = {}
 
 
@@ -138,14 +130,10 @@ def current_process() -> Process:
     return _processes.get(pid) or _processes.setdefault(pid, Process())
 
 
-def _wait_for_imports() -> None:
-    current_process().wait_for_imports()
-
-
 def _end_process() -> None:
     current_process().end()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.
-    os.register_at_fork(before=_wait_for_imports, after_in_child=_processes.clear)
+    os.register_at_fork(after_in_child=_processes.clear)
 atexit.register(_end_process)
