@@ -69,11 +69,11 @@ dist: venv ## Build both distributions into dist/, each with a bill of materials
 	@$(VENV)/bin/python tools/sbom.py authmint-service >dist/authmint_service.cdx.json
 
 clean: ## Remove the virtual environment and caches; the data in .authmint stays
-	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache docs/_build tests/browser/node_modules tests/clients/node_modules
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache docs/_build tests/browser/node_modules tests/clients/node_modules tests/clients/.venv
 
 venv: ## Make the virtual environment
 	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }
 	@python3 tools/venv.py
 
-test-tools: venv ## Install what the tests need beside Python: a browser, Node.js, PgBouncer
-	@$(VENV)/bin/python tools/test_tools.py
+test-tools: venv ## Install what the tests need beside Python: a browser, Node.js, PgBouncer, packages of other makers
+	@$(VENV)/bin/python -m tools.test_tools

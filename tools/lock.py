@@ -1,6 +1,7 @@
 """`make lock`: write constraints.txt, with every package of both distributions and of the tests, and its hashes.
 
-It holds for each supported Python. Run it when a dependency in a pyproject.toml changes.
+The packages of other makers in tests/clients are pinned apart: what they need is not ours. Both files hold for each supported
+Python. Run it when a dependency in a pyproject.toml or in tests/clients/requirements.in changes.
 """
 
 import subprocess
@@ -10,9 +11,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = """\
-# Every package that Authmint installs, pinned with its hashes. Written by `make lock`; not edited by hand.
-"""
+HEADER = "# {what}, pinned with its hashes. Written by `make lock`; not edited by hand.\n"
+CLIENTS = ROOT / "tests" / "clients"
 
 
 def requirements() -> list[str]:
@@ -28,17 +28,24 @@ def requirements() -> list[str]:
     return [line for line in found if not line.startswith("authmint==")]
 
 
+def pinned(unpinned: Path) -> str:
+    """Return the requirements in a file and all that they need, with versions and hashes."""
+    command = [
+        sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
+        "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", str(unpinned),
+        *sys.argv[1:],
+    ]  # fmt: skip
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         unpinned = Path(folder) / "requirements.in"
         unpinned.write_text("\n".join(requirements()) + "\n")
-        command = [
-            sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11",
-            "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url", str(unpinned),
-            *sys.argv[1:],
-        ]  # fmt: skip
-        pinned = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    (ROOT / "constraints.txt").write_text(HEADER + pinned)
+        ours = HEADER.format(what="Every package that Authmint installs") + pinned(unpinned)
+    others = HEADER.format(what="Every package of the programs beside this file") + pinned(CLIENTS / "requirements.in")
+    (ROOT / "constraints.txt").write_text(ours)
+    (CLIENTS / "requirements.txt").write_text(others)
     return 0
 
 

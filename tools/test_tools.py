@@ -1,8 +1,10 @@
-"""`make test-tools`: install what the tests need and no Python package contains: a browser, Node.js, its packages, PgBouncer.
+"""`make test-tools`: install what the tests need beside our environment: a browser, Node.js, its packages, PgBouncer, curl.
 
+The Python packages of other makers that tests/clients tries get an environment of their own: what they need never enters ours.
 As root on Debian it installs what is missing; otherwise it prints one sentence that names it.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,9 +13,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tools.venv import uv_environment
+
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 NPM_FOLDERS = (TESTS / "browser", TESTS / "clients")
-DEBIAN_PACKAGES = {"chromium": "chromium", "node": "nodejs", "npm": "npm", "pgbouncer": "pgbouncer"}
+CLIENTS = TESTS / "clients"
+DEBIAN_PACKAGES = {"chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm", "pgbouncer": "pgbouncer"}
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 MIN_NODE_VERSION = 20
 
@@ -37,7 +42,27 @@ def main() -> int:
         done = subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=False)
         if done.returncode != 0:
             return fail(f"npm could not install the packages of tests/{folder.name}. Is the npm registry reachable?")
+    if not install_python_clients(CLIENTS / "requirements.txt", CLIENTS / ".venv"):
+        return fail("uv could not install the Python packages of tests/clients. Is the package index reachable?")
     return 0
+
+
+def install_python_clients(requirements: Path, venv: Path) -> bool:
+    """Make the environment of tests/clients, if it is not what is pinned, and return whether it is now."""
+    stamp = venv / "authmint.stamp"
+    expected = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == expected:
+        return True
+    echo("Installing the Python packages of tests/clients …")
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    for arguments in (
+        ["venv", "--clear", "--no-project", "--python", sys.executable, str(venv)],
+        ["pip", "install", "--require-hashes", "--python", str(venv / "bin/python"), "-r", str(requirements)],
+    ):
+        if subprocess.run([*uv, *arguments], env=uv_environment(sys.executable), check=False).returncode != 0:
+            return False
+    stamp.write_text(expected)
+    return True
 
 
 def install(packages: list[str]) -> bool:
