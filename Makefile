@@ -5,7 +5,7 @@ PYTEST ?=
 export VENV PYTHON AUTHMINT_PORT ORDERS_PORT BILLING_PORT SPA_PORT AUTHMINT_DATA_DIR
 
 .DEFAULT_GOAL := help
-.PHONY: help run docs docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock dist clean venv test-tools
+.PHONY: help run docs docs-settings test test-clients test-long bench bench-library bench-sessions lint types format lock dist clean venv test-programs test-tools
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target what; do printf '%-24s%s\n' "$$target" "$$what"; done
@@ -14,7 +14,7 @@ run: venv ## Serve the token service on port 8000, orders on 8001, billing on 80
 	@exec $(VENV)/bin/python examples/demo.py
 
 # Style and types run beside the tests, at a lower priority; what they print comes after the tests.
-test: venv test-tools ## Style, types, contracts and tests
+test: venv test-programs ## Style, types, contracts and tests
 	@output=$$(mktemp) && trap 'kill $$style 2>/dev/null; rm -f "$$output"' EXIT && trap 'exit 130' INT TERM; \
 	nice $(MAKE) --no-print-directory -j2 --output-sync=target lint types >"$$output" 2>&1 & style=$$!; \
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST); tests=$$?; \
@@ -74,6 +74,10 @@ clean: ## Remove the virtual environment and caches; the data in .authmint stays
 venv: ## Make the virtual environment
 	@command -v python3 >/dev/null || { echo 'Python 3.11 or later is missing. On Debian: apt-get install python3 python3-venv' >&2; exit 1; }
 	@python3 tools/venv.py
+
+# What `make test` needs of these: no browser and no packages.
+test-programs: venv
+	@$(VENV)/bin/python -m tools.test_tools curl pgbouncer
 
 test-tools: venv ## Install what the tests need beside Python: a browser, Node.js, PgBouncer, packages of other makers
 	@$(VENV)/bin/python -m tools.test_tools

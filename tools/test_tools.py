@@ -1,6 +1,7 @@
 """`make test-tools`: install what the tests need beside our environment: a browser, Node.js, its packages, PgBouncer, curl.
 
 The Python packages of other makers that tests/clients tries get an environment of their own: what they need never enters ours.
+`python -m tools.test_tools curl pgbouncer` installs these programs and nothing else.
 As root on Debian it installs what is missing; otherwise it prints one sentence that names it.
 """
 
@@ -23,8 +24,8 @@ SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin"
 MIN_NODE_VERSION = 20
 
 
-def main() -> int:
-    missing = [program for program in DEBIAN_PACKAGES if shutil.which(program, path=SEARCH_PATH) is None]
+def main(*only: str) -> int:
+    missing = [program for program in only or DEBIAN_PACKAGES if shutil.which(program, path=SEARCH_PATH) is None]
     if "chromium" in missing and shutil.which(os.environ.get("AUTHMINT_TEST_CHROMIUM", "")):
         missing.remove("chromium")
     packages = [DEBIAN_PACKAGES[program] for program in missing]
@@ -32,6 +33,11 @@ def main() -> int:
         return fail(f"The tests need {', '.join(packages)}. On Debian, as root: apt-get install {' '.join(packages)}")
     if packages and not install(packages):
         return fail(f"apt-get could not install {' '.join(packages)}.")
+    return 0 if only else install_packages()
+
+
+def install_packages() -> int:
+    """Install the packages of Node.js and of Python. Return the exit code."""
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     if int(version.removeprefix("v").split(".")[0]) < MIN_NODE_VERSION:
         return fail(f"The browser tests need Node.js {MIN_NODE_VERSION} or later; this is {version}.")
@@ -103,4 +109,4 @@ def fail(message: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))
