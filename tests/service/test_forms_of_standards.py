@@ -119,6 +119,19 @@ async def test_a_page_gets_a_challenge_for_which_no_browser_asks_for_a_password(
     assert with_basic.headers["www-authenticate"].startswith("Basic ")
 
 
+async def test_every_401_of_a_protected_route_has_a_challenge_with_a_parameter(service: Service) -> None:
+    """RFC 6750, section 3: the scheme must be followed by one or more auth-param values."""
+    found = 0
+    for endpoint in endpoints_of(service.app):
+        for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp5"}):
+            answer = await service.http.request(endpoint.method, endpoint.filled(), headers=headers)
+            if answer.status_code == 401:
+                found += 1
+                scheme, _, parameters = answer.headers["www-authenticate"].partition(" ")
+                assert "=" in parameters, (endpoint, headers, scheme)
+    assert found > 20
+
+
 # Methods: RFC 9110, section 9.1.
 
 

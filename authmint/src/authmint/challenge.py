@@ -75,4 +75,5 @@ def _challenge(error: OAuthError | None, scopes: Collection[str], resource_metad
         "resource_metadata": resource_metadata,
     }
     listed = ", ".join(f'{name}="{value}"' for name, value in parameters.items() if value is not None)
-    return {"WWW-Authenticate": f"Bearer {listed}".rstrip(), "Cache-Control": "no-store"}
+    # One parameter at least follows the scheme (RFC 6750, section 3).
+    return {"WWW-Authenticate": "Bearer " + (listed or 'realm="api"'), "Cache-Control": "no-store"}
