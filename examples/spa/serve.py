@@ -17,6 +17,7 @@ FILES = {
     "icon.svg": "image/svg+xml",
     "page.js": "text/javascript; charset=utf-8",
     "session.js": "text/javascript; charset=utf-8",
+    "token_service.js": "text/javascript; charset=utf-8",
     "orders.js": "text/javascript; charset=utf-8",
 }
 

@@ -1,37 +1,29 @@
-// Keeps a person signed in, in all tabs of a browser at once. No DOM and no dependencies: copy it into an app of yours.
+// Keeps a person signed in, in all tabs of a browser at once. No DOM and no dependencies: copy it and token_service.js into an app
+// of yours.
 //
 // The access token is in the memory of each tab, the refresh token in a cookie that no script can read. One tab refreshes for
 // all: a Web Lock makes sure that it is one, a BroadcastChannel carries its updates to the others. Each update has a time, and a
 // tab ignores one that is older than the last. Only `invalid_grant` and a sign-out sign a person out: while the token service is
 // unavailable, the access token is used until it expires, and the refresh is tried again and again.
 //
+// A sign-out always ends this session. While the token service cannot be told, a note in `localStorage` says so: no tab refreshes,
+// and the page revokes the session as soon as it can, also after the browser was closed.
+//
 // The token service's own routes take no token that other services receive as well. A second token for them is fetched when a tab
 // needs one, by a refresh that names the token service. The tabs share it like the first, and it is sent nowhere else.
 
-const FRESH_SHARE = 0.8; // of an access token's life; then the next one is fetched
-const TIMEOUT = 10_000; // ms for a response; less than the refresh token's grace period, so that a late one does no harm
+import { OAuthError, TIMEOUT, TokenService, UnavailableError, isToken } from "./token_service.js";
+
+export { OAuthError, UnavailableError };
+
+const LOCK_TIMEOUT = 3 * TIMEOUT; // ms to wait for other tabs, which hold the lock for a request each
 const OTHER_TABS = 150; // ms in which another tab sends its token
 const RETRY = { first: 1_000, max: 30_000 }; // ms
+const MAX_PAUSE = 300_000; // ms without an attempt, whatever the token service asks for
+const MAX_TIMER = 3_600_000; // ms; browsers end a timer of more than 25 days at once
 
 /** No one is signed in. */
 export class SignedOutError extends Error {}
-
-/** The token service is unavailable. `retryAfter`: ms after which to try again, if it says so. */
-export class UnavailableError extends Error {
-  constructor(message, retryAfter = 0) {
-    super(message);
-    this.retryAfter = retryAfter;
-  }
-}
-
-/** The token service refused a request. `code` is the error code of RFC 6749 or of the problem, `message` its description, `status` that of HTTP. */
-export class OAuthError extends Error {
-  constructor({ error = "", error_description = "", code = error, detail = error_description }, status) {
-    super(detail || code || "The request was refused.");
-    this.code = code;
-    this.status = status;
-  }
-}
 
 /**
  * Dispatches the event `change` when anything public has changed. Its `detail`: `signed-in`, `refreshed`, `signed-out`, the same
@@ -49,14 +41,14 @@ export class Session extends EventTarget {
   #failures = 0;
   #retryAt = 0;
   #renewing = null;
+  #replacedAt = { access: 0, account: 0 };
   #timer;
 
   /** `issuer`: the URL of the token service, as it stands in its settings; `clientId`: a client with a refresh cookie, and this page's origin on its list. */
   constructor({ issuer, clientId }) {
     super();
-    this.issuer = issuer.replace(/\/$/, "");
     this.audience = issuer;
-    this.clientId = clientId;
+    this.service = new TokenService(issuer, clientId);
     this.lock = `authmint ${clientId}`;
     this.channel = new BroadcastChannel(this.lock);
     this.channel.onmessage = ({ data }) => this.#receive(data);
@@ -71,32 +63,49 @@ export class Session extends EventTarget {
 
   /** Restore the session: from another tab, else from the token service. Throws nothing. */
   async start() {
+    if (isEnding(this.lock)) this.#apply({ what: "signed-out", token: null, at: Date.now() });
     await this.#renew();
   }
 
   /** Throws OAuthError for a wrong username or password, UnavailableError. */
   async signIn(username, password) {
-    await this.#withLock(async () => this.#publish("signed-in", await this.#requestToken({ grant_type: "password", username, password })));
-  }
-
-  /** Revoke this browser's session, in all its tabs; `everywhere`: and those on other devices. Throws UnavailableError, OAuthError. */
-  async signOut({ everywhere = false } = {}) {
-    if (everywhere) await this.signOutElsewhere();
     await this.#withLock(async () => {
-      await this.#post("/revoke", this.#form({}));
-      this.#publish("signed-out", null);
+      if (isEnding(this.lock)) await this.service.revoke().catch(onlyIfUnavailable);
+      const token = await this.service.requestToken({ grant_type: "password", username, password });
+      setEnding(this.lock, false);
+      this.#publish("signed-in", token);
     });
   }
 
-  /** Revoke the sessions on all other devices. The cookie is renewed: a copy of it is worth nothing. Throws as `signOut`. */
-  async signOutElsewhere() {
-    await this.#prove("/account/v1/sessions/revoke-others", { method: "POST" });
+  /**
+   * Sign out here, in all tabs, whatever the token service responds; `everywhere`: and on other devices. Throws UnavailableError and
+   * OAuthError, signed out all the same: this session is then revoked later, and those on other devices may go on.
+   */
+  async signOut({ everywhere = false } = {}) {
+    const problems = [];
+    const bearer = this.#hasAccountToken() ? this.#accountToken.text : null;
+    // Before the first request: the tab may be closed in the middle of it.
+    setEnding(this.lock, true);
+    this.#publish("signed-out", null);
+    await this.#withLock(async () => {
+      const revokeOthers = () => this.#proveWithLock(bearer, (text) => this.service.revokeOthers(text));
+      if (everywhere) await revokeOthers().catch((error) => problems.push(error));
+      await this.#end();
+    }).catch((error) => {
+      this.#retryLater(error.retryAfter ?? 0);
+      problems.push(error);
+    });
+    if (problems.length > 0) throw problems[0];
   }
 
-  /** Change the password, and do the same. Throws as `signOut`: the code `wrong_password`, or what is wrong with the new one. */
+  /** Revoke the sessions on all other devices. The cookie is renewed: a copy of it is worth nothing. Throws UnavailableError, OAuthError. */
+  async signOutElsewhere() {
+    await this.#prove((bearer) => this.service.revokeOthers(bearer));
+  }
+
+  /** Change the password, and do the same. Throws as well: the code `wrong_password`, or what is wrong with the new one. */
   async changePassword(currentPassword, newPassword) {
-    const body = new URLSearchParams({ current_password: currentPassword, new_password: newPassword });
-    await this.#prove("/account/v1/password", { method: "PUT", body });
+    await this.#prove((bearer) => this.service.changePassword(bearer, currentPassword, newPassword));
   }
 
   /** Return a token that has not expired. Throws SignedOutError; UnavailableError when there is none and no other can be fetched. */
@@ -106,43 +115,44 @@ export class Session extends EventTarget {
     throw this.state === "signed-out" ? new SignedOutError("No one is signed in.") : new UnavailableError("There is no access token.");
   }
 
-  /** As `fetch`, with the access token; after a 401 once more with a new one: the token may be of a revoked session. */
-  async fetch(url, options = {}) {
-    const text = await this.accessToken();
-    const response = await fetch(url, withToken(options, text));
-    if (response.status !== 401) return response;
-    if (this.#token?.text === text) this.#token = null;
-    return fetch(url, withToken(options, await this.accessToken()));
+  /**
+   * As `fetch`, with the access token; after a 401 once more with a new one, if there is one: the token may be of a revoked session.
+   * A body that is a stream is sent once. Throws what `accessToken` throws as well.
+   */
+  async fetch(input, init) {
+    const refuse = async (refused) => {
+      if (this.#token?.text === refused && this.#mayReplace("access")) this.#token.freshUntil = 0;
+      await this.#renew();
+      return this.accessToken();
+    };
+    return this.#send(new Request(input, init), init, () => this.accessToken(), refuse);
   }
 
   /** The same for a path of the token service's own, such as `/account/v1`, with a token for it alone. */
-  async fetchAccount(path, options = {}) {
-    const text = await this.#getAccountToken();
-    const response = await fetch(this.issuer + path, withToken(options, text));
-    if (response.status !== 401) return response;
-    if (this.#accountToken?.text === text) this.#accountToken = null;
-    return fetch(this.issuer + path, withToken(options, await this.#getAccountToken()));
+  async fetchAccount(path, init) {
+    const refuse = async (refused) => {
+      if (this.#accountToken?.text === refused && this.#mayReplace("account")) this.#accountToken = null;
+      return this.#getAccountToken();
+    };
+    return this.#send(new Request(this.service.url + path, init), init, () => this.#getAccountToken(), refuse);
   }
 
-  async #prove(path, options) {
-    const text = await this.#getAccountToken();
-    try {
-      await this.#postProof(path, options, text);
-    } catch (error) {
-      if (error.status !== 401) throw error;
-      // The token is from before a change of what it may be used for.
-      if (this.#accountToken?.text === text) this.#accountToken = null;
-      await this.#postProof(path, options, await this.#getAccountToken());
-    }
+  async #send(request, init, getToken, refuse) {
+    const copy = init?.body instanceof ReadableStream ? null : request.clone();
+    const text = await abortable(getToken(), request.signal);
+    const response = await fetch(withToken(request, text));
+    if (response.status !== 401 || !copy) return response;
+    const other = await abortable(refuse(text).catch(onlyIfSignedOut), copy.signal);
+    if (!other || other === text) return response;
+    await response.body?.cancel();
+    return fetch(withToken(copy, other));
   }
 
-  #postProof(path, options, bearer) {
-    // The cookie proves that this is the session itself. Without it this session would be revoked, too. It is replaced: a
-    // refresh at the same time would present the old one, and sign the person out.
-    return this.#withLock(async () => {
-      const { this_session } = await this.#post(path, withToken({ ...options, credentials: "include", keepalive: true }, bearer));
-      if (this_session === "revoked") this.#publish("signed-out", null);
-    });
+  #mayReplace(kind) {
+    // A service that refuses good tokens as well must not make this page refresh each time.
+    if (Math.abs(Date.now() - this.#replacedAt[kind]) < RETRY.max) return false;
+    this.#replacedAt[kind] = Date.now();
+    return true;
   }
 
   async #getAccountToken() {
@@ -164,7 +174,7 @@ export class Session extends EventTarget {
     // While this tab waited for the lock, another may have fetched one, or signed out.
     if (this.state === "signed-out" || this.#hasAccountToken()) return;
     try {
-      this.#accountToken = await this.#requestToken({ grant_type: "refresh_token", resource: this.audience });
+      this.#accountToken = await this.service.requestToken({ grant_type: "refresh_token", resource: this.audience });
       this.channel.postMessage({ account: this.#accountToken, at: this.#updatedAt });
     } catch (error) {
       if (error.code !== "invalid_grant") throw error;
@@ -172,25 +182,55 @@ export class Session extends EventTarget {
     }
   }
 
+  async #prove(work) {
+    const bearer = await this.#getAccountToken();
+    await this.#withLock(() => this.#proveWithLock(bearer, work));
+  }
+
+  async #proveWithLock(bearer, work) {
+    // The cookie is replaced: a refresh at the same time would present the old one, and sign the person out.
+    const fetchToken = async () => (await this.service.requestToken({ grant_type: "refresh_token", resource: this.audience })).text;
+    const isKept = await work(bearer ?? (await fetchToken())).catch(async (error) => {
+      if (error.status !== 401) throw error;
+      // The token is from before a change of what it may be used for.
+      return work(await fetchToken());
+    });
+    if (!isKept) this.#publish("signed-out", null);
+  }
+
+  async #end() {
+    await this.service.revoke();
+    setEnding(this.lock, false);
+    this.#publish("signed-out", null);
+  }
+
   // One tab at a time
 
-  #withLock(work) {
-    return navigator.locks.request(this.lock, work);
+  async #withLock(work) {
+    try {
+      return await navigator.locks.request(this.lock, { signal: AbortSignal.timeout(LOCK_TIMEOUT) }, work);
+    } catch (error) {
+      throw error.name === "TimeoutError" ? new UnavailableError("Another tab is busy.") : error;
+    }
   }
 
   #renew() {
-    this.#renewing ??= this.#withLock(() => this.#renewWithLock()).finally(() => {
-      this.#renewing = null;
-      this.#schedule();
-    });
+    this.#renewing ??= this.#withLock(() => this.#renewWithLock())
+      .catch(() => this.#retryLater(0))
+      .finally(() => {
+        this.#renewing = null;
+        this.#schedule();
+      });
     return this.#renewing;
   }
 
   async #renewWithLock() {
     // While this tab waited for the lock, another may have refreshed, or found the token service unavailable.
-    if (this.#hasNothingToDo() || (await this.#askOtherTabs())) return;
+    if (this.#hasNothingToDo()) return;
     try {
-      this.#publish("refreshed", await this.#requestToken({ grant_type: "refresh_token" }));
+      // Unless another tab has done it.
+      if (isEnding(this.lock)) await this.#end();
+      else if (!(await this.#askOtherTabs())) this.#publish("refreshed", await this.service.requestToken({ grant_type: "refresh_token" }));
     } catch (error) {
       if (error.code === "invalid_grant") this.#publish("signed-out", null);
       else this.#retryLater(error.retryAfter ?? 0);
@@ -198,11 +238,13 @@ export class Session extends EventTarget {
   }
 
   #hasNothingToDo() {
-    return this.#isSettled() || Date.now() < this.#retryAt;
+    const pause = this.#retryAt - Date.now();
+    // A longer one is of a clock that was set back meanwhile.
+    return this.#isSettled() || (0 < pause && pause <= MAX_PAUSE);
   }
 
   #isSettled() {
-    return this.state === "signed-out" || this.#isGood("freshUntil");
+    return !isEnding(this.lock) && (this.state === "signed-out" || this.#isGood("freshUntil"));
   }
 
   #isGood(until) {
@@ -212,7 +254,7 @@ export class Session extends EventTarget {
   #retryLater(retryAfter) {
     this.#failures += 1;
     const pause = Math.min(RETRY.max, RETRY.first * 2 ** (this.#failures - 1));
-    const retryAt = Date.now() + Math.max(pause, retryAfter);
+    const retryAt = Date.now() + Math.min(MAX_PAUSE, Math.max(pause, retryAfter));
     this.channel.postMessage({ retryAt });
     this.#pause(retryAt);
   }
@@ -226,10 +268,10 @@ export class Session extends EventTarget {
 
   #schedule() {
     clearTimeout(this.#timer);
-    if (this.state === "signed-out") return;
-    const next = Math.max(this.#retryAt, this.#token?.freshUntil ?? 0);
+    if (this.state === "signed-out" && !isEnding(this.lock)) return;
+    const pause = Math.max(this.#retryAt, this.#token?.freshUntil ?? 0) - Date.now();
     // With some jitter, so that the tabs do not all ask for the lock at once.
-    this.#timer = setTimeout(() => this.#renew(), Math.max(0, next - Date.now()) + Math.random() * 100);
+    this.#timer = setTimeout(() => this.#renew(), Math.min(MAX_TIMER, Math.max(0, pause)) + Math.random() * 100);
   }
 
   #wake() {
@@ -257,17 +299,19 @@ export class Session extends EventTarget {
   }
 
   #receive(message) {
-    if (message.retryAt) this.#pause(message.retryAt);
+    if (message.retryAt) this.#pause(Math.min(message.retryAt, Date.now() + MAX_PAUSE));
     else if (message.what === "received") this.#apply(message);
     else if (message.what) this.#apply({ ...message, what: `${message.what}-elsewhere` });
-    else if (message.account && message.at === this.#updatedAt) this.#accountToken = message.account;
+    else if (isToken(message.account) && message.at === this.#updatedAt) this.#accountToken = message.account;
     else if (message.ask && this.#isGood("freshUntil")) {
       this.channel.postMessage({ what: "received", token: this.#token, account: this.#accountToken, at: this.#updatedAt });
     }
   }
 
   #apply({ what, token, account = null, at }) {
-    if (at <= this.#updatedAt) return;
+    if (!(at > this.#updatedAt) || (token !== null && !isToken(token))) return;
+    // A refresh that was under way does not undo a sign-out.
+    if (token && !what.startsWith("signed-in") && isEnding(this.lock)) return;
     this.#updatedAt = at;
     this.#token = token;
     // The one before may be another person's, who was signed in before this update.
@@ -282,48 +326,46 @@ export class Session extends EventTarget {
   #dispatch(what) {
     this.dispatchEvent(new CustomEvent("change", { detail: what }));
   }
-
-  // Requests to the token service
-
-  async #requestToken(form) {
-    const sentAt = Date.now();
-    const { access_token: text, expires_in: seconds } = await this.#post("/token", this.#form(form));
-    return { text, freshUntil: sentAt + seconds * 1000 * FRESH_SHARE, expiresAt: sentAt + seconds * 1000 };
-  }
-
-  #form(fields) {
-    // `keepalive`: a reload must not lose the response, and the cookie that comes with it.
-    const body = new URLSearchParams({ client_id: this.clientId, ...fields });
-    return { method: "POST", credentials: "include", keepalive: true, body };
-  }
-
-  async #post(path, options) {
-    let response, content;
-    try {
-      response = await fetch(this.issuer + path, { ...options, signal: AbortSignal.timeout(TIMEOUT) });
-      content = (await response.text()) || "{}";
-    } catch (error) {
-      throw new UnavailableError(String(error.message));
-    }
-    if (response.status === 429 || response.status >= 500) {
-      throw new UnavailableError(`The token service responds ${response.status}.`, 1000 * (Number(response.headers.get("Retry-After")) || 0));
-    }
-    const members = asObject(content);
-    if (!response.ok) throw new OAuthError(members, response.status);
-    return members;
-  }
 }
 
-function withToken(options, text) {
-  const headers = new Headers(options.headers);
-  headers.set("Authorization", `Bearer ${text}`);
-  return { ...options, headers };
+function withToken(request, text) {
+  request.headers.set("Authorization", `Bearer ${text}`);
+  return request;
 }
 
-function asObject(text) {
+/** The promise's result, but an error as soon as the signal is aborted. */
+function abortable(promise, signal) {
+  return new Promise((resolve, reject) => {
+    promise.then(resolve, reject);
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+function onlyIfUnavailable(error) {
+  if (error instanceof UnavailableError) throw error;
+}
+
+function onlyIfSignedOut(error) {
+  if (error instanceof SignedOutError) throw error;
+}
+
+// The note of a sign-out that the token service has not heard of yet. It holds nothing of the session. Without storage the
+// sign-out is forgotten with the page.
+
+function isEnding(key) {
   try {
-    return JSON.parse(text) ?? {};
+    return localStorage.getItem(key) !== null;
   } catch {
-    return {};
+    return false;
+  }
+}
+
+function setEnding(key, isOn) {
+  try {
+    if (isOn) localStorage.setItem(key, "signing out");
+    else localStorage.removeItem(key);
+  } catch {
+    // Storage is full, or switched off.
   }
 }

@@ -293,7 +293,19 @@ def test_while_the_token_service_is_unavailable_the_person_stays_signed_in_and_o
             for tab in tabs:
                 browser.do("wait", tab, "body:not([data-offline])")
             browser.order(tabs[0], "Tea after all")
-    assert "signed-out" not in browser.do("notes")["states"][2:]
+        assert "signed-out" not in browser.do("notes")["states"][2:]
+        # The token service cannot be told of this sign-out. It hears of it when it is there again, from a page opened since.
+        browser.do("click", tabs[0], "#sign-out")
+        browser.wait_until("signed-out", *tabs)
+        browser.do("wait", tabs[0], "#notice:has-text('did not confirm it')")
+        browser.do("reload", tabs[1])
+        browser.wait_until("signed-out", tabs[1])
+        assert 1 == len(browser.do("cookies"))
+        with site.token_service() as third:
+            browser.do("wait", tabs[1], "body:not([data-offline])")
+            assert [] == browser.do("cookies")
+            assert 1 == len(log_lines(third, "session.revoked"))
+            assert [] == log_lines(third, "token.issued")
 
 
 def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path: Path, browser: Browser) -> None:
