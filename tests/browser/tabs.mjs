@@ -9,6 +9,9 @@ const browser = await startBrowser();
 const notes = { escaped: browser.escaped, requests: [], audiences: [], states: [], problems: [] };
 let context, tabs;
 
+const endAfter = (seconds) =>
+  new Promise((_, reject) => setTimeout(() => reject(new Error(`No end after ${seconds} s.`)), 1000 * seconds).unref());
+
 const commands = {
   async open(url) {
     const page = await context.newPage();
@@ -23,7 +26,7 @@ const commands = {
   click: (tab, selector) => tabs[tab].click(selector).then(() => null),
   wait: (tab, selector) => tabs[tab].waitForSelector(selector).then(() => null),
   text: (tab, selector) => tabs[tab].locator(selector).innerText(),
-  evaluate: (tab, expression) => tabs[tab].evaluate(expression),
+  evaluate: (tab, expression) => Promise.race([tabs[tab].evaluate(expression), endAfter(2 * SECONDS)]),
   cookies: () => context.cookies(),
   async picture(tab, path, { width, height, scheme }) {
     await tabs[tab].setViewportSize({ width, height });

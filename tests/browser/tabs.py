@@ -32,7 +32,7 @@ class Browser:
         self._process = process
 
     def do(self, command: str, *arguments: Any) -> Any:
-        """Run one of the commands in tabs.mjs. Each ends by itself: the longest wait there is twenty seconds."""
+        """Run one of the commands in tabs.mjs. Each ends by itself: the longest wait there is forty seconds."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps([command, *arguments]) + "\n")
