@@ -84,8 +84,10 @@ async def test_a_process_that_starts_lists_the_entry_and_not_the_sessions(server
         one = await sign_in(service)
         ended = await end(service, one, 20)
         await cover(service)
-        first = await published(service)
+        await published(service)
         another = await published(await start_service(at=dsn, clock=service.clock))
+        # The service's own task may have covered them as well, with a change of its own.
+        first = await published(service)
         assert first.entries == another.entries
         assert (0, {one.user.id}) == (sessions_in(first, ended), set(first.entries.below.accounts))
 
