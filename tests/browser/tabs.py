@@ -50,6 +50,11 @@ class Browser:
         self.do("fill", tab, "#password", password)
         self.do("click", tab, "#sign-in button")
 
+    def wait_until_confirmed(self, tab: int) -> None:
+        """Wait until the token service has confirmed a sign-out. The page is signed out before, and has a note until then."""
+        code = "while (localStorage.length > 0) await new Promise((resolve) => setTimeout(resolve, 20)); return null;"
+        self.do("evaluate", tab, f"(async () => {{ {code} }})()")
+
     def order(self, tab: int, item: str) -> None:
         """Place an order, and wait until it is in the list."""
         self.do("fill", tab, "#item", item)

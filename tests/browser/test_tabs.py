@@ -122,6 +122,7 @@ def test_signing_out_in_one_tab_signs_out_all_and_a_reload_does_not_undo_it(
         browser.order(tabs[2], "Tea")
         browser.do("click", tabs[0], button)
         browser.wait_until("signed-out", *tabs)
+        browser.wait_until_confirmed(tabs[0])
         assert [] == browser.do("cookies")
         # Nothing of the person is left in the page.
         assert 0 == browser.do("evaluate", tabs[2], "document.querySelectorAll('#orders td').length")
@@ -333,6 +334,7 @@ def test_a_real_browser_takes_the_cookie_of_production_with_its_prefix(tmp_path:
         browser.wait_until("signed-in", tab)
         browser.do("click", tab, "#sign-out")
         browser.wait_until("signed-out", tab)
+        browser.wait_until_confirmed(tab)
         assert [] == browser.do("cookies")
 
 
