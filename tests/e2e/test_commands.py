@@ -226,6 +226,37 @@ def test_a_database_that_cannot_be_reached_is_a_sentence_and_code_4(commands: Co
         assert "canary" not in done.stderr
 
 
+NOWHERE = "postgresql://nobody:canary@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("{socket}&connect_timeout=5&schema=public", 0, "passed over: connect_timeout, schema"),
+        ("{none}", 4, 'database "none" does not exist'),
+        ("{other}", 4, 'role "other" does not exist'),
+        ("{socket}&jit=canary", 4, "requires a Boolean value"),
+        ("{socket}&canary=1", 2, "AUTHMINT_DATABASE_URL is wrong: parameter 2"),
+        (f"{NOWHERE}?sslmode=verify-full&sslrootcert=/none", 4, "No such file or directory"),
+    ],
+)  # fmt: skip
+def test_every_command_says_in_one_sentence_why_the_database_refuses_it(
+    commands: Commands, url: str, code: int, words: str
+) -> None:
+    """Kind: a traceback in place of the database's own words."""
+    host = f"?host={commands.folder / 'data/postgres.socket'}"
+    given = url.format(
+        socket=f"postgresql://authmint@/authmint{host}", none=f"postgresql://authmint@/none{host}",
+        other=f"postgresql://other@/authmint{host}",
+    )  # fmt: skip
+    for arguments in (("migrate",), ("accounts", "list"), ("keys", "list"), ("after-restore", "--json")):
+        done = commands.run(*arguments, AUTHMINT_DATABASE_URL=given)
+        assert code == done.returncode or (code == 0 and "--yes" in done.stderr), done.stderr
+        if code or arguments == ("migrate",):
+            assert (words in done.stderr, 1) == (True, len(done.stderr.splitlines())), done.stderr
+        assert "canary" not in done.stderr.replace("canary=1", "")
+
+
 def test_a_taken_port_is_a_sentence(commands: Commands) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = commands.run("serve", AUTHMINT_PORT=str(taken.getsockname()[1]))

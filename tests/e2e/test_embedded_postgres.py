@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import pwd
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import asyncpg
 import pytest
@@ -173,3 +176,68 @@ async def test_data_of_another_version_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedPostgresError, match="PostgreSQL 12"):
         async with embedded_postgres(folder):
             pass
+
+
+STARTUP = b"\x00\x03\x00\x00user\x00authmint\x00database\x00authmint\x00\x00"
+
+
+def answer_to_unprivileged(socket_folder: Path) -> bytes:
+    """What a process of the user `nobody` gets at the socket: the type of PostgreSQL's first message, or nothing."""
+    read, write = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            os.setgroups([])
+            os.setgid(pwd.getpwnam("nobody").pw_gid)
+            os.setuid(pwd.getpwnam("nobody").pw_uid)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.settimeout(10)
+                client.connect(str(socket_folder / ".s.PGSQL.5432"))
+                client.sendall((len(STARTUP) + 4).to_bytes(4, "big") + STARTUP)
+                os.write(write, client.recv(1))
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(process, 0)
+    with os.fdopen(read, "rb") as answer:
+        return answer.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="for any other user the server runs as that user")
+async def test_a_folder_of_roots_that_others_may_enter_is_closed_before_a_server_runs_in_it() -> None:
+    """Kind: an administrator by accident. The server of root runs as `nobody`, which other programs do too."""
+    with TemporaryDirectory() as outer:
+        Path(outer).chmod(0o711)
+        folder = Path(outer) / "data"
+        folder.mkdir(mode=0o755)
+        async with embedded_postgres(folder):
+            assert 0o700 == folder.stat().st_mode & 0o777
+            assert b"" == answer_to_unprivileged(folder / "postgres.socket")
+            # Even if an administrator opens it again, the server asks which user connects.
+            folder.chmod(0o711)
+            assert b"E" == answer_to_unprivileged(folder / "postgres.socket")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="for any other user the server runs as that user")
+async def test_a_shared_folder_of_roots_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir(mode=0o755)
+    (folder / "file of another program").touch()
+    with pytest.raises(EmbeddedPostgresError, match=f"Run: chmod 700 {folder}, or") as raised:
+        async with embedded_postgres(folder):
+            pass
+    assert "\n" not in str(raised.value)
+    assert (0o755, False) == (folder.stat().st_mode & 0o777, (folder / "postgres").exists())
+
+
+async def test_data_of_a_server_that_trusted_everyone_is_served_to_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with embedded_postgres(folder):
+        pass
+    rules = folder / "postgres" / "pg_hba.conf"
+    rules.write_text("local all all trust\n")
+    async with embedded_postgres(folder) as dsn:
+        assert 1 == await ask(dsn, "SELECT 1")
+        assert ["peer"] == [line.split()[3] for line in rules.read_text().splitlines()]
+        user = "root" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+        assert user in (folder / "postgres" / "pg_ident.conf").read_text()

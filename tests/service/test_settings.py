@@ -47,7 +47,8 @@ def load(**changes: object) -> Settings:
         ("database_url", "postgresql://u:canary\u2100@h/x"), ("database_url", "postgresql://u:canary/x@h:5432/x"),
         ("database_url", "postgresql://u:12/canary@h/x"), ("database_url", "postgresql://u:12?canary@h/x"),
         ("database_url", "postgresql://u:canary#3@h/x"), ("database_url", "postgresql://u:x@h:canary/x"),
-        ("database_url", "postgresql://u:x@h,i:canary/x"), ("database_url", "postgresql://u:x@h:65536/canary"),
+        ("database_url", "postgresql://u:x@h,i:canary/x"), ("database_url", "postgresql://u:canary@x@h/x"),
+        ("database_url", "postgresql://u:x@canary,,h/x"), ("database_url", "postgresql://u:x@h:65536/canary"),
         ("database_url", "mysql://canary@host/x"), ("log_level", "canary"), ("environment", "canary"), ("docs", "canary"),
         ("key_encryption_keys", None), ("refresh_token_keys", None), ("key_encryption_keys", ""),
         ("key_encryption_keys", "canary"),
@@ -73,7 +74,7 @@ def test_a_wrong_setting_is_named_and_its_value_is_not_repeated(name: str, value
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql:///x", "postgres://u@h/x", "postgresql://u:a@b@h:65535/x", "postgresql://u:p@[::1]:5432/x",
+        "postgresql:///x", "postgres://u@h/x", "postgresql://u:a%40b@h:65535/x", "postgresql://u:p@[::1]:5432/x",
         "postgresql://u:p@h:1,[::1],i:10000/x", "postgresql://u:p@/x?host=/run/postgresql", "postgresql://%2Frun/x",
         "postgresql://a@h/x?user=b@c", "postgresql://:5432/x",
     ],

@@ -162,6 +162,8 @@ def migrate() -> None:
     database = load_migration_settings()
     if database.uses_embedded_database:
         sys.stderr.write(f"Migrating the embedded database in {database.data_dir.absolute()}.\n")
+    for note in database.connection_notes():
+        sys.stderr.write(f"{note}\n")
 
     async def run() -> str | None:
         async with database_url(database) as dsn:

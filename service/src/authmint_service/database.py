@@ -198,7 +198,7 @@ def database_url(settings: DatabaseSettings, *, create: bool = True) -> Abstract
     """
     settings.check_database()
     if settings.database_url is not None:
-        return _configured(settings.database_url.get_secret_value())
+        return _configured(settings.connection.dsn)
     return embedded_postgres(settings.data_dir, create=create)
 
 

@@ -111,7 +111,7 @@ async def open_database(settings: Settings) -> AsyncIterator["Database"]:
     from authmint_service import migrations
     from authmint_service.database import Database, database_url
 
-    database = Database(size=1, statement_cache=settings.database_statement_cache)
+    database = Database(size=1, statement_cache=settings.statement_cache_size)
     async with database_url(settings, create=False) as dsn, database.open(dsn):
         if settings.is_development and migrations.compare(await migrations.current(database)) is migrations.Schema.BEHIND:
             await migrations.migrate(dsn)

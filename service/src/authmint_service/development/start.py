@@ -113,7 +113,7 @@ class Development:
 
     async def _prepare(self, dsn: str) -> Credentials:
         """Migrate the database, and add the account and the clients."""
-        database = Database(size=1, statement_cache=self._settings.database_statement_cache)
+        database = Database(size=1, statement_cache=self._settings.statement_cache_size)
         async with database.open(dsn):
             if self._is_new:
                 echo("Making the tables …")

@@ -2,8 +2,8 @@
 
 Any number of processes may share it. Each holds a shared lock on `postgres.shared.lock` while it needs the server; the last one
 to release it stops the server. A process that starts or stops the server holds an exclusive lock on `postgres.start.lock`. The
-server listens on a Unix socket only, in a folder that only its owner may enter. The wheel's own manager is never imported: it
-opens parent folders to all users and makes system users.
+server listens on a Unix socket only, in a folder that only its owner may enter, and admits root and the owner of the data
+folder. The wheel's own manager is never imported: it opens parent folders to all users and makes system users.
 """
 
 import asyncio

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pwd
+import re
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 
 WHEEL_FOLDERS = {"18": "pginstall18", "16": "pginstall"}
 START_SECONDS = 60
+OWN_NAMES = r"postgres.*|(secrets|demo)\.env"
+"""What a development service puts into its data folder."""
 CAPABILITIES = "+dac_read_search,+dac_override"
 
 
@@ -45,6 +48,31 @@ def account_for(folder: Path, data: Path) -> pwd.struct_passwd | None:
             with suppress(KeyError):
                 return pwd.getpwuid(owner)
     return pwd.getpwnam("nobody")
+
+
+def name_of_owner(folder: Path) -> str:
+    """Return the name of the user that a folder belongs to. Raise EmbeddedPostgresError if it has none."""
+    owner = folder.stat().st_uid
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        raise EmbeddedPostgresError(f"{folder} belongs to the user {owner}, who has no name.") from None
+
+
+def keep_others_out(folder: Path, account: pwd.struct_passwd | None) -> None:
+    """Close a data folder of root's whose server runs as another user. Raise EmbeddedPostgresError if it is shared.
+
+    Every process of that user, which is `nobody`, could otherwise read the files, and be an administrator of the database.
+    """
+    status = folder.stat()
+    if account is None or account.pw_uid == status.st_uid or not status.st_mode & 0o077:
+        return
+    if not all(re.fullmatch(OWN_NAMES, path.name) for path in folder.iterdir()):
+        raise EmbeddedPostgresError(
+            f"Other users may enter {folder}, and PostgreSQL would run as {account.pw_name} there. Run: chmod 700 {folder}, or "
+            "set AUTHMINT_DATA_DIR to a folder that has nothing else in it."
+        )
+    folder.chmod(0o700)
 
 
 def run_as(

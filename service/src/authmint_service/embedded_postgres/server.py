@@ -10,7 +10,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from authmint_service.embedded_postgres.programs import START_SECONDS, EmbeddedPostgresError, account_for, find_programs, run_as
+from authmint_service.embedded_postgres.programs import (
+    START_SECONDS,
+    EmbeddedPostgresError,
+    account_for,
+    find_programs,
+    keep_others_out,
+    name_of_owner,
+    run_as,
+)
 
 NEWEST_VERSION = "18"
 ROLE = DATABASE = "authmint"
@@ -47,6 +55,7 @@ class Server:
         version = (self._data / "PG_VERSION").read_text().strip() if self._data.exists() else NEWEST_VERSION
         self._binaries = find_programs(version, self._data)
         self._account = account_for(folder, self._data)
+        keep_others_out(folder, self._account)
 
     def ensure_running(self) -> str:
         """Return a DSN of the running server. Create and start it if needed. Raise EmbeddedPostgresError."""
@@ -58,6 +67,7 @@ class Server:
             time.sleep(pause)
             postmaster = self._wait_until_settled()
             if postmaster is None:
+                self._write_access()
                 failure = self._start()
                 postmaster = self._wait_until_settled()
             if postmaster is not None:
@@ -82,7 +92,7 @@ class Server:
             shutil.rmtree(left_over)
         unfinished = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._folder))
         self._give(unfinished)
-        options = ["--encoding=UTF8", "--locale=C", "--auth=trust", f"--username={ROLE}", f"--pgdata={unfinished}"]
+        options = ["--encoding=UTF8", "--locale=C", "--auth=peer", f"--username={ROLE}", f"--pgdata={unfinished}"]
         done = self._run("initdb", *options, seconds=2 * START_SECONDS)
         if done.returncode != 0:
             shutil.rmtree(unfinished)
@@ -97,6 +107,19 @@ class Server:
         if done.returncode != 0:
             shutil.rmtree(cluster)
             raise EmbeddedPostgresError(f"PostgreSQL could not create a database: {_last_line(done.stdout)}")
+
+    def _write_access(self) -> None:
+        """Admit root and the owner of the data folder, by the user that their process runs as, and no one else."""
+        users = {"root", name_of_owner(self._folder)}
+        for name, lines in (
+            ("pg_hba.conf", [f"local all all peer map={ROLE}"]),
+            ("pg_ident.conf", [f'{ROLE} "{user}" all' for user in sorted(users)]),
+        ):
+            # Written by the server's user: root must not follow what that user has put there.
+            content = "".join(f"{line}\n" for line in lines).encode()
+            done = self._run_program("sh", "-c", 'cat > "$0"', str(self._data / name), input_bytes=content)
+            if done.returncode != 0:
+                raise EmbeddedPostgresError(f"{self._data / name} cannot be written: {_last_line(done.stdout)}")
 
     def _start(self) -> str:
         """Start the server and wait until it is ready. Return the last line of its log since then."""
@@ -118,9 +141,19 @@ class Server:
         output: int = subprocess.PIPE,
     ) -> "subprocess.CompletedProcess[bytes]":
         """Run one of PostgreSQL's programs in its own session, so that Ctrl-C does not reach it, and in a fixed environment."""
+        program = str(self._binaries / name)
+        return self._run_program(program, *arguments, seconds=seconds, input_bytes=input_bytes, output=output)
+
+    def _run_program(
+        self,
+        *command: str,
+        seconds: int = START_SECONDS + 10,
+        input_bytes: bytes = b"",
+        output: int = subprocess.PIPE,
+    ) -> "subprocess.CompletedProcess[bytes]":
         return run_as(
             self._account,
-            [str(self._binaries / name), *arguments],
+            command,
             needs=(self._binaries / "postgres", self._data),
             env={"PGDATA": str(self._data), "LC_ALL": "C", "PATH": os.defpath},
             input_bytes=input_bytes,

@@ -53,7 +53,7 @@ def make_kernel(
     """Make the kernel of one process. Raise SettingsError. The arguments are those of `create_app`."""
     tracing = _tracing(settings)
     make_database = Database if tracing is None else tracing.database
-    database = make_database(size=settings.database_pool_size, statement_cache=settings.database_statement_cache)
+    database = make_database(size=settings.database_pool_size, statement_cache=settings.statement_cache_size)
     shared_clock = DatabaseClock(clock, database_time)
     changes = ChangeFeed(database, shared_clock, seconds_since_boot)
     keys = {SecretKind.REFRESH_TOKEN: settings.refresh_keys, SecretKind.KEY_ENCRYPTION: settings.encryption_keys}

@@ -28,7 +28,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], internal: sock
 
     `internal`: the socket of the internal listener, which all processes share. Return False when the service failed instead.
     """
-    for note in notes_about_variables():
+    for note in (*notes_about_variables(), *settings.connection_notes()):
         log.warning("service.started", note=note)
     with listed_for_commands(settings):
         if len(listeners) == 1:
@@ -87,7 +87,7 @@ async def _check_keys(settings: Settings, dsn: str, *, removed: Set[int] = froze
     Also when a refresh-token key of `removed` is in use: it is missing, or its id stands for another key. If the database is
     unavailable, or has no schema yet, nothing is checked: the service waits for it.
     """
-    database = Database(size=1, statement_cache=settings.database_statement_cache)
+    database = Database(size=1, statement_cache=settings.statement_cache_size)
     async with database.open(dsn):
         with suppress(DatabaseUnavailable, SchemaOutdated):
             if settings.hmac_secret is None:
@@ -119,7 +119,7 @@ def _database(settings: Settings) -> Iterator[str]:
     """Yield its URL. The parent alone holds the embedded one, so that it is started and stopped once."""
     settings.check_database()
     if settings.database_url is not None:
-        yield settings.database_url.get_secret_value()
+        yield settings.connection.dsn
     else:
         with holding_embedded_postgres(settings.data_dir) as dsn:
             yield dsn

@@ -1,11 +1,13 @@
 """How the database is reached. A migration needs these settings and no others."""
 
 import re
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
 from authmint_service.errors import SettingsError
+from authmint_service.settings.connection_string import ConnectionString, read_connection_string
 from authmint_service.settings.group import Required, Secret, split_url
 from authmint_service.settings.service import DataFolderSettings
 
@@ -54,9 +56,30 @@ class DatabaseSettings(DataFolderSettings):
         # The driver would take what stands before such a character for the host and its port, and repeat it in its error.
         if "@" not in parts.netloc and "@" in parts.path + parts.query + parts.fragment:
             raise ValueError(f"{FORM}; in a password, write / as %2F, ? as %3F, # as %23 and @ as %40")
-        if not all(map(_HOST.fullmatch, parts.netloc.rpartition("@")[2].split(","))):
+        if parts.netloc.count("@") > 1:
+            raise ValueError(f"{FORM}; in a password, write @ as %40")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        if not all(map(_HOST.fullmatch, hosts)):
             raise ValueError(f"{FORM}; a port is not a number from 1 to 65535")
+        if len(hosts) > 1 and "" in hosts:
+            raise ValueError(f"{FORM}; one of several hosts has no name")
+        read_connection_string(url.get_secret_value())
         return url
+
+    @cached_property
+    def connection(self) -> ConnectionString:
+        """Return what the driver understands of the URL."""
+        return read_connection_string("" if self.database_url is None else self.database_url.get_secret_value())
+
+    @property
+    def statement_cache_size(self) -> int:
+        """Return how many prepared statements a connection keeps: none if the URL says that a pooler is between."""
+        return 0 if self.connection.is_pooled else self.database_statement_cache
+
+    def connection_notes(self) -> list[str]:
+        """Return a sentence if parts of the URL have no effect."""
+        names = self.connection.passed_over
+        return [f"AUTHMINT_DATABASE_URL has parameters that are passed over: {', '.join(names)}."] if names else []
 
     @property
     def uses_embedded_database(self) -> bool:
