@@ -4,7 +4,10 @@ import ast
 from collections.abc import Iterator
 
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
-CLIENTS = {"urllib.request", "http.client", "smtplib", "ftplib", "httpx", "httpx2", "requests", "aiohttp", "urllib3"}
+CLIENTS = {
+    "urllib.request", "http.client", "smtplib", "ftplib", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "aiohttp",
+    "urllib3", "websockets", "pycurl",
+}  # fmt: skip
 CONNECTS = {"create_connection", "open_connection", "open_unix_connection"}
 
 

@@ -39,6 +39,7 @@ PLANTED = [
     ("OpenTelemetry has one owner: authmint_service.tracing", f"{SERVICE}/database_clock.py", "opentelemetry"),
     ("the service sends no HTTP request of its own", f"{SERVICE}/endpoints/health.py", "httpx2"),
     ("the service sends no HTTP request of its own", f"{SERVICE}/readiness.py", "smtplib"),
+    ("the service sends no HTTP request of its own", f"{SERVICE}/clients/store.py", "authmint.fetching"),
     ("HTTP stays in the endpoints and the composition root", f"{SERVICE}/grants/request.py", "starlette"),
     ("HTTP stays in the endpoints and the composition root", f"{SERVICE}/accounts/store.py", "fastapi"),
 ]  # fmt: skip
@@ -125,6 +126,7 @@ def test_a_place_that_reads_the_environment_is_found(line: str) -> None:
     [
         "import urllib.request", "from urllib import request", "from urllib.request import urlopen", "import http.client",
         "from http import client", "from http.client import HTTPSConnection", "import smtplib", "import ftplib",
+        "import websockets", "import httpcore2", "from pycurl import Curl",
         "import httpx", "from httpx2 import AsyncClient", "import socket; socket.create_connection(('a', 1))",
         "import asyncio; asyncio.open_connection('a', 1)",
     ],

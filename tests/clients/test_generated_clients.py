@@ -29,7 +29,8 @@ FUNCTIONS = {
 }  # fmt: skip
 MODELS = {
     "TokenRequest", "RevocationRequest", "IntrospectionRequest", "PasswordChange", "TokenResponse", "IntrospectionResponse",
-    "OAuthError", "ServerMetadata", "KeyHistory", "Liveness", "Readiness", "MyAccount", "MySession", "Session", "ThisSession",
+    "OAuthError", "ServerMetadata", "KeyHistory", "Liveness", "Readiness", "MyAccount", "MySession", "MySessionPage", "Session",
+    "SessionPage", "ThisSession",
     "Problem",
 }  # fmt: skip
 GENERATOR_CONFIG = {"content_type_overrides": {"application/revocation-list+jwt": "text/plain"}}

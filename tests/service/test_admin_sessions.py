@@ -29,9 +29,10 @@ async def test_an_administrator_sees_the_sessions_of_an_account(service: Service
     one, other = await two_sessions(service)
     headers = await administrator(service, secret)
     answer = await service.http.get(f"/admin/v1/accounts/{one.user.id}/sessions", headers=headers)
-    assert {session_of(one.access), session_of(other.access)} == {session["id"] for session in answer.json()}
-    assert {"127.0.0.1"} == {session["ip_address"] for session in answer.json()}
-    assert [] == (await service.http.get(f"/admin/v1/accounts/{uuid.uuid4()}/sessions", headers=headers)).json()
+    assert {session_of(one.access), session_of(other.access)} == {session["id"] for session in answer.json()["items"]}
+    assert {"127.0.0.1"} == {session["ip_address"] for session in answer.json()["items"]}
+    of_none = (await service.http.get(f"/admin/v1/accounts/{uuid.uuid4()}/sessions", headers=headers)).json()
+    assert {"items": [], "next_cursor": None} == of_none
 
 
 async def test_an_administrator_revokes_one_session_of_an_account_and_the_other_stays(service: Service, secret: str) -> None:

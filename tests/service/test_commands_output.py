@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authmint_service.commands.output import echo_table
+from authmint_service.commands.output import cut, echo_table
 
 ROWS: list[dict[str, Any]] = [
     {"kid": "k" * 43, "state": "active", "active_from": "2026-01-01T00:00:00+00:00", "retired_at": None, "grants": ["a", "b"]},
@@ -44,3 +44,14 @@ def test_on_a_terminal_that_is_too_narrow_each_row_is_a_paragraph(
 def test_an_empty_table_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     echo_table(("kid",), [], empty="There are no keys.")
     assert "There are no keys.\n" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("count", "is_cut"), [(3, False), (4, True)])
+def test_a_list_that_is_cut_says_so_where_no_program_reads_rows(
+    count: int, capsys: pytest.CaptureFixture[str], *, is_cut: bool
+) -> None:
+    """Kind: a list that may grow. A program that reads JSON must not take a part for all, nor a sentence for a row."""
+    assert [0, 1, 2] == list(cut(range(count), 3, how="See --limit."))
+    printed = capsys.readouterr()
+    assert "" == printed.out
+    assert ("Only 3 are listed, and there are more. See --limit.\n" if is_cut else "") == printed.err

@@ -32,7 +32,7 @@ PATHS = [
     ("delete", "/admin/v1/accounts/{account_id}/sessions"),
     ("delete", "/admin/v1/accounts/{account_id}/sessions/{session_id}"),
 ]  # fmt: skip
-QUERIES = [("get", "/revocation-list")]
+QUERIES = [("get", "/revocation-list"), ("get", "/account/v1/sessions")]
 ANY_TEXT = {"token", "refresh_token"}
 """They may be any text: what is no token is refused as one, without a word about its form."""
 CREDENTIALS = {"username", "password"}
@@ -98,6 +98,22 @@ async def test_two_wrong_parameters_are_both_named(service: Service, secret: str
 async def test_a_parameter_of_a_query_is_named(name: str, value: str, rule: str, service: Service) -> None:
     query = f"{name}={value}".replace("{name}", name)
     check_problem(await service.http.get(f"/revocation-list?{query}"), 422, name, rule)
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "rule"),
+    [
+        ("limit=canary", "limit", "not_a_number"), ("limit=0", "limit", "too_small"), ("limit=501", "limit", "too_large"),
+        ("limit=1&limit=2", "limit", "repeated"), ("cursor=canary", "cursor", "invalid"), ("cursor=", "cursor", "invalid"),
+        (f"cursor={CANARY * 700}", "cursor", "invalid"), (f"cursor={'A' * 32}%0A", "cursor", "invalid"),
+        (f"cursor={'A' * 32}&cursor={'A' * 32}", "cursor", "repeated"),
+    ],
+)  # fmt: skip
+async def test_a_parameter_of_a_page_is_named(query: str, field: str, rule: str, service: Service, secret: str) -> None:
+    mine = await service.http.get(f"/account/v1/sessions?{query}", headers=(await sign_in(service)).bearer)
+    check_problem(mine, 422, field, rule)
+    admins = await administrator(service, secret)
+    check_problem(await service.http.get(f"/admin/v1/accounts/{ID}/sessions?{query}", headers=admins), 422, field, rule)
 
 
 def properties(service: Service, schema: str) -> list[str]:

@@ -155,7 +155,8 @@ SCHEMAS = {
     "TokenRequest", "RevocationRequest", "IntrospectionRequest", "PasswordChange", "OtherSessionsRevocation",
     "TokenResponse", "IntrospectionResponse", "RevocationResponse",
     "OAuthError", "ServerMetadata", "JWKSet", "KeyHistory", "KeyHistoryEntry",
-    "Liveness", "Readiness", "ReadinessCheck", "MyAccount", "MySession", "ThisSession", "Session", "Problem",
+    "Liveness", "Readiness", "ReadinessCheck", "MyAccount", "MySession", "MySessionPage", "ThisSession", "Session",
+    "SessionPage", "Problem",
 }  # fmt: skip
 
 

@@ -249,7 +249,7 @@ async def test_a_sign_in_without_a_response_leaves_no_session(
         assert 503 == (await service.sign_in(client, user)).status_code
     token_of = (await service.sign_in(client, user)).json()["access_token"]
     listed = await service.http.get("/account/v1/sessions", headers={"Authorization": f"Bearer {token_of}"})
-    assert [True] == [session["current"] for session in listed.json()]
+    assert [True] == [session["current"] for session in listed.json()["items"]]
 
 
 def test_a_grant_that_changes_something_says_how_it_is_undone() -> None:

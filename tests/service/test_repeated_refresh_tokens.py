@@ -161,7 +161,7 @@ async def test_its_owner_sees_in_the_list_of_sessions_that_a_copy_was_presented(
     here = await sign_in(service)
     there = await sign_in(service, here.user)
     await statuses(there, await rotate(there), elsewhere=True)
-    listed = (await here.ask("GET", "/account/v1/sessions")).json()
+    listed = (await here.ask("GET", "/account/v1/sessions")).json()["items"]
     assert {True: 0, False: 1} == {session["current"]: session["repeats_elsewhere"] for session in listed}
 
 

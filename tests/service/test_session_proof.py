@@ -261,7 +261,7 @@ async def test_the_kept_session_goes_on_as_the_same_session(service: Service) ->
 async def test_the_change_is_recorded_with_who_was_kept(service: Service) -> None:
     here = await sign_in(service)
     await sign_in(service, here.user)
-    (sid,) = [one["id"] for one in (await here.ask("GET", "/account/v1/sessions")).json() if one["current"]]
+    (sid,) = [one["id"] for one in (await here.ask("GET", "/account/v1/sessions")).json()["items"] if one["current"]]
     await revoke(here, refresh_token=here.refresh)
     statement = "SELECT details::text FROM authmint.events WHERE subject = $1 AND kind = 'sessions.revoked'"
     details = json.loads(await service.database.fetch_value(statement, here.user.id))

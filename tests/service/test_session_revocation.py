@@ -150,11 +150,11 @@ async def test_a_person_sees_their_own_sessions_alone(service: Service) -> None:
     service.clock.now += 200
     refreshed = await service.refresh(here.client, here.refresh)
     assert 200 == refreshed.status_code
-    members = (await there.ask("GET", "/account/v1/sessions")).json()
-    assert [(False, here.client.client_id), (True, there.client.client_id)] == [
+    members = (await there.ask("GET", "/account/v1/sessions")).json()["items"]
+    assert [(True, there.client.client_id), (False, here.client.client_id)] == [
         (one["current"], one["client_id"]) for one in members
     ]
-    first = members[0]
+    first = members[1]
     assert first["started_at"] < first["last_used_at"] < first["expires_at"]
     # Nothing tells the minute in which a session was refreshed: a thief with a copy of its token would know when to follow.
     assert ["00:00", "00:00"] == [
@@ -167,7 +167,7 @@ async def test_a_person_sees_their_own_sessions_alone(service: Service) -> None:
 async def test_a_session_revoked_from_another_one_can_list_nothing(service: Service) -> None:
     here = await sign_in(service)
     there = await sign_in(service, here.user)
-    ids = {one["current"]: one["id"] for one in (await here.ask("GET", "/account/v1/sessions")).json()}
+    ids = {one["current"]: one["id"] for one in (await here.ask("GET", "/account/v1/sessions")).json()["items"]}
     assert 204 == (await here.ask("DELETE", f"/account/v1/sessions/{ids[False]}")).status_code
     assert 404 == (await here.ask("DELETE", f"/account/v1/sessions/{ids[False]}")).status_code
     assert await there.is_over()
@@ -179,7 +179,7 @@ async def test_a_session_revoked_from_another_one_can_list_nothing(service: Serv
 
 async def test_a_person_cannot_revoke_the_session_of_another_account(service: Service) -> None:
     here, other = await sign_in(service), await sign_in(service)
-    ((known,)) = (await here.ask("GET", "/account/v1/sessions")).json()
+    ((known,)) = (await here.ask("GET", "/account/v1/sessions")).json()["items"]
     assert 404 == (await other.ask("DELETE", f"/account/v1/sessions/{known['id']}")).status_code
     assert 404 == (await other.ask("DELETE", f"/account/v1/sessions/{uuid.uuid4()}")).status_code
     assert 422 == (await other.ask("DELETE", "/account/v1/sessions/x")).status_code
@@ -196,7 +196,7 @@ async def test_all_sessions_but_this_one_are_revoked_at_once(service: Service) -
 
 async def test_a_session_has_the_ip_address_of_its_sign_in(service: Service) -> None:
     here = await sign_in(service)
-    assert ["127.0.0.1"] == [one["ip_address"] for one in (await here.ask("GET", "/account/v1/sessions")).json()]
+    assert ["127.0.0.1"] == [one["ip_address"] for one in (await here.ask("GET", "/account/v1/sessions")).json()["items"]]
 
 
 async def test_a_service_has_no_sessions(service: Service, secret: str) -> None:

@@ -203,7 +203,7 @@ async def test_log_events_and_sessions_have_the_address_of_the_client_behind_the
         assert 400 == (await asked.sign_in(client, account, "a wrong one")).status_code
         tokens = (await asked.sign_in(client, account)).json()
         headers = {"Authorization": f"Bearer {tokens['access_token']}"}
-        listed = (await http.get("/account/v1/sessions", headers=headers)).json()
+        listed = (await http.get("/account/v1/sessions", headers=headers)).json()["items"]
     events = await service.database.fetch_all(
         "SELECT personal ->> 'ip_address' AS address FROM authmint.events WHERE client_id = $1 AND personal IS NOT NULL",
         client.client_id,

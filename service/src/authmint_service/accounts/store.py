@@ -77,12 +77,13 @@ class AccountStore:
           JOIN authmint.account_names AS username
             ON username.account_id = a.id AND username.kind = 'username' AND username.is_primary
           LEFT JOIN authmint.passwords AS p ON p.account_id = a.id
-         ORDER BY username.prepared
+         WHERE username.prepared > $1
+         ORDER BY username.prepared LIMIT $2
     """
 
-    async def list(self) -> Sequence[Account]:
-        """Return all accounts in the order of their usernames."""
-        return [_account(row) for row in await self._database.fetch_all(self._LIST)]
+    async def list(self, *, limit: int, after: str = "") -> Sequence[Account]:
+        """Return at most `limit` accounts in the order of their usernames, those `after` a prepared one."""
+        return [_account(row) for row in await self._database.fetch_all(self._LIST, after, limit)]
 
     _ENABLE = """
         WITH enabled AS (UPDATE authmint.accounts SET state = 'active', disabled_reason = NULL

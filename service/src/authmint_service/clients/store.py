@@ -112,12 +112,13 @@ class ClientStore:
          CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes
                                FROM authmint.client_secrets AS s
                               WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets
-         ORDER BY c.client_id
+         WHERE c.client_id > $1
+         ORDER BY c.client_id LIMIT $2
     """
 
-    async def list(self) -> Sequence[Client]:
-        """Return all clients in the order of their ids."""
-        return [_client(row) for row in await self._database.fetch_all(self._LIST)]
+    async def list(self, *, limit: int, after: str = "") -> Sequence[Client]:
+        """Return at most `limit` clients in the order of their ids, those `after` one of them."""
+        return [_client(row) for row in await self._database.fetch_all(self._LIST, after, limit)]
 
     _ENABLE = """
         WITH before AS (SELECT client_id, enabled,

@@ -3,13 +3,24 @@
 import asyncio
 import secrets
 import uuid
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from authmint_service.accounts import Account, AccountStore, prepare_username
 from authmint_service.commands.operator import operator
-from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.output import (
+    DEFAULT_LIMIT,
+    AsJson,
+    Limit,
+    cut,
+    echo,
+    echo_json,
+    echo_table,
+    open_database,
+    read_secret_line,
+)
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
@@ -40,8 +51,14 @@ def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson =
 
 
 @app.command("list")
-def list_accounts(as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the accounts."""
+def list_accounts(
+    limit: Limit = DEFAULT_LIMIT,
+    after: Annotated[str, typer.Option(help="Only those whose usernames come after this one, the last of a list before.")] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the accounts in the order of their usernames."""
+    found = asyncio.run(_list(load_service_settings(data_dir), limit + 1, after))
     rows = [
         {
             "username": account.username,
@@ -49,7 +66,7 @@ def list_accounts(as_json: AsJson = False, data_dir: DataDir = None) -> None:
             "state": account.state.value,
             "disabled_reason": account.disabled_reason,
         }
-        for account in asyncio.run(_list(load_service_settings(data_dir)))
+        for account in cut(found, limit, how="See --limit and --after.")
     ]
     if as_json:
         echo_json(rows)
@@ -163,6 +180,6 @@ async def _add(settings: Settings, username: str, password: str) -> Account:
     return account
 
 
-async def _list(settings: Settings) -> list[Account]:
+async def _list(settings: Settings, limit: int, after: str) -> Sequence[Account]:
     async with open_database(settings) as database:
-        return list(await AccountStore(database).list())
+        return await AccountStore(database).list(limit=limit, after=after)

@@ -1,6 +1,7 @@
 """`authmint-service clients …`"""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,17 @@ from typer.core import TyperCommand, TyperOption
 
 from authmint_service.clients import Client, ClientStore, ScopesUpdate, new_client_secret, secret_hash
 from authmint_service.commands.operator import operator
-from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database, read_secret_line
+from authmint_service.commands.output import (
+    DEFAULT_LIMIT,
+    AsJson,
+    Limit,
+    cut,
+    echo,
+    echo_json,
+    echo_table,
+    open_database,
+    read_secret_line,
+)
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
@@ -102,9 +113,15 @@ def add(
 
 
 @app.command("list")
-def list_clients(as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the clients. Secrets are not listed: only their hashes are stored."""
-    rows = [_row(client) for client in asyncio.run(_list(load_service_settings(data_dir)))]
+def list_clients(
+    limit: Limit = DEFAULT_LIMIT,
+    after: Annotated[str, typer.Option(help="Only those whose ids come after this one, the last of a list before.")] = "",
+    as_json: AsJson = False,
+    data_dir: DataDir = None,
+) -> None:
+    """List the clients in the order of their ids. Secrets are not listed: only their hashes are stored."""
+    found = asyncio.run(_list(load_service_settings(data_dir), limit + 1, after))
+    rows = [_row(client) for client in cut(found, limit, how="See --limit and --after.")]
     if as_json:
         echo_json(rows)
     else:
@@ -210,6 +227,6 @@ def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> Non
         raise InvalidValue("client_id_unknown", field="client_id", client_id=client_id)
 
 
-async def _list(settings: Settings) -> list[Client]:
+async def _list(settings: Settings, limit: int, after: str) -> Sequence[Client]:
     async with open_database(settings) as database:
-        return list(await ClientStore(database).list())
+        return await ClientStore(database).list(limit=limit, after=after)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MAX_LINE_LENGTH, MAX_TABLE_WIDTH = 4096, 4096
 
+Row = TypeVar("Row")
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="At most this many.")]
+"""The option `--limit` of lists that may grow."""
+DEFAULT_LIMIT = 1000
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 """The option `--json`, the same in every command that has it."""
 
@@ -70,6 +74,13 @@ def echo_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, emp
         if number:
             console.print()
         console.print(_table(["", ""], zip(names, row, strict=True)))
+
+
+def cut(rows: Sequence[Row], limit: int, *, how: str) -> Sequence[Row]:
+    """Return at most `limit` rows. If there are more, say so on standard error, which no program reads as rows, and `how`."""
+    if len(rows) > limit:
+        sys.stderr.write(f"Only {limit} are listed, and there are more. {how}\n")
+    return rows[:limit]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":

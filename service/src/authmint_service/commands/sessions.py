@@ -11,7 +11,7 @@ import typer
 from authmint_service.accounts import AccountStore, prepare_username
 from authmint_service.commands.accounts import Username, find_account
 from authmint_service.commands.operator import operator
-from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
+from authmint_service.commands.output import DEFAULT_LIMIT, AsJson, Limit, cut, echo, echo_json, echo_table, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
@@ -25,10 +25,10 @@ COLUMNS = ("id", "client_id", "started_at", "last_used_at", "expires_at", "ip_ad
 
 
 @app.command("list")
-def list_sessions(username: Username, as_json: AsJson = False, data_dir: DataDir = None) -> None:
-    """List the live sessions of an account, the last used first. Their last use and their expiry are rounded to the hour."""
+def list_sessions(username: Username, limit: Limit = DEFAULT_LIMIT, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """List the live sessions of an account, the newest first. Their last use and their expiry are rounded to the hour."""
     name = prepare_username(username)
-    found = asyncio.run(_list(load_service_settings(data_dir), name))
+    found = cut(asyncio.run(_list(load_service_settings(data_dir), name, limit + 1)), limit, how="See --limit.")
     rows = [{column: _format(getattr(session, column)) for column in COLUMNS} for session in found]
     if as_json:
         echo_json(rows)
@@ -70,10 +70,10 @@ def _limits(settings: Settings) -> SessionLifetimes:
     )
 
 
-async def _list(settings: Settings, username: str) -> Sequence[SessionSummary]:
+async def _list(settings: Settings, username: str, limit: int) -> Sequence[SessionSummary]:
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
-        return await SessionStore(database, _limits(settings)).list(account.id, await ask_time(database))
+        return await SessionStore(database, _limits(settings)).list(account.id, await ask_time(database), limit=limit)
 
 
 async def _revoke(settings: Settings, username: str, session_id: str) -> bool:

@@ -26,8 +26,9 @@ _RULES = {
     "int_type": "not_a_number",
     "int_from_float": "not_a_number",
     "extra_forbidden": "unknown_member",
+    "repeated": "repeated",
 }
-"""Our rules by pydantic's types of errors. For every other type the rule is `invalid`."""
+"""Our rules by pydantic's types of errors, and `repeated`, which is ours. For every other type the rule is `invalid`."""
 
 
 @dataclass(frozen=True, slots=True)

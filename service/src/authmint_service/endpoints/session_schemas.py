@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
+from authmint_service.endpoints.paging import Position
 from authmint_service.sessions import SessionSummary
 
 
@@ -48,6 +49,27 @@ class MySession(Session):
 
     current: bool
     """Whether this request's access token belongs to it."""
+
+
+class SessionPage(BaseModel):
+    """Sessions of an account, those that began last first."""
+
+    items: list[Session]
+    next_cursor: str | None
+    """For the next page; null on the last one."""
+
+
+class MySessionPage(BaseModel):
+    """The caller's own sessions, those that began last first."""
+
+    items: list[MySession]
+    next_cursor: str | None
+    """For the next page; null on the last one."""
+
+
+def position_of(session: SessionSummary) -> Position:
+    """Return the place of a session in a list."""
+    return Position.of(session.started_at, session.id)
 
 
 class ThisSession(BaseModel):

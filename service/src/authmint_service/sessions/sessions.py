@@ -17,7 +17,7 @@ from authmint_service.sessions.rotation_rules import RotationDecision, decide
 from authmint_service.sessions.rotation_store import RotationStore, StoredSession
 from authmint_service.sessions.session import EndCause, LiveSession, RefreshRequest, Session, SessionReading
 from authmint_service.sessions.session_limit import SessionLimit
-from authmint_service.sessions.store import SessionStore, SessionSummary
+from authmint_service.sessions.store import ListPosition, SessionStore, SessionSummary
 
 log = structlog.get_logger(__name__)
 
@@ -165,9 +165,11 @@ class Sessions:
         """Return the session, None if it was revoked or has expired, or if its account or its client is disabled."""
         return await self._store.find_live(session_id, self._clock())
 
-    async def list_for_account(self, account_id: str) -> Sequence[SessionSummary]:
-        """Return the live sessions of an account, the one used last first."""
-        return await self._store.list(account_id, self._clock())
+    async def list_for_account(
+        self, account_id: str, *, limit: int, after: ListPosition | None = None
+    ) -> Sequence[SessionSummary]:
+        """Return live sessions of an account, those that began last first."""
+        return await self._store.list(account_id, self._clock(), limit=limit, after=after)
 
     async def _decode(self, text: str) -> RefreshToken:
         """Decode a refresh token. Raise TemporarilyUnavailable if another process has its key: there it may be valid."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.events import Event, EventKind
@@ -24,6 +25,15 @@ class SessionSummary:
     """The IP address that the sign-in came from, as this service saw it."""
     repeats_elsewhere: int
     """Generations in which a redeemed refresh token was presented again from elsewhere."""
+
+
+class ListPosition(Protocol):
+    """The place of a session in a list."""
+
+    @property
+    def microseconds(self) -> int: ...
+    @property
+    def id(self) -> str: ...
 
 
 class SessionStore:
@@ -142,7 +152,8 @@ class SessionStore:
         return None if row is None else LiveSession(row["username"])
 
     # Rounded to the hour, and not in the order of exact times: who holds a copy of a refresh token could see here when its
-    # owner refreshes, and follow at once.
+    # owner refreshes, and follow at once. In the order of their starts, which never changes: else a session that is refreshed
+    # between two pages would be on neither.
     _LIST = """
         SELECT s.id, s.client_id, c.name, extract(epoch FROM s.started_at)::float8 AS started_at,
                greatest(floor(extract(epoch FROM least(s.rotated_at, $2)) / 3600) * 3600,
@@ -150,18 +161,22 @@ class SessionStore:
                (ceil(extract(epoch FROM s.idle_expires_at) / 3600) * 3600)::float8 AS expires_at, s.ip_address, s.repeats
           FROM authmint.sessions AS s JOIN authmint.clients AS c ON c.client_id = s.client_id
          WHERE s.account_id = $1 AND s.revoked_at IS NULL AND s.idle_expires_at > $2 AND s.expires_at > $2 AND c.enabled
-         ORDER BY last_used_at DESC, s.id
+           AND ($4::bigint IS NULL OR ((extract(epoch FROM s.started_at) * 1000000)::bigint, s.id) < ($4, $5::uuid))
+         ORDER BY s.started_at DESC, s.id DESC LIMIT $3
     """
 
-    async def list(self, account_id: str, now: float) -> Sequence[SessionSummary]:
-        """Return the live sessions of an account, the one used last first."""
+    async def list(
+        self, account_id: str, now: float, *, limit: int, after: ListPosition | None = None
+    ) -> Sequence[SessionSummary]:
+        """Return live sessions of an account, those that began last first: at most `limit`, `after` a position."""
+        position = (None, None) if after is None else (after.microseconds, after.id)
         return [
             SessionSummary(
                 id=str(row["id"]), client_id=row["client_id"], client_name=row["name"], started_at=row["started_at"],
                 last_used_at=row["last_used_at"], expires_at=row["expires_at"], ip_address=row["ip_address"],
                 repeats_elsewhere=row["repeats"],
             )
-            for row in await self._database.fetch_all(self._LIST, account_id, to_datetime(now))
+            for row in await self._database.fetch_all(self._LIST, account_id, to_datetime(now), limit, *position)
         ]  # fmt: skip
 
     # Old sessions are found by walking the primary key: every refresh would have to write an index on the times.

@@ -18,6 +18,7 @@ from authmint_service.endpoints.account.session_proof import (
     invalid_proof_response,
 )
 from authmint_service.endpoints.oauth.forms import read_form
+from authmint_service.endpoints.paging import AskedPage, PageRequest
 from authmint_service.endpoints.requests import actor_of, request_source
 from authmint_service.endpoints.responses import (
     BEARER_RESPONSES,
@@ -27,7 +28,7 @@ from authmint_service.endpoints.responses import (
     problem_responses,
     unavailable_response,
 )
-from authmint_service.endpoints.session_schemas import MySession, ThisSession
+from authmint_service.endpoints.session_schemas import MySession, MySessionPage, ThisSession, position_of
 from authmint_service.sentences import sentence_for
 from authmint_service.sessions import AccountSessions, EndCause, Sessions
 
@@ -53,8 +54,8 @@ class MySessionsEndpoints:
         router = APIRouter(tags=["account"], responses=BEARER_RESPONSES)
         user = Annotated[Principal, self._auth.user.requires()]
 
-        async def list_my_sessions(principal: user) -> list[MySession]:
-            return await self._list(principal)
+        async def list_my_sessions(principal: user, page: AskedPage) -> MySessionPage:
+            return await self._list(principal, page)
 
         async def revoke_my_current_session(request: Request, principal: user) -> Response:
             await self._revoke(request, session_id_of(principal), principal, EndCause.SIGNED_OUT)
@@ -70,8 +71,8 @@ class MySessionsEndpoints:
             return await self._revoke_others(request, principal)
 
         router.add_api_route(
-            PATH, list_my_sessions, methods=["GET"], response_model=list[MySession], operation_id="listMySessions",
-            summary="Where am I signed in?",
+            PATH, list_my_sessions, methods=["GET"], response_model=MySessionPage, operation_id="listMySessions",
+            summary="Where am I signed in?", responses=problem_responses(422),
         )  # fmt: skip
         # Before the route with a parameter, which would match as well.
         router.add_api_route(
@@ -89,10 +90,12 @@ class MySessionsEndpoints:
         )  # fmt: skip
         return router
 
-    async def _list(self, principal: Principal) -> list[MySession]:
+    async def _list(self, principal: Principal, page: PageRequest) -> MySessionPage:
         current = await require_live_session(self._sessions, principal)
-        sessions = await self._sessions.list_for_account(principal.sub)
-        return [MySession.from_summary(session, current=session.id == current) for session in sessions]
+        found = await self._sessions.list_for_account(principal.sub, limit=page.limit + 1, after=page.after)
+        sessions, next_cursor = page.cut(found, position_of)
+        items = [MySession.from_summary(session, current=session.id == current) for session in sessions]
+        return MySessionPage(items=items, next_cursor=next_cursor)
 
     async def _revoke(self, request: Request, session_id: str, principal: Principal, cause: EndCause) -> bool:
         actor, source = actor_of(principal), request_source(request)

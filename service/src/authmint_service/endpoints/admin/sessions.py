@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from authmint import Principal, ResourceServer
+from authmint_service.endpoints.paging import AskedPage
 from authmint_service.endpoints.requests import actor_of, record_principal, request_source
 from authmint_service.endpoints.responses import BEARER_RESPONSES, problem_response, problem_responses
-from authmint_service.endpoints.session_schemas import Session
+from authmint_service.endpoints.session_schemas import Session, SessionPage, position_of
 from authmint_service.sentences import sentence_for
 from authmint_service.sessions import AccountSessions, EndCause, Sessions
 
@@ -32,9 +33,11 @@ class AccountSessionsEndpoints:
         reader = Annotated[Principal, self._auth.service.requires(READ_SCOPE)]
         writer = Annotated[Principal, self._auth.service.requires(WRITE_SCOPE)]
 
-        async def list_account_sessions(account_id: UUID, principal: reader) -> list[Session]:
+        async def list_account_sessions(account_id: UUID, principal: reader, page: AskedPage) -> SessionPage:
             record_principal(principal)
-            return [Session.from_summary(session) for session in await self._sessions.list_for_account(str(account_id))]
+            found = await self._sessions.list_for_account(str(account_id), limit=page.limit + 1, after=page.after)
+            sessions, next_cursor = page.cut(found, position_of)
+            return SessionPage(items=[Session.from_summary(session) for session in sessions], next_cursor=next_cursor)
 
         async def revoke_account_session(request: Request, account_id: UUID, session_id: UUID, principal: writer) -> Response:
             record_principal(principal)
@@ -57,7 +60,7 @@ class AccountSessionsEndpoints:
 
         options: dict[str, Any] = {"responses": problem_responses(422)}
         router.add_api_route(
-            PATH, list_account_sessions, methods=["GET"], response_model=list[Session], operation_id="listAccountSessions",
+            PATH, list_account_sessions, methods=["GET"], response_model=SessionPage, operation_id="listAccountSessions",
             summary="Where is this user signed in?", **options,
         )  # fmt: skip
         router.add_api_route(
