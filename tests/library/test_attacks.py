@@ -192,8 +192,8 @@ MEMBERS = (
     "svt",
 )  # fmt: skip
 WRONG_VALUES: tuple[Any, ...] = ("\0admin", -1, ["admin", "orders:write"], {"admin": True}, None)
-DECIDE = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid"}
-"""Refused in every wrong type."""
+DECIDE = {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "sid", "cnf"}
+"""Refused in every wrong type, and `cnf` in every type."""
 FORBIDDEN_HEADER_MEMBERS = {"alg", "typ", "kid", "crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "enc"}
 
 

@@ -1,5 +1,6 @@
 """The dependency in a FastAPI application: which callers it allows, and what it responds to the others."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import ModuleType
@@ -121,6 +122,19 @@ async def test_without_a_token_the_challenge_has_no_error_and_the_optional_depen
             assert 401 == answer.status_code
             assert "error" not in answer.headers["www-authenticate"]
             assert '"no caller"' == (await http.get("/optional", headers=headers)).text
+
+
+async def test_no_challenge_is_a_scheme_alone(app: FastAPI, issuer: Issuer) -> None:
+    """Kind: a form that the standard does not allow: a parameter at least follows `Bearer` (RFC 6750, section 3)."""
+    seen = set()
+    async with client_of(app) as http:
+        for path in ("/any", "/read", "/both", "/user", "/service", "/optional", "/routed"):
+            for headers in ({}, bearer("a.b.c"), bearer(issuer.token(scope="", sub_profile="other"))):
+                answer = await http.get(path, headers=headers)
+                if answer.status_code in {401, 403}:
+                    seen.add(answer.headers["www-authenticate"])
+    assert 'Bearer realm="api"' in seen
+    assert [] == [one for one in seen if not re.fullmatch(r'Bearer \w+="[^"]+"(, \w+="[^"]+")*', one)]
 
 
 async def test_a_bad_token_is_refused_by_the_optional_dependency_too(app: FastAPI) -> None:

@@ -85,7 +85,9 @@ async def test_each_fault_of_an_issuer_is_found(
         assert words in messages(await of_issuer(site), name, passed)
 
 
-def protect(site: Web, *, without: str = "Bearer", bad: str = 'Bearer error="invalid_token"', status: int = 401) -> None:
+def protect(
+    site: Web, *, without: str = 'Bearer realm="x"', bad: str = 'Bearer error="invalid_token"', status: int = 401
+) -> None:
     """Publish a resource with one response without a token and another to a bad one."""
     site.json("/orders", {}, status=status, headers=f"www-authenticate: {without}\r\n")
     site.bad["/orders"] = site.answers["/orders"]
@@ -109,7 +111,10 @@ async def test_a_good_resource_passes_every_check() -> None:
         ({"status": 200}, "challenge", False, "responds 200"),
         ({"without": "Basic"}, "challenge", False, "no WWW-Authenticate: Bearer"),
         ({"without": 'Bearer error="invalid_token"'}, "challenge", None, "names an error"),
+        ({"without": "Bearer"}, "challenge", None, "without a parameter"),
+        ({"without": "Bearer realm = x"}, "challenge", True, "401 and Bearer"),
         ({"bad": "Bearer"}, "bad token", False, "A bad token gets 401"),
+        ({"bad": "Bearer realm=x, Error = invalid_token"}, "bad token", True, "A bad token gets 401"),
         ({}, "metadata", None, "does not describe itself"),
         ({"without": 'Bearer resource_metadata="http://127.0.0.1:1/x"'}, "metadata", False, "cannot be read"),
         ({"without": 'Bearer resource_metadata="http://evil.example/x"'}, "metadata", False, "https"),

@@ -51,6 +51,8 @@ async def test_each_fault_is_explained_in_a_sentence_with_the_values(issuer: Iss
         issuer.token(exp=NOW + 20 * 86_400): ("time", "It lives 20 days"),
         issuer.token(typ="JWT"): ("type", "Its typ is jwt"),
         issuer.token(jti=...): ("claims", "The claim jti is missing."),
+        issuer.token(cnf={"jkt": "x"}): ("claims", "The claim cnf binds it to a key, whose proof a service cannot check."),
+        issuer.token(exp=NOW - 180.5): ("time", "It expired 3 minutes ago"),
         issuer.token(sub=7): ("claims", "The claim sub is not of the right form."),
         other.token(): ("signature", f"has no key {other.key.kid}"),
         JWTSigner(SharedSecretKey(SECRET, kid=issuer.key.kid)).sign(issuer.claims()): ("signature", "for another algorithm"),

@@ -5,12 +5,21 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 
-from authmint import ConfigurationError, InvalidToken, IssuerUnavailable, RemoteKeySet, ResourceServer, StaticKeySet
+from authmint import (
+    ConfigurationError,
+    InvalidToken,
+    IssuerUnavailable,
+    RemoteKeySet,
+    ResourceServer,
+    ServiceAuth,
+    StaticKeySet,
+)
 from authmint.fetching import FetchError, JSONDocument, check_url, fetch_document
 from authmint.key_sets import usable_keys
-from authmint.metadata import discover, metadata_urls
+from authmint.metadata import discover, metadata_urls, read_metadata
 from tests.library.conftest import AUDIENCE, NOW, Issuer
 from tests.library.web import Clock, Web, publish, web
 
@@ -165,11 +174,65 @@ async def test_an_issuer_without_a_key_set_is_asked_again_later(issuer: Issuer) 
         assert "6f1c" == (await server.verify(token)).sub
 
 
-def test_the_well_known_part_stands_before_the_issuers_path() -> None:
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_well_known_part_stands_before_the_issuers_path_or_after_it(slash: str) -> None:
     assert (
         "https://a.example/.well-known/oauth-authorization-server/t/1",
         "https://a.example/t/1/.well-known/openid-configuration",
-    ) == metadata_urls("https://a.example/t/1")
+        "https://a.example/t/1/.well-known/oauth-authorization-server",
+        "https://a.example/.well-known/openid-configuration/t/1",
+    ) == metadata_urls("https://a.example/t/1" + slash)
+    assert (
+        "https://a.example/.well-known/oauth-authorization-server",
+        "https://a.example/.well-known/openid-configuration",
+    ) == metadata_urls("https://a.example" + slash)
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["/.well-known/oauth-authorization-server/t", "/t/.well-known/openid-configuration",
+     "/t/.well-known/oauth-authorization-server", "/.well-known/openid-configuration/t"],
+)  # fmt: skip
+@pytest.mark.parametrize("elsewhere", [None, "the root's", "an error"])
+async def test_an_issuer_with_a_path_is_found_at_each_place_whatever_is_at_the_others(
+    issuer: Issuer, place: str, elsewhere: str | None
+) -> None:
+    """Kind: a place that the standards allow is not looked at. A proxy may remove the path, or have other issuers."""
+    async with web() as site:
+        publish(site, issuer)
+        name = f"{site.url}/t"
+        for other in metadata_urls(name):
+            if elsewhere == "the root's":
+                site.json(other.removeprefix(site.url), {"issuer": site.url, "jwks_uri": f"{site.url}/other"})
+            elif elsewhere:
+                site.json(other.removeprefix(site.url), b"<html>", status=502)
+        site.json(place, {"issuer": name, "jwks_uri": f"{site.url}/jwks", "token_endpoint": f"{site.url}/token"})
+        server = ResourceServer(issuer=name, audience=AUDIENCE, clock=Clock())
+        assert "6f1c" == (await server.verify(issuer.token(iss=name))).sub
+        site.json("/token", {"access_token": "one", "token_type": "Bearer"})
+        site.json("/who", {})
+        async with httpx2.AsyncClient(auth=ServiceAuth(issuer=name, client_id="c", client_secret="s")) as client:
+            assert 200 == (await client.get(f"{site.url}/who")).status_code
+
+
+LOCAL = ("http://127.0.0.1:6379/", "http://localhost/x", "http://[::1]:1/", "https://127.0.0.1/", "https://a.localhost/")
+
+
+@pytest.mark.parametrize("url", LOCAL)
+@pytest.mark.parametrize("name", ["jwks_uri", "token_endpoint", "revocation_list_uri", "key_history_uri"])
+def test_an_issuer_elsewhere_cannot_name_a_url_on_this_computer(name: str, url: str) -> None:
+    """Kind: a server elsewhere decides what is requested here. One that is on this computer may name what is beside it."""
+    good = {"issuer": "https://a.example", "jwks_uri": "https://keys.example/"}
+    if name == "jwks_uri":
+        with pytest.raises(FetchError, match="jwks_uri must be an https URL and not on this computer"):
+            read_metadata(good | {name: url}, "https://a.example")
+    else:
+        assert getattr(read_metadata(good | {name: url}, "https://a.example"), name) is None
+    for local in ("http://127.0.0.1:8000", "http://localhost"):
+        assert url == getattr(read_metadata(good | {"issuer": local, name: url}, local), name)
+    secure = "https://localhost:8443"
+    found = read_metadata(good | {"issuer": secure, "jwks_uri": "https://localhost/", "token_endpoint": url}, secure)
+    assert (url if url.startswith("https:") else None) == found.token_endpoint
 
 
 async def test_a_document_is_fetched_within_limits() -> None:

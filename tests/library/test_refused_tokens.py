@@ -175,7 +175,8 @@ async def test_a_required_claim_of_another_type_is_refused(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, value) for name in ("scope", "nbf", "sid") for value in WRONG_OPTIONAL_VALUES),
+        *((name, value) for name in ("scope", "sid") for value in WRONG_OPTIONAL_VALUES),
+        *(("nbf", value) for value in WRONG_OPTIONAL_VALUES if value != 1.5),
         *(("scope", value) for value in ("a  b", 'a"b', " a")),
     ],
 )
@@ -224,6 +225,45 @@ async def test_times_are_judged_to_the_second(
         assert "6f1c" == (await server.verify(token)).sub
     else:
         assert code == await reason(server, token)
+
+
+@pytest.mark.parametrize(
+    ("changes", "now", "code"),
+    [
+        ({"exp": NOW + 300.5}, NOW, None), ({"iat": NOW - 0.25}, NOW, None), ({"nbf": NOW + 0.75}, NOW, None),
+        ({"exp": 1.8000003e9, "iat": 1.8e9, "nbf": 1.8e9}, NOW, None),
+        ({"exp": NOW + 9.5}, NOW + 39.25, None), ({"exp": NOW + 9.5}, NOW + 39.5, "expired"),
+        ({"iat": NOW + 30.5}, NOW + 0.5, None), ({"iat": NOW + 30.5}, NOW + 0.25, "issued_in_future"),
+        ({"nbf": NOW + 30.5}, NOW + 0.5, None), ({"nbf": NOW + 30.5}, NOW + 0.25, "not_yet_valid"),
+        ({"exp": NOW + 86_400.5}, NOW, "lifetime_too_long"), ({"exp": -0.5}, NOW, "malformed_exp"),
+        ({"exp": 253_402_300_799.5}, NOW, "malformed_exp"), ({"iat": 1e300}, NOW, "malformed_iat"),
+    ],
+)  # fmt: skip
+async def test_times_may_have_a_fraction_and_are_judged_with_it(
+    issuer: Issuer, changes: dict[str, Any], now: float, code: str | None
+) -> None:
+    """Kind: a form that a standard allows (RFC 7519, section 2) is refused. The principal has whole seconds."""
+    server = ResourceServer(issuer=ISSUER, audience=AUDIENCE, jwks=issuer.jwks, clock=lambda: now)
+    token = issuer.token(**changes)
+    if code is None:
+        for _ in ("verified", "cached"):
+            principal = await server.verify(token)
+            times = (principal.issued_at, principal.expires_at)
+            assert (int(changes.get("iat", NOW)), int(changes.get("exp", NOW + 300))) == times
+            assert {int} == {type(one) for one in times}
+    else:
+        assert code == await reason(server, token)
+
+
+@pytest.mark.parametrize(
+    "cnf", [{"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}, {"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"},
+            {"jwk": {"kty": "EC"}}, {"kid": "a"}, {"unknown": 1}, {}, None, [], "x", True]
+)  # fmt: skip
+async def test_a_token_that_is_bound_to_a_key_is_refused_as_a_plain_bearer_token(
+    server: ResourceServer, issuer: Issuer, cnf: Any
+) -> None:
+    """Kind: what cannot be checked is accepted. Such a token is bound to a key or a certificate (RFC 7800, 8705, 9449)."""
+    assert "unsupported_cnf" == await reason(server, issuer.token(cnf=cnf))
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 1_900_000_000_000, 2**53])

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
@@ -24,11 +25,15 @@ class Web:
         self.answers: dict[str, bytes | None] = {}
         self.bad: dict[str, bytes | None] = {}
         """The responses to requests with an Authorization header, where they differ."""
+        self.next: dict[str, bytes] = {}
+        """What is responded to the next request of a path alone."""
         self.delays: dict[str, float] = {}
         """Seconds before the response, by path."""
         self.hits: list[str] = []
         self.heads: list[str] = []
         """The head of each request, in lower case."""
+        self.bodies: list[bytes] = []
+        """The body of each request; of one without Content-Length in its chunks."""
         self.url = ""
 
     def json(self, path: str, content: Any, *, status: int = 200, headers: str = "") -> None:
@@ -40,15 +45,20 @@ class Web:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
+            # Closing with something unread would reset the connection.
+            body = b""
             if length := re.search(rb"\r\ncontent-length: (\d+)", request, re.IGNORECASE):
-                # Closing with something unread would reset the connection.
-                await reader.readexactly(int(length[1]))
+                body = await reader.readexactly(int(length[1]))
+            elif b"\r\ntransfer-encoding: chunked" in request.lower():
+                body = await reader.readuntil(b"0\r\n\r\n")
+            self.bodies.append(body)
             path = request.split(b" ")[1].decode()
             self.hits.append(path)
             self.heads.append(request.decode().lower())
             answers = self.bad if b"\r\nauthorization:" in request.lower() and path in self.bad else self.answers
             missing = b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n"
             answer = answers.get(path, answers.get(path.partition("?")[0], missing))
+            answer = self.next.pop(path, answer)
             await asyncio.sleep(self.delays.get(path, 0))
             if answer is None:
                 await asyncio.sleep(60)
@@ -62,7 +72,7 @@ class Web:
 
 
 @asynccontextmanager
-async def web() -> AsyncIterator[Web]:
+async def web(tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
     site = Web()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -70,8 +80,8 @@ async def web() -> AsyncIterator[Web]:
         task = asyncio.ensure_future(site.answer(reader, writer))
         tasks.add(task)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    site.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    site.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield site
     finally:

@@ -1,7 +1,8 @@
 """The claims of an access token (RFC 9068, section 2.2), for the issuer and for the verifier.
 
 `sub_profile` says whether the subject is a `user` or a `service`. It is explicit, because a guess from `sub == client_id`
-fails as soon as a person may choose a client's name. Another issuer's token may lack it; then the subject is neither.
+fails as soon as a person may choose a client's name. Another issuer's token lacks it: then the subject is neither, unless the
+profile `rfc9068` was chosen for that issuer, which decides by that comparison.
 """
 
 from collections.abc import Mapping
@@ -12,24 +13,25 @@ from authmint.scopes import format_scope, parse_scope
 from authmint.values import value_type
 
 SubjectProfile = Literal["user", "service"]
+TokenProfile = Literal["authmint", "rfc9068"]
 
 
 @value_type(kw_only=True)
 class AccessTokenClaims:
-    """The claims of one access token. Times are whole seconds since the epoch."""
+    """The claims of one access token. Times are seconds since the epoch, and may have a fraction (RFC 7519, section 2)."""
 
     issuer: str
     subject: str
     audience: tuple[str, ...]
     client_id: str
     scopes: frozenset[str]
-    issued_at: int
-    expires_at: int
+    issued_at: float
+    expires_at: float
     token_id: str
     subject_profile: SubjectProfile | None
     session_id: str | None = None
     """One sign-in of one person on one device; None for a service."""
-    not_before: int | None = None
+    not_before: float | None = None
     epoch: int | None = None
     """The authorization version that the token was made from; None of an issuer that has none."""
 
@@ -64,11 +66,14 @@ MAX_TEXT_LENGTH = 2048
 MAX_AUDIENCES = 64
 
 
-def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
+def read_claims(claims: Mapping[str, Any], profile: TokenProfile | None = None) -> AccessTokenClaims:
     """Return the typed claims of a verified token. Raise InvalidToken when one is missing or of another type.
 
     Only types are checked here; `jose.verifier` has the rules for their values.
     """
+    # Such a token is good only together with a proof (RFC 7800), which nothing here can check: alone it may be stolen.
+    if "cnf" in claims:
+        raise InvalidToken("unsupported_cnf")
     return AccessTokenClaims(
         issuer=_text(claims, "iss"),
         subject=_text(claims, "sub"),
@@ -78,7 +83,7 @@ def read_claims(claims: Mapping[str, Any]) -> AccessTokenClaims:
         issued_at=_time(claims, "iat"),
         expires_at=_time(claims, "exp"),
         token_id=_text(claims, "jti"),
-        subject_profile=_profile(claims.get("sub_profile")),
+        subject_profile=_compare(claims) if profile == "rfc9068" else _profile(claims.get("sub_profile")),
         session_id=_text(claims, "sid") if "sid" in claims else None,
         not_before=_time(claims, "nbf") if "nbf" in claims else None,
         epoch=_epoch(claims["epoch"]) if "epoch" in claims else None,
@@ -93,10 +98,10 @@ def _text(claims: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _time(claims: Mapping[str, Any], name: str) -> int:
+def _time(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
     # `True` is an int to Python, and is no time.
-    if type(value) is not int or not 0 <= value <= MAX_TIME:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_TIME:
         raise InvalidToken(f"malformed_{name}" if name in claims else f"missing_{name}")
     return value
 
@@ -122,6 +127,11 @@ def _scopes(value: object) -> frozenset[str]:
         return parse_scope(value)
     except InvalidScope as error:
         raise InvalidToken("malformed_scope") from error
+
+
+def _compare(claims: Mapping[str, Any]) -> SubjectProfile:
+    # RFC 9068, section 2.2: without a resource owner `sub` stands for the client.
+    return "service" if claims["sub"] == claims["client_id"] else "user"
 
 
 def _profile(value: object) -> SubjectProfile | None:

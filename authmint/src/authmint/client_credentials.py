@@ -9,15 +9,16 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection, Generator
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 from authmint.errors import ConfigurationError
-from authmint.fetching import check_url
+from authmint.fetching import FetchError, check_url
 from authmint.jose import JWTSigner, SigningKey, read_json_object
-from authmint.metadata import metadata_urls
+from authmint.metadata import metadata_urls, read_metadata
 from authmint.scopes import check_scopes, format_scope
 
 MAX_BYTES = 65_536
@@ -26,12 +27,36 @@ FRESH = 0.8
 MAX_LIFETIME = 366 * 86_400
 
 _ERROR = re.compile(r"[a-z_]{1,64}")
+_REDIRECTS = "The token endpoint redirects, which is not followed: credentials go to that URL alone."
 
 SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 
 
 class ServiceAuthError(Exception):
     """There is no token, so no request was sent. The message says why; it holds no secret."""
+
+
+class SyncBody:
+    """A body that is sent once: a client that follows redirects would send the secret in it to another server."""
+
+    def __init__(self, content: bytes) -> None:
+        self._rest = [content]
+
+    def __iter__(self) -> Iterator[bytes]:
+        if not self._rest:
+            raise ServiceAuthError(_REDIRECTS)
+        yield self._rest.pop()
+
+
+class AsyncBody:
+    """The same for an asynchronous client, which takes no other."""
+
+    def __init__(self, content: bytes) -> None:
+        self._body = SyncBody(content)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for part in self._body:
+            yield part
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +107,31 @@ class ClientCredentials:
         """The URL of the next request, or the issuer's as long as the token endpoint is unknown."""
         return self._token_url or self._issuer
 
-    def exchange(self, new_request: Callable[..., Any]) -> Generator[Any, Any, AccessToken]:
+    def exchange(
+        self, new_request: Callable[..., Any], new_body: Callable[[bytes], object]
+    ) -> Generator[Any, Any, AccessToken]:
         """Yield requests, receive the responses (their bodies read), and return a token. Raise ServiceAuthError.
 
-        `new_request`: the request class of the client that sends them.
+        `new_request`: the request class of the client that sends them; `new_body`: SyncBody or AsyncBody, as it needs.
         """
         if self._token_url is None:
             self._token_url = yield from self._discover(new_request)
         sent_at = self._clock()
-        response = yield self._token_request(new_request, self._token_url)
+        response = yield self._token_request(new_request, new_body, self._token_url)
         return _read_token(response, sent_at)
 
     def _discover(self, new_request: Callable[..., Any]) -> Generator[Any, Any, str]:
         for url in metadata_urls(self._issuer):
             response = yield new_request("GET", url, headers={"Accept": "application/json"})
-            members = _members(response)
-            if response.status_code == 200 and not _was_redirected(response) and members.get("issuer") == self._issuer:
-                return check_url(str(members.get("token_endpoint")), "token_endpoint")
-        raise ServiceAuthError(f"The metadata of {self._issuer} cannot be fetched, or is another issuer's.")
+            if response.status_code == 200 and not _was_redirected(response):
+                with suppress(FetchError):
+                    if found := read_metadata(_members(response), self._issuer).token_endpoint:
+                        return found
+        raise ServiceAuthError(
+            f"The metadata of {self._issuer} cannot be fetched, is another issuer's, or has no token_endpoint that may be used."
+        )
 
-    def _token_request(self, new_request: Callable[..., Any], url: str) -> Any:
+    def _token_request(self, new_request: Callable[..., Any], new_body: Callable[[bytes], object], url: str) -> Any:
         form, headers = dict(self._form), {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if self._signer is not None:
             form |= self._assertion(self._signer, url)
@@ -111,7 +141,9 @@ class ClientCredentials:
             # RFC 6749, section 2.3.1: both are form-encoded before they are joined.
             credentials = f"{quote_plus(self._client_id)}:{quote_plus(self._client_secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
-        return new_request("POST", url, content=urlencode(form).encode(), headers=headers)
+        content = urlencode(form).encode()
+        headers["Content-Length"] = str(len(content))
+        return new_request("POST", url, content=new_body(content), headers=headers)
 
     def _assertion(self, signer: JWTSigner, url: str) -> dict[str, str]:
         now = int(time.time())
@@ -146,7 +178,7 @@ def _members(response: Any) -> dict[str, Any]:
 
 def _read_token(response: Any, sent_at: float) -> AccessToken:
     if _was_redirected(response):
-        raise ServiceAuthError("The token endpoint redirects, which is not followed: credentials go to that URL alone.")
+        raise ServiceAuthError(_REDIRECTS)
     members = _members(response)
     if response.status_code != 200:
         error = members.get("error")

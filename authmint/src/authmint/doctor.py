@@ -11,14 +11,14 @@ from authmint.checks import Check, format_duration
 from authmint.errors import ConfigurationError
 from authmint.fetching import FetchedResponse, FetchError, check_url, fetch
 from authmint.jose import ALGORITHMS, VerifyingKey
-from authmint.metadata import IssuerMetadata, metadata_urls, read_metadata
+from authmint.metadata import IssuerMetadata, check_named_url, metadata_urls, read_metadata
 from authmint.protected_resource import metadata_url
 
 LEEWAY = 30
 MIN_CACHE_SECONDS, MAX_CACHE_SECONDS = 60, 900
 """A resource server caches keys for no less and no longer, whatever the issuer says."""
 
-_PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"')
+_PARAMETER = re.compile(r'([a-z_]+)\s*=\s*(?:"([^"]*)"|([^\s",]+))', re.IGNORECASE)
 
 
 async def check_issuer(issuer: str, *, clock: Callable[[], float] = time.time) -> AsyncIterator[Check]:
@@ -31,7 +31,7 @@ async def check_issuer(issuer: str, *, clock: Callable[[], float] = time.time) -
     if metadata is None:
         return
     if metadata.token_endpoint is None:
-        yield Check("metadata", None, "It names no token_endpoint: /docs and ServiceAuth need token_url.")
+        yield Check("metadata", None, "It names no token_endpoint that may be used: /docs and ServiceAuth need token_url.")
     if metadata.jwks_uri is None:
         yield Check("keys", False, "Its metadata has no jwks_uri: services need its shared secret, or its keys in a file.")
         return
@@ -137,6 +137,8 @@ def _challenge_without_a_token(response: FetchedResponse) -> Check:
         return Check(name, False, f"Without a token it responds {response.status} and not 401. Is this a protected URL?")
     if not response.headers.get("www-authenticate", "").lower().startswith("bearer"):
         return Check(name, False, "Its 401 has no WWW-Authenticate: Bearer (RFC 6750, section 3).")
+    if not _parameters(response):
+        return Check(name, None, "Its 401 has Bearer without a parameter, and one has to follow (RFC 6750, section 3).")
     if "error" in _parameters(response):
         return Check(name, None, "Without a token it names an error, and there was none yet (RFC 6750, section 3.1).")
     return Check(name, True, "Without a token it responds 401 and Bearer.")
@@ -157,7 +159,7 @@ async def _check_description(resource: str, issuer: str, named: str | None) -> C
     refused = []
     for url in dict.fromkeys(urls):
         try:
-            members = (await fetch(url)).document().members
+            members = (await fetch(check_named_url(url, "resource_metadata", resource))).document().members
         except FetchError as error:
             refused.append(f"{url} cannot be read: {error}.")
         else:
@@ -176,7 +178,8 @@ def _check_metadata(url: str, members: dict[str, Any], resource: str, issuer: st
 
 
 def _parameters(response: FetchedResponse) -> dict[str, str]:
-    return dict(_PARAMETER.findall(response.headers.get("www-authenticate", "")))
+    found = _PARAMETER.findall(response.headers.get("www-authenticate", ""))
+    return {name.lower(): quoted or bare for name, quoted, bare in found}
 
 
 SubjectChecks = tuple[str, AsyncIterator[Check]]

@@ -72,9 +72,8 @@ async def explain(
         checks.append(Check("claims", True, "All claims that an access token needs are there."))
     except InvalidToken as error:
         rule, _, name = error.reason.partition("_")
-        checks.append(
-            Check("claims", False, f"The claim {name} is {'missing' if rule == 'missing' else 'not of the right form'}.")
-        )
+        faults = {"missing": "is missing", "unsupported": "binds it to a key, whose proof a service cannot check"}
+        checks.append(Check("claims", False, f"The claim {name} {faults.get(rule, 'is not of the right form')}."))
         return Explanation(tuple(checks), header, payload)
     checks += [_issuer(claims, issuer), _audience(claims, audience), *_times(claims, leeway, clock())]
     return Explanation(tuple(checks), header, payload)

@@ -107,10 +107,9 @@ async def fetch(
         elapsed = ElapsedTime()
         due = elapsed() + seconds
         try:
-            parts = urlsplit(check_url(url, "the address"))
             async with (
                 asyncio.timeout(seconds) as limit,
-                _client(parts.scheme, parts.hostname or "", seconds) as client,
+                new_client(check_url(url, "the address"), seconds) as client,
                 client.stream("GET", url, headers=headers) as response,
             ):
                 due += transfer_seconds
@@ -122,12 +121,14 @@ async def fetch(
                 raise FetchError(reason or type(error).__name__) from error
 
 
-def _client(scheme: str, host: str, seconds: float) -> httpx2.AsyncClient:
-    # A compressed response could unpack to any size, so none is accepted. No proxy is used for loopback.
+def new_client(url: str, seconds: float = TIMEOUT) -> httpx2.AsyncClient:
+    """Return a client for `url` that follows no redirect. For loopback it uses no proxy, and SSL_CERT_FILE all the same."""
+    parts = urlsplit(url)
+    # A compressed response could unpack to any size, so none is accepted.
     headers = {"accept": "application/json", "accept-encoding": "identity"}
     # Without TLS there is nothing to trust; to load the authorities takes 20 ms of CPU.
-    trusted = _certificate_authorities() if scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trust_env = not is_loopback(host)
+    trusted = _certificate_authorities() if parts.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust_env = not is_loopback(parts.hostname or "")
     return httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=seconds, trust_env=trust_env, verify=trusted)
 
 

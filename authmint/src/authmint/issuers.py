@@ -4,8 +4,9 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from authmint.claims import TokenProfile
 from authmint.errors import ConfigurationError
 from authmint.events import Observer
 from authmint.fetching import FetchError, JSONDocument, check_url, fetch_document
@@ -37,6 +38,9 @@ class Issuer:
     jwks_file: str | Path | None = None
     shared_secret: str | bytes | None = field(default=None, repr=False)
     """HS256 with 32 random bytes or more, for the smallest set-up: a service that can verify can also sign."""
+    profile: TokenProfile | None = None
+    """How its tokens say who a user is and who a service: by `sub_profile` (`authmint`, the default), or by `sub`, which is the
+    `client_id` of a service (`rfc9068`): for other issuers that follow RFC 9068, and where no person can choose such a name."""
 
     def __post_init__(self) -> None:
         check_url(self.url, "issuer")
@@ -45,6 +49,8 @@ class Issuer:
         sources = [name for name, value in settings.items() if value is not None]
         if len(sources) > 1:
             raise ConfigurationError(f"{' and '.join(sources)} contradict each other: the keys come from one place.")
+        if self.profile not in {None, *get_args(TokenProfile)}:
+            raise ConfigurationError("profile must be authmint or rfc9068.")
 
     def given_keys(self) -> KeySet | None:
         """Return the keys that were given, or None when they are to be fetched."""

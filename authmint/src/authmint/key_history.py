@@ -38,7 +38,7 @@ async def fetch_key_history(issuer: str) -> KeyHistory:
     """Fetch the history. Raise FetchError, also for an issuer that publishes none."""
     uri = (await discover(issuer)).key_history_uri
     if uri is None:
-        raise FetchError("the metadata has no key_history_uri")
+        raise FetchError("the metadata has no key_history_uri that may be used")
     return KeyHistory.read((await fetch_document(uri)).members)
 
 

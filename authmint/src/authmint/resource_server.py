@@ -18,6 +18,7 @@ from fastapi import APIRouter, FastAPI
 
 from authmint.background import Job, running
 from authmint.bearer_auth import AllowedSubject, AuthState, BearerAuth
+from authmint.claims import TokenProfile
 from authmint.errors import ConfigurationError
 from authmint.events import Observer, guarded
 from authmint.fetching import TIMEOUT
@@ -70,6 +71,7 @@ class ResourceServer(BearerAuth):
         jwks: Mapping[str, Any] | None = None,
         jwks_file: str | Path | None = None,
         shared_secret: str | bytes | None = None,
+        profile: TokenProfile | None = None,
         token_url: str | None = None,
         leeway: int = 30,
         max_lifetime: int = 86_400,
@@ -88,6 +90,7 @@ class ResourceServer(BearerAuth):
         `issuers`: instead of `issuer`, several, each with its own source of keys.
         `scopes`: the scopes of this service with a description of each, for OpenAPI.
         `key_set`, `jwks`, `jwks_file`, `shared_secret`: where keys come from, one of them at most; without, from the issuer.
+        `profile`: `rfc9068` for another maker's issuer, whose services have their `client_id` as `sub`; see `Issuer`.
         `token_url`: the token endpoint that OpenAPI names for the first issuer; without, as for the others, the one in its
         metadata, or `<issuer>/token`.
         `leeway`: seconds that two clocks may be apart, 300 at most.
@@ -100,7 +103,7 @@ class ResourceServer(BearerAuth):
         `clock`: for tests; seconds since the epoch, used for tokens and for keys.
         """
         check_types(locals(), _TYPES)
-        sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret}
+        sources = {"key_set": key_set, "jwks": jwks, "jwks_file": jwks_file, "shared_secret": shared_secret, "profile": profile}
         accepted = _issuers(issuer, issuers, {name: value for name, value in sources.items() if value is not None})
         self.audiences = (audience,) if isinstance(audience, str) else tuple(audience)
         _check(self.audiences, leeway, max_lifetime, cache_size, scopes or {}, revocation_list_fail)
@@ -211,7 +214,7 @@ class ResourceServer(BearerAuth):
         verifier = self._state.verifier
         before = list(verifier.issuers.values())
         tokens = Tokens(issuer=self.issuers[0], audience=self.audiences[0], leeway=self._leeway, clock=self._clock)
-        verifier.trust([TrustedIssuer(tokens.key_set, self._expectations(self.issuers[0]))])
+        verifier.trust([TrustedIssuer(tokens.key_set, self._expectations(self.issuers[0]), profile=before[0].profile)])
         try:
             yield tokens
         finally:
@@ -240,7 +243,7 @@ class ResourceServer(BearerAuth):
             if not isinstance(keys, RevocableKeySet):
                 raise ConfigurationError("revocation_list needs a key_set that has revoke() and fetch_signer().")
             found = follow(issuer.url, keys, observer=observer)
-        return TrustedIssuer(keys, self._expectations(issuer.url), found)
+        return TrustedIssuer(keys, self._expectations(issuer.url), found, issuer.profile)
 
     def _expectations(self, issuer: str) -> Expectations:
         return Expectations(
@@ -260,7 +263,7 @@ def _issuers(issuer: str | None, issuers: Sequence[Issuer], sources: dict[str, A
     if issuer is not None and issuers:
         raise ConfigurationError("issuer and issuers contradict each other: name one issuer, or list several.")
     if issuers and sources:
-        raise ConfigurationError(f"issuers and {next(iter(sources))} contradict each other: each issuer has its own keys.")
+        raise ConfigurationError(f"issuers and {next(iter(sources))} contradict each other: each issuer has its own.")
     if issuer is not None:
         issuers = (Issuer(url=issuer, **sources),)
     check_issuers(issuers)

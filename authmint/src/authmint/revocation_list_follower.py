@@ -10,7 +10,7 @@ from collections.abc import Callable
 from authmint.background import Job, wait_at_most
 from authmint.errors import InvalidToken, IssuerUnavailable
 from authmint.events import Observer, noop
-from authmint.fetching import TIMEOUT, FetchedResponse, FetchError, check_url, fetch
+from authmint.fetching import TIMEOUT, FetchedResponse, FetchError, fetch
 from authmint.jose import Parser, read_payload
 from authmint.key_sets import RevocableKeySet
 from authmint.list_freshness import ListFreshness
@@ -136,8 +136,8 @@ class RevocationListFollower:
         if self._uri is None:
             self._uri = (await discover(self._issuer)).revocation_list_uri
         if self._uri is None:
-            raise FetchError("the issuer's metadata has no revocation_list_uri")
-        return check_url(self._uri, "revocation_list_uri")
+            raise FetchError("the issuer's metadata has no revocation_list_uri that may be used")
+        return self._uri
 
     async def _accept(self, response: FetchedResponse) -> None:
         if response.status != 200:

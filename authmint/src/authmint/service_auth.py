@@ -8,24 +8,27 @@ while the old token is still good.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Generator
 from concurrent import futures
+from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
 from authmint.background import Job, wait_at_most
-from authmint.client_credentials import AccessToken, ClientCredentials, SecretMethod, ServiceAuthError
+from authmint.client_credentials import AccessToken, AsyncBody, ClientCredentials, SecretMethod, ServiceAuthError, SyncBody
 from authmint.elapsed_time import ElapsedTime
 from authmint.errors import ConfigurationError
-from authmint.fetching import TIMEOUT
+from authmint.fetching import TIMEOUT, new_client
 from authmint.jose import SigningKey
-from authmint.loopback import is_loopback
 from authmint.turns import Turn, Turns
 
 log = logging.getLogger("authmint.service_auth")
+
+# RFC 9110, section 11.2: the value may stand without quotes, and there may be spaces at the equals sign.
+_INVALID_TOKEN = re.compile(r'(?:^|[\s,])error\s*=\s*"?invalid_token\b', re.IGNORECASE)
 
 RENEWAL_PAUSE_SECONDS = 5.0
 """Seconds between two attempts to renew a token that is still good."""
@@ -57,6 +60,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         private_key: SigningKey | None = None,
         audience: str | None = None,
         scopes: Collection[str] = (),
+        origins: Collection[str] = (),
         token_url: str | None = None,
         authentication_method: SecretMethod = "client_secret_basic",
         clock: Callable[[], float] | None = None,
@@ -67,6 +71,8 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         `client_secret`, or `private_key` to sign an assertion with instead (private_key_jwt, RFC 7523, section 2.2).
         `audience`: the service to be called, sent as `resource` (RFC 8707).
         `scopes`: the scopes of the token.
+        `origins`: where the token is sent, and nowhere else, as `https://billing.example.com`; without, to the origin of the
+        first request. A request to any other raises ServiceAuthError.
         `token_url`: the token endpoint; without, the one in the issuer's metadata.
         `authentication_method`: how the secret is sent.
         """
@@ -82,6 +88,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
             authentication_method=authentication_method,
             clock=clock,
         )
+        self._origins = frozenset(map(_read_origin, origins))
         self._name = f"ServiceAuth({issuer}, client_id={client_id})"
         self._clock = clock
         self._token: AccessToken | None = None
@@ -94,6 +101,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Yield the requests of one call; the `Client` of httpx and of httpx2 calls this."""
+        self._check_origin(request.url)
         refused: AccessToken | None = None
         for is_last in (False, True):
             last_wait = time.monotonic() + MAX_WAIT_SECONDS
@@ -104,7 +112,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
                     _raise_error_of(turn)
                     continue
                 with self._turns.take(turn if is_mine else Turn()):
-                    exchange = self._exchange(type(request), refused)
+                    exchange = self._exchange(type(request), SyncBody, refused)
                     token_request, token = _start(exchange)
                     while token is None:
                         response = yield token_request
@@ -112,12 +120,13 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
                         token_request, token = _advance(exchange, response)
             self._renew_if_due(token)
             response = yield _authorized(request, token)
-            if is_last or not _refuses_the_token(response):
+            if is_last or not self._may_retry(request, token, response):
                 return
             refused = token
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Yield the requests of one call; the `AsyncClient` of httpx and of httpx2 calls this."""
+        self._check_origin(request.url)
         refused: AccessToken | None = None
         for is_last in (False, True):
             last_wait = time.monotonic() + MAX_WAIT_SECONDS
@@ -128,7 +137,7 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
                     _raise_error_of(turn)
                     continue
                 with self._turns.take(turn if is_mine else Turn()):
-                    exchange = self._exchange(type(request), refused)
+                    exchange = self._exchange(type(request), AsyncBody, refused)
                     token_request, token = _start(exchange)
                     while token is None:
                         response = yield token_request
@@ -136,9 +145,26 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
                         token_request, token = _advance(exchange, response)
             self._renew_if_due(token)
             response = yield _authorized(request, token)
-            if is_last or not _refuses_the_token(response):
+            if is_last or not self._may_retry(request, token, response):
                 return
             refused = token
+
+    def _check_origin(self, url: Any) -> None:
+        """Raise ServiceAuthError for a URL that must not get the token: a link in a response may lead anywhere."""
+        origin = _origin(url)
+        self._origins = self._origins or frozenset({origin})
+        if origin not in self._origins:
+            where = f"{url.scheme}://{url.netloc.decode('ascii')}"
+            raise ServiceAuthError(f"No token is sent to {where}. If it is to get one, name it in `origins`.")
+
+    def _may_retry(self, request: Any, token: AccessToken, response: Any) -> bool:
+        """Return whether to send the request again with another token. If it cannot be, the next request gets one."""
+        if not _refuses_the_token(response):
+            return False
+        is_repeatable = _is_repeatable(request)
+        if not is_repeatable and self._token is token:
+            self._token = None
+        return is_repeatable
 
     def _usable(self, refused: AccessToken | None) -> AccessToken | None:
         """Return the current token, unless it is the one that was just refused, or has expired."""
@@ -152,8 +178,8 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
 
     async def _renew(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT), httpx2.AsyncClient(**self._client_options()) as client:
-                exchange = self._exchange(httpx2.Request, self._token)
+            async with asyncio.timeout(TIMEOUT), new_client(self._credentials.url) as client:
+                exchange = self._exchange(httpx2.Request, AsyncBody, self._token)
                 token_request, token = _start(exchange)
                 while token is None:
                     token_request, token = _advance(exchange, await client.send(token_request))
@@ -161,16 +187,13 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
             log.warning("a token was not renewed, and is used until it expires: %s", str(error) or type(error).__name__)
         self._next_renewal = self._clock() + RENEWAL_PAUSE_SECONDS
 
-    def _client_options(self) -> dict[str, Any]:
-        # No proxy is used for loopback.
-        trust_env = not is_loopback(urlsplit(self._credentials.url).hostname or "")
-        return {"timeout": TIMEOUT, "follow_redirects": False, "trust_env": trust_env}
-
-    def _exchange(self, new_request: Callable[..., Any], refused: AccessToken | None) -> Generator[Any, Any, AccessToken]:
+    def _exchange(
+        self, new_request: Callable[..., Any], new_body: Callable[[bytes], object], refused: AccessToken | None
+    ) -> Generator[Any, Any, AccessToken]:
         # The previous holder of the lock may have got one.
         token = self._usable(refused)
         if token is None:
-            token = self._token = yield from self._credentials.exchange(new_request)
+            token = self._token = yield from self._credentials.exchange(new_request, new_body)
         return token
 
 
@@ -204,4 +227,28 @@ def _authorized(request: Any, token: AccessToken) -> Any:
 def _refuses_the_token(response: Any) -> bool:
     # Only after this error can another token help (RFC 6750, section 3.1).
     challenge: str = response.headers.get("www-authenticate", "")
-    return response.status_code == 401 and 'error="invalid_token"' in challenge
+    return response.status_code == 401 and _INVALID_TOKEN.search(challenge) is not None
+
+
+def _is_repeatable(request: Any) -> bool:
+    """Return whether the same body can be sent again. An iterator or a file that was sent is empty, and httpx sends that."""
+    with suppress(RuntimeError):  # RequestNotRead: the body is not in memory.
+        return request.content is not None
+    # A multipart form: its files are read from the start again, those that can be.
+    parts = getattr(request.stream, "fields", ())
+    files = [part.file for part in parts if hasattr(part, "file")]
+    return bool(parts) and all(isinstance(one, str | bytes) or (hasattr(one, "seekable") and one.seekable()) for one in files)
+
+
+def _origin(url: Any) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+def _read_origin(text: str) -> tuple[str, str, int | None]:
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise ConfigurationError("origins has something that is not a URL.") from error
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.raw_path != b"/" or url.fragment:
+        raise ConfigurationError("origins are scheme, host and port alone, as https://billing.example.com.")
+    return _origin(url)

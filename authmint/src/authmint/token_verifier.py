@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from authmint.background import result_of
-from authmint.claims import AccessTokenClaims, read_claims
+from authmint.claims import AccessTokenClaims, TokenProfile, read_claims
 from authmint.errors import InvalidToken, IssuerUnavailable
 from authmint.events import Observer, RefusalLog, VerificationEvent, guarded
 from authmint.jose import ALGORITHMS, CompactJWS, Expectations, Parser, VerifyingKey, read_payload, verify_claims
@@ -28,6 +28,7 @@ class TrustedIssuer:
     expected: Expectations
     revocation_list: RevocationCheck | None = None
     """None: all tokens are good until they expire."""
+    profile: TokenProfile | None = None
 
 
 class TokenVerifier:
@@ -119,7 +120,7 @@ class TokenVerifier:
 
     def _accept(self, token: str, jws: CompactJWS, issuer: TrustedIssuer, key: VerifyingKey) -> Principal:
         members = read_payload(key.verify(jws))
-        claims = read_claims(members)
+        claims = read_claims(members, issuer.profile)
         verify_claims(claims, issuer.expected, self._clock())
         principal = Principal.from_claims(claims, members)
         if issuer.revocation_list is not None:
