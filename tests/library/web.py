@@ -75,10 +75,11 @@ class Web:
 async def web(tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
     site = Web()
     tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(site.answer(reader, writer))
-        tasks.add(task)
+        writers.add(writer)
+        tasks.add(asyncio.ensure_future(site.answer(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     site.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -89,6 +90,10 @@ async def web(tls: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A task that was cancelled before its first step has closed nothing.
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
 
 
 @contextmanager
