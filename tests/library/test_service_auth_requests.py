@@ -249,6 +249,8 @@ async def test_no_secret_follows_a_redirect_of_the_token_endpoint(kind: str, met
         other.json("/token", {"access_token": "evil", "token_type": "Bearer"})
         with pytest.raises(ServiceAuthError, match="redirects"):
             await poster(kind, auth, follow_redirects=True)(f"{site.url}/upload")
+        # The other server may have a connection that it has not noticed yet.
+        await asyncio.sleep(0.1)
         assert ["/token"] == site.hits
         assert {b""} >= set(other.bodies)
         assert not any("authorization" in head for head in other.heads)
