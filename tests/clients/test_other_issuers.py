@@ -25,7 +25,7 @@ def provider() -> Iterator[dict[str, str]]:
     """The issuer's URL, and the access token of a person."""
     assert (HERE / "node_modules/oidc-provider").exists(), "Run `npm ci` in tests/clients first."
     program = subprocess.Popen(
-        ["node", "oidc_provider.mjs"], cwd=HERE, env=os.environ | {"ROBOT_SECRET": SECRET}, text=True,
+        ["node", "node/oidc_provider.mjs"], cwd=HERE, env=os.environ | {"ROBOT_SECRET": SECRET}, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert program.stdout is not None
