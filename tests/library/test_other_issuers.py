@@ -43,7 +43,7 @@ async def test_the_profile_of_rfc_9068_decides_by_sub_and_client_id_alone(issuer
 async def test_each_issuer_has_its_own_profile_and_tokens_for_tests_fit_it(issuer: Issuer) -> None:
     issuers = [TrustedIssuer(url=ISSUER, jwks=issuer.jwks, profile="rfc9068"), TrustedIssuer(url=OTHER, jwks=issuer.jwks)]
     server = ResourceServer(issuers=issuers, audience=AUDIENCE, clock=lambda: NOW)
-    changes = {"sub": "robot", "client_id": "robot", "sub_profile": ...}
+    changes: dict[str, Any] = {"sub": "robot", "client_id": "robot", "sub_profile": ...}
     assert (False, True) == await subjects(server, issuer.token(**changes))
     assert (False, False) == await subjects(server, issuer.token(iss=OTHER, **changes))
     with server.testing() as tokens:
