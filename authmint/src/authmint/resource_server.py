@@ -91,8 +91,7 @@ class ResourceServer(BearerAuth):
         `scopes`: the scopes of this service with a description of each, for OpenAPI.
         `key_set`, `jwks`, `jwks_file`, `shared_secret`: where keys come from, one of them at most; without, from the issuer.
         `profile`: `rfc9068` for another maker's issuer, whose services have their `client_id` as `sub`; see `Issuer`.
-        `token_url`: the token endpoint that OpenAPI names for the first issuer; without, as for the others, the one in its
-        metadata, or `<issuer>/token`.
+        `token_url`: the first issuer's token endpoint, for OpenAPI; without, the one in its metadata, or `<issuer>/token`.
         `leeway`: seconds that two clocks may be apart, 300 at most.
         `max_lifetime`: seconds from `iat` to `exp`.
         `cache_size`: verified tokens to cache, some 2 KB each; 0 verifies each token each time.

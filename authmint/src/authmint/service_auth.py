@@ -154,8 +154,8 @@ class ServiceAuth(httpx2.Auth, _auth_of_httpx()):  # type: ignore[misc]  # the b
         origin = _origin(url)
         self._origins = self._origins or frozenset({origin})
         if origin not in self._origins:
-            where = f"{url.scheme}://{url.netloc.decode('ascii')}"
-            raise ServiceAuthError(f"No token is sent to {where}. If it is to get one, name it in `origins`.")
+            target = f"{url.scheme}://{url.netloc.decode('ascii')}"
+            raise ServiceAuthError(f"No token is sent to {target}. If it is to get one, name it in `origins`.")
 
     def _may_retry(self, request: Any, token: AccessToken, response: Any) -> bool:
         """Return whether to send the request again with another token. If it cannot be, the next request gets one."""
