@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from authmint_service.database import Database
 from tests.e2e.conftest import fetch
 from tests.faults.chaos_load import ChaosLoad, TokenFamily, check_all
 from tests.faults.cluster import Cluster, DatabaseForTests
@@ -245,3 +246,22 @@ def test_all_refreshes_of_one_second_are_served(cluster: Cluster, tmp_path: Path
 def test_ten_thousand_refreshes_of_one_second_are_served(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
         asyncio.run(herd(found, cluster, sessions=9_999, connections=1_000))
+
+
+def test_what_is_cancelled_while_the_database_is_silent_stays_cancelled(cluster: Cluster) -> None:
+    """A cancellation is lost when what was cancelled raises something else: here the connection cannot be given back."""
+
+    async def cancel() -> None:
+        async with Proxy(cluster.port) as proxy:
+            database = Database(size=1)
+            async with database.open(cluster.dsn().replace(f":{cluster.port}", f":{proxy.port}")):
+                await database.execute("SELECT 1")
+                asking = asyncio.create_task(database.execute("SELECT pg_sleep(60)"))
+                await asyncio.sleep(0.2)
+                proxy.network = Network.BLACK_HOLE
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+            assert 0 == database.claimed
+
+    asyncio.run(cancel())

@@ -185,3 +185,19 @@ def test_two_tasks_cannot_have_one_name() -> None:
     """They would share one lease."""
     with pytest.raises(ValueError, match="two background tasks"):
         make_runner(Task("work", 1.0, Outcomes(None)), Task("work", 2.0, Outcomes(None)))
+
+
+async def test_a_task_that_loses_its_cancellation_ends_all_the_same() -> None:
+    """A cancellation is lost when what was cancelled raises something else. A stop waited for such a task for ever."""
+    begun = asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise DatabaseUnavailable("silent") from None
+
+    runner, _ = make_runner(Task("work", 7.0, run, at_start=True))
+    async with asyncio.timeout(10), runner.running():
+        await begun.wait()

@@ -145,8 +145,10 @@ class _ClaimedConnection:
         try:
             await self._pool.release(self._connection, timeout=RELEASE_SECONDS)
         except Exception as failure:
-            await self._translate(failure)
-            raise
+            # A cancellation is never replaced: who has cancelled waits for the end of the task. The connection is closed.
+            if error is None or isinstance(error, Exception):
+                await self._translate(failure)
+                raise
         finally:
             self._database.claimed -= 1
         if error is not None:

@@ -98,6 +98,9 @@ class TaskRunner:
             self._waiting_for.discard(task.name)
             if not self._waiting_for:
                 self.started.set()
+            if _is_cancelled():
+                # What the task called has lost the cancellation, and raised another error in its place.
+                return
             await self._sleep(pause)
 
     async def _attempt(self, task: Task) -> float:
@@ -119,8 +122,7 @@ class TaskRunner:
             pause = task.every
         except asyncio.CancelledError as error:
             # Something that the task waited for was cancelled, and not the task.
-            current = asyncio.current_task()
-            if current is None or current.cancelling():
+            if _is_cancelled():
                 raise
             self._log_error(task, error)
             pause = task.every
@@ -158,3 +160,9 @@ class TaskRunner:
 
     def _log_error(self, task: Task, error: BaseException) -> None:
         log.error("error.unexpected", task=task.name, error_locations=error_locations(error))
+
+
+def _is_cancelled() -> bool:
+    """Return whether the current task has been asked to end."""
+    current = asyncio.current_task()
+    return current is None or current.cancelling() > 0
