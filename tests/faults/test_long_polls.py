@@ -68,7 +68,7 @@ def test_long_polls_are_bounded_and_the_process_stays_quick(database: DatabaseFo
     """All come in one moment. A process on a shared core needs a while for them, and is quick when they wait."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 8192)), hard))
-    with site(tmp_path, database.dsn(), count=1) as found:
+    with site(tmp_path, database.dsn(), count=1, AUTHMINT_MAX_CONNECTIONS="4000") as found:
         measured = asyncio.run(poll_together(found.servers[0], followers))
     sys.stdout.write(json.dumps(measured) + "\n")
     assert 5 > measured["livez_seconds"]
