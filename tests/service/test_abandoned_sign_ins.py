@@ -106,8 +106,12 @@ async def abandon(service: Service, meter: HashMeter, count: int) -> None:
     assert 0 < max_queued <= QUEUE
     assert {"200", "503", "disconnected"} >= set(load.statuses)
     assert refused > 0
-    # One whole hash for each sign-in that was accepted, and every slot is free again.
-    assert len(meter.costs) == sample(text, 'authmint_http_requests_total{method="POST",route="/token",status="200"}')
+    # One whole hash for each sign-in that was accepted, and every slot is free again. On a slow computer the database may
+    # answer too late, before or after a hash: such a 503 was not refused by the queue.
+    signed_in, unavailable = (
+        sample(text, f'authmint_http_requests_total{{method="POST",route="/token",status="{status}"}}') for status in (200, 503)
+    )
+    assert signed_in <= len(meter.costs) <= signed_in + unavailable - refused
     answers = await asyncio.gather(*(service.sign_in(client, user) for _ in range(SLOTS + QUEUE)))
     assert {200} == {answer.status_code for answer in answers}
 
