@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from authmint_service.accounts import AccountStore
-from authmint_service.administration import finish_restore, update_client_scopes
+from authmint_service.administration import update_client_scopes
+from authmint_service.administration.restore import finish_restore
 from authmint_service.clients import ClientStore
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from authmint_service.administration import finish_restore, read_restored_state, restore, revoke_all_tokens
+from authmint_service.administration import restore, revoke_all_tokens
+from authmint_service.administration.restore import finish_restore, read_restored_state
 from authmint_service.change_feed import ChangeKind, change_transaction
 from authmint_service.database import Database
 from tests.actors import OPERATOR

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from authmint_service.administration import RestoredState, finish_restore, read_restored_state
+from authmint_service.administration.restore import RestoredState, finish_restore, read_restored_state
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import echo, echo_json, open_database
 from authmint_service.commands.service_settings import load_service_settings
