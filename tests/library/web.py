@@ -50,7 +50,9 @@ class Web:
             if length := re.search(rb"\r\ncontent-length: (\d+)", request, re.IGNORECASE):
                 body = await reader.readexactly(int(length[1]))
             elif b"\r\ntransfer-encoding: chunked" in request.lower():
-                body = await reader.readuntil(b"0\r\n\r\n")
+                while size := int((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+                    body += (await reader.readexactly(size + 2))[:-2]
+                await reader.readuntil(b"\r\n")
             self.bodies.append(body)
             path = request.split(b" ")[1].decode()
             self.hits.append(path)

@@ -226,7 +226,8 @@ async def test_a_database_that_takes_no_writes_has_keys_that_sign_although_the_n
         await database.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
         service = await start_service(at=dsn)
         assert 1 == len(await kids_of(service))
-        assert 200 == (await service.http.get("/readyz")).status_code
+        checks = (await service.http.get("/readyz")).json()["checks"]
+        assert ("read_only", "ok") == (checks["database"]["status"], checks["signing_keys"]["status"])
 
 
 async def test_the_check_of_keys_survives_an_unexpected_error(
