@@ -226,7 +226,7 @@ async def test_a_principal_cannot_be_changed(auth: ResourceServer, issuer: Issue
     with pytest.raises(TypeError):
         who.claims["sub"] = "other"  # type: ignore[index]  # that it is refused is the point
     with pytest.raises(AttributeError):
-        who.sub = "other"  # type: ignore[misc]  # the same
+        who.sub = "other"  # type: ignore[misc]  # wrong on purpose: it must be refused
     assert ("6f1c", "spa", frozenset({"orders:read"}), "s", True, False) == (
         who.sub, who.client_id, who.scopes, who.session_id, who.is_user, who.is_service,
     )  # fmt: skip

@@ -49,13 +49,13 @@ def test_a_wrong_setting_of_a_resource_server_is_named(name: str, value: Any) ->
 def test_a_wrong_setting_is_no_other_error_where_it_is_used_elsewhere(server: ResourceServer) -> None:
     app: Any = None
     wrong: list[Any] = [
-        lambda: Issuer(url=1),  # type: ignore[arg-type]  # that it is refused is the point, as in all of these
-        lambda: Issuer(url=ISSUER, jwks="x"),  # type: ignore[arg-type]  # the same
-        lambda: StaticKeySet([]),  # type: ignore[arg-type]  # the same
-        lambda: server.requires(["orders:read"]),  # type: ignore[arg-type]  # the same
-        lambda: server.requires(None),  # type: ignore[arg-type]  # the same
-        lambda: server.metadata_router(["https://orders.example"]),  # type: ignore[arg-type]  # the same
-        lambda: ResourceServerMiddleware(app, auth=None),  # type: ignore[arg-type]  # the same
+        lambda: Issuer(url=1),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: Issuer(url=ISSUER, jwks="x"),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: StaticKeySet([]),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: server.requires(["orders:read"]),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: server.requires(None),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: server.metadata_router(["https://orders.example"]),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
+        lambda: ResourceServerMiddleware(app, auth=None),  # type: ignore[arg-type]  # wrong on purpose: it must be refused
         lambda: ResourceServerMiddleware(app, auth=server, scopes="orders:read"),
         lambda: ResourceServerMiddleware(app, auth=server, scopes=["orders read"]),
         lambda: ResourceServerMiddleware(app, auth=server, open_paths="/livez"),
