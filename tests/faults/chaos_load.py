@@ -52,6 +52,10 @@ class ChaosLoad:
         self.wrong: list[str] = []
         """Responses that must never come: 500, and 503 without Retry-After."""
 
+    def operations(self) -> int:
+        """Return how many operations have come to an end."""
+        return sum(self.counts[saw.name.lower()] for saw in Saw)
+
     async def run(self, families: Sequence[TokenFamily], steps: int, *, until: Callable[[], bool] = lambda: False) -> None:
         """Run one session after another, `steps` each, on connections of their own to all servers."""
         connections = [[Connection(port) for port in self._ports] for _ in range(3)]

@@ -5,7 +5,7 @@ later time, or never. A search tries the orders of each session (Wing and Gong, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -81,20 +81,59 @@ class _State:
 def check(operations: Sequence[Operation], outcome: Outcome, grace: float) -> None:
     """Raises Violation."""
     waiting = sorted(operations, key=lambda operation: operation.started)
+    # Of a hundred operations without a response there are too many subsets, so equal ones stand for one another first. An order
+    # that is found so is an order. If there is none, each is tried for itself.
+    if not _has_order(waiting, outcome, grace, _Lost(waiting).alike) and not _has_order(waiting, outcome, grace, _itself):
+        raise Violation(f"no order explains {waiting}, {outcome}")
+
+
+def _has_order(waiting: Sequence[Operation], outcome: Outcome, grace: float, alike: Callable[[int, _State], Hashable]) -> bool:
+    """Return whether an order was found; of the points for which `alike` returns the same, the first one is followed."""
     known = sum(1 << number for number, operation in enumerate(waiting) if operation.saw is not Saw.UNKNOWN)
     start = (0, _State())
-    seen, stack = {start}, [start]
+    seen, stack = {alike(*start)}, [start]
     while stack:
         done, state = stack.pop()
         if done & known == known and state.agrees_with(outcome):
-            return
+            return True
         for following in _next(waiting, done, state, grace):
-            if following not in seen:
-                seen.add(following)
+            shape = alike(*following)
+            if shape not in seen:
+                seen.add(shape)
                 stack.append(following)
         if len(seen) > MAX_STATES:
             raise Violation(f"no order found among {MAX_STATES} states: {waiting}, {outcome}")
-    raise Violation(f"no order explains {waiting}, {outcome}")
+    return False
+
+
+def _itself(done: int, state: _State) -> Hashable:
+    return done, state
+
+
+class _Lost:
+    """The operations of one session whose responses were lost, by what they presented and from where."""
+
+    def __init__(self, waiting: Sequence[Operation]) -> None:
+        self._all = 0
+        self._masks: dict[tuple[int, str], int] = {}
+        for number, operation in enumerate(waiting):
+            if operation.saw is Saw.UNKNOWN:
+                # One that ends the session does what a token that was redeemed long ago does.
+                key = -1 if operation.presented is None else operation.presented, operation.place
+                self._masks[key] = self._masks.get(key, 0) | 1 << number
+                self._all |= 1 << number
+
+    def alike(self, done: int, state: _State) -> Hashable:
+        """Return the same for points that differ only in which of several equal operations took effect."""
+        if not done & self._all:
+            return done, state
+        counts, left = [], self._all & ~done
+        for (presented, place), mask in self._masks.items():
+            # Of older tokens each one can end the session, and nothing else.
+            if presented >= state.generation - 1:
+                counts.append((presented, place, (mask & done).bit_count()))
+                left &= ~mask
+        return done & ~self._all, tuple(counts), left > 0, state
 
 
 def _next(waiting: Sequence[Operation], done: int, state: _State, grace: float) -> list[tuple[int, _State]]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Callable
 
 import asyncpg
 
@@ -13,18 +14,23 @@ from tests.faults.servers import Site
 class ProcessKiller:
     """SIGKILL to server processes, to the database's connections, and to the database itself."""
 
-    def __init__(self, site: Site, cluster: Cluster, chance: random.Random, pause: float) -> None:
-        """`pause`: the longest time between a restart and the next kill, seconds."""
-        self._pause = pause
+    def __init__(self, site: Site, cluster: Cluster, chance: random.Random, work: Callable[[], int], between: int) -> None:
+        """`work`: the operations so far; `between`: the most of them between a restart and the next kill.
+
+        Counted in operations and not in seconds: on a slow computer most responses would be lost, which would prove little.
+        """
+        self._work, self._between = work, between
         self._site, self._cluster, self._chance = site, cluster, chance
         self.counts: Counter[str] = Counter()
 
     async def run(self, kills: int, done: asyncio.Event) -> None:
         """Kill `kills` times, or until `done`. The next kill comes when the process before it is back."""
         for _ in range(kills):
+            due = self._work() + self._chance.randint(0, self._between)
+            while self._work() < due and not done.is_set():
+                await asyncio.sleep(0.005)
             if done.is_set():
                 return
-            await asyncio.sleep(self._chance.uniform(0.0, self._pause))
             what = self._chance.choices(("server", "backend", "database"), (6, 3, 1))[0]
             self.counts[what] += 1
             await getattr(self, f"_{what}")()

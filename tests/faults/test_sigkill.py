@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 import sys
 import time
@@ -28,14 +29,27 @@ async def people(found: Site, dsn: str, count: int) -> list[TokenFamily]:
 
 
 async def survive(
-    found: Site, cluster: Cluster, *, kills: int, families: int, steps: int, at_once: int, pause: float = 0.3
+    found: Site,
+    cluster: Cluster,
+    *,
+    kills: int,
+    families: int,
+    steps: int,
+    at_once: int,
+    between: int,
+    enough: float = math.inf,
 ) -> dict[str, Any]:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
     made, started = await people(found, cluster.dsn(), families), time.monotonic()
     chance.shuffle(made)
-    load, killer = ChaosLoad(found.ports, chance), ProcessKiller(found, cluster, chance, pause)
-    work = asyncio.gather(*(load.run(made[number::at_once], steps) for number in range(at_once)))
+    load = ChaosLoad(found.ports, chance)
+    killer = ProcessKiller(found, cluster, chance, load.operations, between)
+
+    def is_enough() -> bool:
+        return load.operations() >= enough
+
+    work = asyncio.gather(*(load.run(made[number::at_once], steps, until=is_enough) for number in range(at_once)))
     await while_going_on(work, lambda done: killer.run(kills, done))
     await until_quiet(cluster.dsn())
     assert [] == load.wrong
@@ -53,13 +67,15 @@ async def survive(
 @pytest.mark.timeout(170)
 def test_after_any_kill_no_session_forks_and_no_acknowledged_rotation_is_lost(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        asyncio.run(survive(found, cluster, kills=6, families=180, steps=18, at_once=10, pause=0.1))
+        asyncio.run(survive(found, cluster, kills=6, families=180, steps=18, at_once=10, between=250))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
 def test_a_thousand_kills_among_a_million_operations_leave_no_violation(cluster: Cluster, tmp_path: Path) -> None:
     with site(tmp_path, cluster.dsn()) as found:
-        results = asyncio.run(survive(found, cluster, kills=10**9, families=12_000, steps=100, at_once=24))
+        results = asyncio.run(
+            survive(found, cluster, kills=10**9, families=15_000, steps=100, at_once=24, between=800, enough=1_050_000)
+        )
     assert results["operations"] >= 1_000_000
     assert sum(results["killed"].values()) >= 1000

@@ -1,8 +1,11 @@
 """The checker of histories finds errors: a check that cannot fail would prove nothing."""
 
+import random
+
 import pytest
 
-from tests.faults.history import Operation, Outcome, Saw, Violation, check
+from authmint_service.sessions.rotation_rules import Repeats, RotationDecision, decide
+from tests.faults.history import REFUSING, Operation, Outcome, Saw, Violation, check
 
 GRACE = 10.0
 
@@ -113,3 +116,42 @@ def test_an_impossible_history_is_found(name: str) -> None:
     operations, outcome = BAD[name]
     with pytest.raises(Violation):
         check(operations, outcome, GRACE)
+
+
+def simulated(chance: random.Random, grace: float, lost: float) -> tuple[list[Operation], Outcome]:
+    """Return what the clients of one session see, and its row. `lost`: the share of the responses that are lost."""
+    operations: list[Operation] = []
+    current, known, is_live, rotated_at, place, repeats = 0, 0, True, -100.0, "home", Repeats()
+    for number in range(120):
+        at, presented = number * 0.2, known if chance.random() < 0.9 else max(0, known - 1)
+        from_where, is_lost = "home" if chance.random() < 0.97 else "elsewhere", chance.random() < lost
+        saw = Saw.UNKNOWN
+        if not is_lost or chance.random() < 0.6:
+            decision = decide(
+                presented, current=current, is_live=is_live, is_own=True, is_same_place=not current or place == from_where,
+                seconds_since_rotation=at - rotated_at, grace=grace, repeats=repeats,
+            )  # fmt: skip
+            if not is_lost:
+                saw = Saw.REFUSED if decision in REFUSING else Saw.CHILD
+            match decision:
+                case RotationDecision.ROTATE:
+                    current, rotated_at, place, repeats = current + 1, at, from_where, Repeats(0, repeats.generations_elsewhere)
+                case RotationDecision.REVOKE_REUSED | RotationDecision.REVOKE_REPEATED:
+                    is_live = False
+                case RotationDecision.REPEAT_LATE:
+                    repeats = Repeats(repeats.late + 1, repeats.generations_elsewhere, repeats.is_counted)
+                case RotationDecision.REPEAT_ELSEWHERE if not repeats.is_counted:
+                    repeats = Repeats(repeats.late, repeats.generations_elsewhere + 1, is_counted=True)
+        operations.append(Operation(presented, at - 0.05, at + 0.05, saw, from_where))
+        if saw is Saw.REFUSED:
+            break
+        known = max(known, presented + 1) if saw is Saw.CHILD else known
+    return operations, Outcome(current, not is_live, repeats.late, repeats.generations_elsewhere)
+
+
+@pytest.mark.parametrize("lost", [0.1, 0.6, 0.95])
+@pytest.mark.parametrize("grace", [0.0, 1.0, 30.0])
+def test_a_session_most_of_whose_responses_were_lost_is_decided(grace: float, lost: float) -> None:
+    """Of a hundred lost responses there are too many subsets: a search through them came to no end."""
+    for seed in range(6):
+        check(*simulated(random.Random(seed), grace, lost), grace)

@@ -104,8 +104,8 @@ async def test_more_overhead_than_content_ends_the_request(kind: str) -> None:
 
     async with listening(seen := Seen(), Counting) as address:
         received = await exchange(address, CHUNKED + TOO_MUCH[kind])
-    status, _, _ = received.partition(b"\r\n")
-    assert status in {b"HTTP/1.1 413 Request Entity Too Large", b"HTTP/1.1 400 Bad Request"}, received[:200]
+    # The words after the number are those of the Python that runs this.
+    assert received[:13] in {b"HTTP/1.1 413 ", b"HTTP/1.1 400 "}, received[:200]
     assert b"application/problem+json" in received
     # Each of these is a call of the parser. The shortest trailer has four bytes, and 48 KiB are read at most.
     assert len(parsed) < 13_000

@@ -116,7 +116,9 @@ async def test_a_feature_that_one_argument_registers_has_its_route_table_event_d
                 await asyncio.sleep(0.01)
             while "authmint_notes_sent_total 1.0" not in (await internal.get("/metrics")).text:
                 await asyncio.sleep(0.01)
-        assert 0 == await connection.fetchval("SELECT count(*) FROM authmint.deliveries")
+            # The row goes after the handler has returned.
+            while await connection.fetchval("SELECT count(*) FROM authmint.deliveries"):
+                await asyncio.sleep(0.01)
         document = (await http.get("/openapi.json")).json()
         assert "addNote" == document["paths"]["/notes"]["post"]["operationId"]
         assert "/notes" in (await http.get("/.well-known/oauth-authorization-server")).json()["notes_uri"]
