@@ -332,24 +332,70 @@ def test_an_operator_disables_a_client_and_revokes_all_tokens(commands: Commands
     assert (2, True) == (refused.returncode, refused.stderr.startswith("Name the tokens: --all."))
 
 
-def test_an_operator_changes_the_scopes_of_a_client(commands: Commands) -> None:
+def test_an_operator_changes_a_client(commands: Commands) -> None:
     assert 0 == commands.run("clients", "add", "shop", "--public", "--scope=read", "--scope=write").returncode
-    updated = commands.run("clients", "update", "shop", "--scope=read", "--scope=ship", "--json")
-    assert {"client_id": "shop", "scopes": ["read", "ship"], "added": ["ship"], "removed": ["write"]} == json.loads(
-        updated.stdout
-    )
+    assert 0 == commands.run("clients", "add", "plain", "--public").returncode
+    updated = json.loads(commands.run("clients", "update", "shop", "--scope=read", "--scope=ship", "--json").stdout)
+    assert (["read", "ship"], ["scopes"]) == (updated["scopes"], updated["changed"])
     again = commands.run("clients", "update", "shop", "--scope=ship", "--scope=read")
-    assert (0, "shop may have: read ship.\n") == (again.returncode, again.stdout)
-    without = commands.run("clients", "update", "shop", "--no-scopes")
-    assert (0, "shop may have: no scope.\nRemoved: read ship.\n") == (without.returncode, without.stdout)
+    assert (0, "shop is like that already.\n") == (again.returncode, again.stdout)
+    several = commands.run(
+        "clients", "update", "shop", "--no-scopes", "--session-ttl=86400", "--refresh-cookie",
+        "--origin=https://app.example.com", AUTHMINT_ISSUER="https://auth.example.com",
+    )  # fmt: skip
+    lines = "scopes: read ship → none\nsession_ttl: default → 86400\nrefresh_cookie: no → yes\norigins: none → https://app.example.com\n"
+    assert (0, lines) == (several.returncode, several.stdout), several.stderr
+    default = commands.run("clients", "update", "shop", "--session-ttl=default")
+    assert "session_ttl: 86400 → default\n" == default.stdout
+    renamed = commands.run("clients", "rename", "shop", "The shop")
+    assert "name: shop → The shop\n" == renamed.stdout
     for arguments, sentence in (
-        (("shop",), "Name what to change: --scope"),
-        (("shop", "--scope=a", "--no-scopes"), "Name what to change: --scope"),
+        (("shop",), "Name what to change."),
+        (("shop", "--scope=a", "--no-scopes"), "Choose: --scope"),
+        (("shop", "--origin=https://a.example", "--no-origins"), "Choose: --origin"),
         (("shop", "--scope=two words"), "A scope is printable ASCII"),
+        (("shop", "--session-ttl=soon"), "A lifetime is a whole number of seconds"),
+        (("shop", "--session-ttl=-1"), "A lifetime is a whole number of seconds"),
+        (("shop", "--no-origins"), "Refresh tokens in a cookie are for a public client"),
+        (("plain", "--grant=implicit"), "A grant is one of"),
+        (("plain", "--grant=client_credentials"), "A public client cannot use client_credentials"),
         (("unknown", "--scope=a"), "There is no client unknown."),
     ):
         refused = commands.run("clients", "update", *arguments)
         assert (2, True) == (refused.returncode, refused.stderr.startswith(sentence)), refused.stderr
+
+
+def test_an_operator_changes_the_secret_of_a_client_and_sees_when_each_was_used(commands: Commands) -> None:
+    assert 0 == commands.run("clients", "add", "batch", "--confidential").returncode
+    added = json.loads(commands.run("clients", "add-secret", "batch", "--expires-in-days=30", "--json").stdout)
+    assert added["client_secret"].startswith("amcs_")
+    shown = json.loads(commands.run("clients", "show", "batch", "--json").stdout)
+    assert (2, 0, None) == (len(shown["secrets"]), shown["live_sessions"], shown["secrets"][0]["last_used_at"])
+    assert added["expires_at"] in {secret["expires_at"] for secret in shown["secrets"]}
+    text = commands.run("clients", "show", "batch")
+    assert (0, True, False) == (text.returncode, added["id"] in text.stdout, added["client_secret"] in text.stdout)
+    full = commands.run("clients", "add-secret", "batch", "--secret-stdin", stdin="0123456789abcdefghijklmnopqrstuvwxyz\n")
+    assert (2, True) == (full.returncode, full.stderr.startswith("batch has 2 live secrets already."))
+    assert 0 == commands.run("clients", "remove-secret", "batch", added["id"]).returncode
+    gone = commands.run("clients", "remove-secret", "batch", added["id"])
+    assert (2, True) == (gone.returncode, gone.stderr.startswith("batch has no secret with this id."))
+    unknown = commands.run("clients", "show", "nobody")
+    assert (2, True) == (unknown.returncode, unknown.stderr.startswith("There is no client nobody."))
+
+
+def test_an_operator_deletes_a_client_for_ever(commands: Commands) -> None:
+    assert 0 == commands.run("clients", "add", "old", "--public").returncode
+    asked = commands.run("clients", "delete", "old")
+    assert (2, "This deletes old for ever and ends its 0 live sessions. To do it, add --yes.\n") == (
+        asked.returncode, asked.stderr,
+    )  # fmt: skip
+    assert 0 == commands.run("clients", "show", "old").returncode
+    assert 0 == commands.run("clients", "delete", "old", "--yes").returncode
+    for arguments in (("show", "old"), ("delete", "old"), ("delete", "old", "--yes"), ("enable", "old")):
+        refused = commands.run("clients", *arguments)
+        assert (2, True) == (refused.returncode, refused.stderr.startswith("There is no client old.")), arguments
+    again = commands.run("clients", "add", "old", "--public")
+    assert (3, True) == (again.returncode, again.stderr.startswith("The client old was deleted"))
 
 
 def test_an_operator_makes_a_restored_database_safe(commands: Commands) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from authmint_service.administration import update_client_scopes
+from authmint_service.administration import update_client
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
 from tests.actors import OPERATOR
@@ -37,7 +37,7 @@ async def add_robot(database: Database) -> None:
 
 async def take_a_scope(database: Database) -> int:
     """Take a scope from the client, and return the n of the change."""
-    await update_client_scopes(ClientStore(database), "robot", SCOPES[:1], time.time(), actor=OPERATOR)
+    await update_client(database, "robot", {"scopes": frozenset(SCOPES[:1])}, time.time(), actor=OPERATOR)
     n: int = await database.fetch_value("SELECT max(n) FROM authmint.changes")
     return n
 

@@ -18,7 +18,7 @@ import pytest
 
 from authmint import InvalidToken, ResourceServer
 from authmint_service.accounts import AccountStore
-from authmint_service.administration import revoke_all_tokens, update_client_scopes
+from authmint_service.administration import revoke_all_tokens, update_client
 from authmint_service.clients import Client, ClientStore, new_client_secret, secret_hash
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
@@ -118,7 +118,7 @@ class Taking:
         now = time.time()
         changes: list[tuple[Callable[[], Any], list[Subject], bool]] = [
             (
-                lambda: update_client_scopes(self._clients, narrowed, ["orders:read"], now, actor=OPERATOR),
+                lambda: update_client(self._database, narrowed, {"scopes": frozenset({"orders:read"})}, now, actor=OPERATOR),
                 [services[0]], True,
             ),
             (lambda: self._accounts.disable(account, now, actor=OPERATOR), [one], False),

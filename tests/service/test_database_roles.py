@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from authmint_service.accounts import AccountStore
-from authmint_service.administration import update_client_scopes
+from authmint_service.administration import add_client_secret, delete_client, remove_client_secret, update_client
 from authmint_service.administration.restore import finish_restore
-from authmint_service.clients import ClientStore
+from authmint_service.clients import ClientSecretStore, ClientStore, new_client_secret
 from authmint_service.database import Database
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.leases import Leases
@@ -102,7 +102,12 @@ async def test_the_serving_role_is_enough_for_every_request_and_command(
             await store.disable(name, NOW, actor=OPERATOR)
             await store.enable(name, NOW, actor=OPERATOR)
             assert await store.list(limit=100)
-        await update_client_scopes(ClientStore(database), client.client_id, ["other"], NOW, actor=OPERATOR)
+        await update_client(database, client.client_id, {"scopes": frozenset({"other"})}, NOW, actor=OPERATOR)
+        robot = await service.add_client(secret)
+        added = await add_client_secret(database, robot.client_id, new_client_secret(), NOW, actor=OPERATOR)
+        await remove_client_secret(database, robot.client_id, added.id, NOW, actor=OPERATOR)
+        await ClientSecretStore(database).mark_used([(robot.client_id, robot.secret_hashes[0], NOW)])
+        await delete_client(database, robot.client_id, NOW, actor=OPERATOR)
         await finish_restore(database, NOW, actor=OPERATOR)
         await Leases(database).take("a task")
         await delete_old_rows(database)

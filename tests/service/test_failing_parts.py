@@ -44,7 +44,8 @@ METHODS = {
 }
 NOT_FOR_REQUESTS = {
     # Commands.
-    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "ClientStore.update_scopes",
+    "ClientStore.add", "ClientStore.disable", "ClientStore.enable", "ClientStore.list", "ClientStore.delete",
+    "ClientStore.count_sessions",
     "AccountStore.add", "AccountStore.disable", "AccountStore.enable", "AccountStore.list",
     # Start, background tasks and stop.
     "Database.open", "RotatingKeyRing.replace", "PasswordHasher.close", "SessionStore.prune", "TokenVerifier.trust",

@@ -37,7 +37,7 @@ async def test_a_client_has_two_live_secrets_at_most(service: Service, secret: s
     await database.execute("UPDATE authmint.client_secrets SET expires_at = NULL WHERE hash = $1", third)
     found = (await ClientStore(database).load(client.client_id)).client
     assert found is not None
-    assert found.accepts([secret])
+    assert found.find_secret([secret])
     assert {secret_hash(secret), third} == set(found.secret_hashes)
 
 

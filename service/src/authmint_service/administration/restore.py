@@ -39,8 +39,8 @@ _READ = """
            (SELECT count(*) FROM authmint.accounts WHERE state <> 'deleted') AS accounts,
            (SELECT count(*) FROM authmint.accounts WHERE state = 'disabled') AS disabled_accounts,
            (SELECT extract(epoch FROM max(changed_at))::float8 FROM authmint.passwords) AS last_password_change_at,
-           (SELECT count(*) FROM authmint.clients) AS clients,
-           (SELECT count(*) FROM authmint.clients WHERE NOT enabled) AS disabled_clients,
+           (SELECT count(*) FROM authmint.clients WHERE deleted_at IS NULL) AS clients,
+           (SELECT count(*) FROM authmint.clients WHERE NOT enabled AND deleted_at IS NULL) AS disabled_clients,
            (SELECT count(*) FROM authmint.sessions
              WHERE revoked_at IS NULL AND idle_expires_at > now() AND expires_at > now()) AS live_sessions,
            (SELECT extract(epoch FROM max(revoked_at))::float8 FROM authmint.signing_keys) AS last_key_revocation_at

@@ -2,6 +2,20 @@
 
 from authmint_service.clients.cache import ClientCache
 from authmint_service.clients.client import Client, new_client_secret, secret_hash
-from authmint_service.clients.store import ClientStore, ScopesUpdate
+from authmint_service.clients.secrets import ClientSecret, ClientSecretStore, SecretUses
+from authmint_service.clients.store import ClientStore
+from authmint_service.clients.updates import ClientFields, ClientUpdate, ClientUpdates
 
-__all__ = ["Client", "ClientCache", "ClientStore", "ScopesUpdate", "new_client_secret", "secret_hash"]
+__all__ = [
+    "Client",
+    "ClientCache",
+    "ClientFields",
+    "ClientSecret",
+    "ClientSecretStore",
+    "ClientStore",
+    "ClientUpdate",
+    "ClientUpdates",
+    "SecretUses",
+    "new_client_secret",
+    "secret_hash",
+]

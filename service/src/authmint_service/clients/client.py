@@ -100,17 +100,13 @@ class Client:
         may_have_cookie = not self.confidential and "refresh_token" in self.grants and self.origins
         yield not self.refresh_cookie or may_have_cookie, "refresh_cookie", "not_allowed", {}
 
-    def accepts(self, readings: Collection[str]) -> bool:
-        """Return whether one of the readings of a secret is one of the client's, compared in constant time."""
+    def find_secret(self, readings: Collection[str]) -> bytes | None:
+        """Return the SHA-256 of the secret that one of the readings is, compared in constant time; None if none is one."""
         # All are compared, and one comparison is made even without a secret: the time depends on neither.
         known = self.secret_hashes or (_NO_SECRET,)
         presented = [secret_hash(reading) for reading in readings]
-        return sum(hmac.compare_digest(one, other) for one in presented for other in known) > 0
-
-
-def check_scopes(scopes: Collection[str]) -> None:
-    """Raise InvalidValue if a client cannot have these scopes."""
-    _check(_scope_rules(scopes))
+        found = [other for one in presented for other in known if hmac.compare_digest(one, other)]
+        return found[0] if found else None
 
 
 def new_client_secret() -> str:

@@ -1,10 +1,10 @@
 """Clients and their secrets in the database."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
-from authmint_service.clients.client import Client, check_scopes
+from authmint_service.clients.client import Client
 from authmint_service.database import Database, Record, to_datetime
 from authmint_service.errors import AlreadyExists
 from authmint_service.events import Event, EventKind
@@ -34,18 +34,8 @@ class CookieOrigins:
     """The authorization version that the statement saw."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScopesUpdate:
-    """What an update has changed."""
-
-    scopes: frozenset[str]
-    """What the client may have now."""
-    added: frozenset[str]
-    removed: frozenset[str]
-
-
 class ClientStore:
-    """Find, add, list, update, disable and enable clients."""
+    """Find, add, list, disable, enable and delete clients."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,7 +45,7 @@ class ClientStore:
                c.enabled, c.refresh_grace_seconds, c.session_idle_ttl, c.session_ttl, c.refresh_cookie, c.origins,
                secrets.hashes, secrets.expires_at
           FROM (SELECT coalesce(max(n), 0) AS n FROM authmint.changes) AS seen
-          LEFT JOIN authmint.clients AS c ON c.client_id = $1
+          LEFT JOIN authmint.clients AS c ON c.client_id = $1 AND c.deleted_at IS NULL
          CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes,
                                     extract(epoch FROM min(s.expires_at))::float8 AS expires_at
                                FROM authmint.client_secrets AS s
@@ -66,7 +56,7 @@ class ClientStore:
         """Return the client with its live secrets, and what a cache must know of it."""
         row = await self._database.fetch_row(self._LOAD, client_id)
         assert row is not None, "an aggregate has one row"
-        client = None if row["client_id"] is None else _client(row)
+        client = None if row["client_id"] is None else read_client(row)
         return LoadedClient(client, row["n"], row["expires_at"])
 
     _INSERT = """
@@ -84,6 +74,8 @@ class ClientStore:
         SELECT client_id FROM client
     """
 
+    _IS_DELETED = "SELECT deleted_at IS NOT NULL FROM authmint.clients WHERE client_id = $1"
+
     @repeat_if_undone
     async def add(self, client: Client, now: float, *, actor: Actor, source: RequestSource | None = None) -> None:
         """Add a client with its secrets. `now`: seconds since the epoch. Raise AlreadyExists."""
@@ -100,6 +92,8 @@ class ClientStore:
         )  # fmt: skip
         async with change_transaction(self._database) as change:
             if await change.connection.fetchval(self._INSERT, *values) is None:
+                if await change.connection.fetchval(self._IS_DELETED, client.client_id):
+                    raise AlreadyExists("client_id_deleted", field="client_id", client_id=client.client_id)
                 raise AlreadyExists("client_id_taken", field="client_id", client_id=client.client_id)
             await change.record(ChangeKind.CLIENT, client.client_id, takes=False)
             if client.refresh_cookie:
@@ -112,18 +106,18 @@ class ClientStore:
          CROSS JOIN LATERAL (SELECT coalesce(array_agg(s.hash ORDER BY s.created_at, s.id), '{}') AS hashes
                                FROM authmint.client_secrets AS s
                               WHERE s.client_id = c.client_id AND (s.expires_at IS NULL OR s.expires_at > now())) AS secrets
-         WHERE c.client_id > $1
+         WHERE c.client_id > $1 AND c.deleted_at IS NULL
          ORDER BY c.client_id LIMIT $2
     """
 
     async def list(self, *, limit: int, after: str = "") -> Sequence[Client]:
         """Return at most `limit` clients in the order of their ids, those `after` one of them."""
-        return [_client(row) for row in await self._database.fetch_all(self._LIST, after, limit)]
+        return [read_client(row) for row in await self._database.fetch_all(self._LIST, after, limit)]
 
     _ENABLE = """
         WITH before AS (SELECT client_id, enabled,
                                EXISTS (SELECT FROM authmint.client_disablings WHERE client_id = $1) AS pending
-                          FROM authmint.clients WHERE client_id = $1),
+                          FROM authmint.clients WHERE client_id = $1 AND deleted_at IS NULL),
              enabled AS (UPDATE authmint.clients AS c SET enabled = true
                            FROM before WHERE c.client_id = before.client_id AND NOT before.pending
                           RETURNING c.client_id, c.refresh_cookie),
@@ -158,7 +152,8 @@ class ClientStore:
             return True
 
     _DISABLE = """
-        WITH disabled AS (UPDATE authmint.clients SET enabled = false WHERE client_id = $1
+        WITH disabled AS (UPDATE authmint.clients SET enabled = false
+                           WHERE client_id = $1 AND deleted_at IS NULL
                           RETURNING client_id, refresh_cookie),
              pending AS (INSERT INTO authmint.client_disablings (client_id, id)
                          SELECT client_id, gen_random_uuid() FROM disabled
@@ -182,11 +177,62 @@ class ClientStore:
         await self._revoke_sessions(client_id, now)
         return True
 
+    # Its sessions are revoked as those of a disabled client are.
+    _DELETE = """
+        WITH before AS (SELECT client_id, refresh_cookie FROM authmint.clients WHERE client_id = $1 AND deleted_at IS NULL),
+             deleted AS (UPDATE authmint.clients AS c
+                            SET enabled = false, deleted_at = $12, name = c.client_id, grants = '{}', scopes = '{}',
+                                resources = '{}', default_resources = '{}', origins = '{}', refresh_cookie = false,
+                                refresh_grace_seconds = NULL, session_idle_ttl = NULL, session_ttl = NULL
+                           FROM before WHERE c.client_id = before.client_id
+                          RETURNING c.client_id),
+             secrets AS (DELETE FROM authmint.client_secrets WHERE client_id IN (SELECT client_id FROM before)),
+             pending AS (INSERT INTO authmint.client_disablings (client_id, id)
+                         SELECT client_id, gen_random_uuid() FROM deleted
+                             ON CONFLICT (client_id) DO UPDATE SET id = excluded.id),
+             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
+                                                    personal, salt, personal_digest, occurred_at)
+                       SELECT $2, $3, $4, $5, coalesce(client_id, $6), $7, $8, $9, $10, $11, $12 FROM deleted)
+        SELECT refresh_cookie FROM before
+    """
+
+    async def delete(self, client_id: str, now: float, *, actor: Actor, source: RequestSource | None = None) -> bool:
+        """Delete a client and what it has. Its row stays, so that no other client gets its id. `now`: seconds since the epoch.
+
+        It has no live session once this returns, and its access tokens are worthless. Return whether there is such a client.
+        If this fails half-way, no session can be refreshed, and what is missing is done when it is repeated.
+        """
+        event = Event(kind=EventKind.CLIENT_DELETED, actor=actor, source=source, client_id=client_id)
+        is_deleted = await self._delete(client_id, event, now)
+        await self._revoke_sessions(client_id, now)
+        return is_deleted
+
+    _COUNT_SESSIONS = """
+        SELECT count(*) FROM authmint.sessions
+         WHERE client_id = $1 AND revoked_at IS NULL AND idle_expires_at > $2 AND expires_at > $2
+    """
+
+    async def count_sessions(self, client_id: str, now: float) -> int:
+        """Return the number of live sessions of a client. `now`: seconds since the epoch."""
+        return int(await self._database.fetch_value(self._COUNT_SESSIONS, client_id, to_datetime(now)))
+
     @repeat_if_undone
     async def _disable(self, client_id: str, event: Event, now: float) -> bool:
         async with change_transaction(self._database) as change:
             # A sign-in locks this row until its session exists; a refresh reads it.
             row = await change.connection.fetchrow(self._DISABLE, client_id, *event.values(now))
+            if row is None:
+                return False
+            await change.record(ChangeKind.CLIENT, client_id, takes=True)
+            if row["refresh_cookie"]:
+                await change.record(ChangeKind.ORIGINS, client_id, takes=True)
+            return True
+
+    @repeat_if_undone
+    async def _delete(self, client_id: str, event: Event, now: float) -> bool:
+        async with change_transaction(self._database) as change:
+            # The same as above holds for the lock.
+            row = await change.connection.fetchrow(self._DELETE, client_id, *event.values(now))
             if row is None:
                 return False
             await change.record(ChangeKind.CLIENT, client_id, takes=True)
@@ -214,37 +260,6 @@ class ClientStore:
             pass
         await self._database.execute(self._FINISH, client_id, pending)
 
-    _FIND_SCOPES = "SELECT scopes FROM authmint.clients WHERE client_id = $1"
-    _UPDATE_SCOPES = """
-        WITH updated AS (UPDATE authmint.clients SET scopes = $2 WHERE client_id = $1 RETURNING client_id),
-             event AS (INSERT INTO authmint.events (kind, actor_kind, actor_id, subject, client_id, request_id, details,
-                                                    personal, salt, personal_digest, occurred_at)
-                       SELECT $3, $4, $5, $6, coalesce(client_id, $7), $8, $9, $10, $11, $12, $13 FROM updated)
-        SELECT client_id FROM updated
-    """
-
-    @repeat_if_undone
-    async def update_scopes(
-        self, client_id: str, scopes: Collection[str], now: float, *, actor: Actor, source: RequestSource | None = None
-    ) -> ScopesUpdate | None:
-        """Let a client have these scopes and no others. Return None if there is no such client. Raise InvalidValue.
-
-        `now`: seconds since the epoch.
-        """
-        check_scopes(scopes)
-        requested = frozenset(scopes)
-        async with change_transaction(self._database) as change:
-            before = await change.connection.fetchval(self._FIND_SCOPES, client_id)
-            if before is None:
-                return None
-            updated = ScopesUpdate(requested, added=requested - set(before), removed=frozenset(before) - requested)
-            if updated.added or updated.removed:
-                details = {"added_scopes": sorted(updated.added), "removed_scopes": sorted(updated.removed)}
-                event = Event(kind=EventKind.CLIENT_UPDATED, actor=actor, source=source, client_id=client_id, details=details)
-                await change.connection.execute(self._UPDATE_SCOPES, client_id, sorted(requested), *event.values(now))
-                await change.record(ChangeKind.CLIENT, client_id, takes=bool(updated.removed))
-        return updated
-
     _COOKIE_ORIGINS = """
         SELECT coalesce(array_agg(DISTINCT listed.origin), '{}') AS origins,
                (SELECT coalesce(max(n), 0) FROM authmint.changes) AS n
@@ -259,7 +274,8 @@ class ClientStore:
         return CookieOrigins(frozenset(row["origins"]), row["n"])
 
 
-def _client(row: Record) -> Client:
+def read_client(row: Record) -> Client:
+    """Return the client of a row."""
     return Client(
         client_id=row["client_id"],
         subject=str(row["subject"]),

@@ -2,12 +2,11 @@
 
 import asyncio
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 
 from authmint_service.administration.restore import RestoredState, finish_restore, read_restored_state
 from authmint_service.commands.operator import operator
-from authmint_service.commands.output import echo, echo_json, open_database
+from authmint_service.commands.output import echo, echo_json, format_time, open_database
 from authmint_service.commands.service_settings import load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
@@ -59,4 +58,4 @@ def _sentences(state: RestoredState) -> list[str]:
 
 
 def _format(value: float | None) -> str | None:
-    return None if value is None else datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
+    return None if value is None else format_time(value)

@@ -2,13 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
-from authmint_service.clients import Client, ClientStore, ScopesUpdate, new_client_secret, secret_hash
+from authmint_service.clients import Client, ClientSecret, ClientSecretStore, ClientStore, secret_hash
+from authmint_service.commands import client_changes
+from authmint_service.commands.client_options import (
+    ClientId,
+    CommandWithGrants,
+    Many,
+    check_client,
+    client_row,
+    read_or_make_secret,
+)
 from authmint_service.commands.operator import operator
 from authmint_service.commands.output import (
     DEFAULT_LIMIT,
@@ -17,39 +25,20 @@ from authmint_service.commands.output import (
     cut,
     echo,
     echo_json,
+    echo_record,
     echo_table,
+    format_time,
     open_database,
-    read_secret_line,
 )
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.errors import InvalidValue
 from authmint_service.settings import Settings
-from authmint_service.web_origins import are_of_different_sites
 
 app = typer.Typer(name="clients", help="Applications that may ask for tokens.", no_args_is_help=True)
 
-MIN_SECRET_LENGTH = 32
 COLUMNS = ("client_id", "confidential", "grants", "scopes", "resources", "enabled")
-
-CONFIDENTIAL_ONLY = " (confidential clients alone)"
-GRANT_HELP = "A grant that it may use; may be repeated"
-
-ClientId = Annotated[str, typer.Argument(help="The client's id.")]
-Many = list[str] | None
-
-
-class CommandWithGrants(TyperCommand):
-    """Name the grants in the help of `--grant`. They are imported when this command runs, and by no other command."""
-
-    def get_params(self, ctx: Any) -> Any:
-        from authmint_service.grants import offered_grants
-
-        grants = [grant.name + CONFIDENTIAL_ONLY * grant.confidential_only for grant in offered_grants()]
-        for option in self.params:
-            if isinstance(option, TyperOption) and option.name == "grant":
-                option.help = f"{GRANT_HELP}: {', '.join(grants)}."
-        return super().get_params(ctx)
+SECRET_COLUMNS = ("id", "created_at", "expires_at", "last_used_at")
 
 
 @app.command(cls=CommandWithGrants)
@@ -59,7 +48,7 @@ def add(
         bool | None, typer.Option("--confidential/--public", help="Whether it can keep a secret. An SPA cannot.")
     ] = None,
     name: Annotated[str, typer.Option(help="A name to show to people.")] = "",
-    grant: Annotated[Many, typer.Option(help=f"{GRANT_HELP}.")] = None,
+    grant: Annotated[Many, typer.Option(help="A grant that it may use; may be repeated.")] = None,
     scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated.")] = None,
     resource: Annotated[Many, typer.Option(help="A resource that it may have tokens for; may be repeated.")] = None,
     default_resource: Annotated[
@@ -80,16 +69,17 @@ def add(
     settings = load_service_settings(data_dir)
     if confidential is None:
         raise InvalidValue("confidential_missing", field="confidential")
+    if secret_stdin and not confidential:
+        raise InvalidValue("secret_not_allowed", field="secret")
     from authmint_service.grants import offered_grants
 
-    registry = offered_grants(settings.grants)
-    secret = _read_or_make_secret(confidential=confidential, from_stdin=secret_stdin)
+    secret = read_or_make_secret(from_stdin=secret_stdin) if confidential else None
     resources = tuple(resource or [settings.issuer_url])
     client = Client(
         client_id=client_id,
         name=name or client_id,
         confidential=confidential,
-        grants=frozenset(grant or registry.defaults(confidential=confidential)),
+        grants=frozenset(grant or offered_grants(settings.grants).defaults(confidential=confidential)),
         scopes=frozenset(scope or []),
         resources=resources,
         default_resources=tuple(default_resource or resources),
@@ -100,12 +90,11 @@ def add(
         refresh_cookie=refresh_cookie,
         origins=tuple(origin or []),
     )
-    registry.check_client(client.grants, confidential=client.confidential)
-    _check_with_settings(settings, client)
+    check_client(settings, client)
     asyncio.run(_add(settings, client))
     printed = {"client_secret": secret} if secret and not secret_stdin else {}
     if as_json:
-        echo_json({**_row(client), **printed})
+        echo_json({**client_row(client), **printed})
         return
     echo(f"Added the client {client.client_id}.")
     if printed:
@@ -121,7 +110,7 @@ def list_clients(
 ) -> None:
     """List the clients in the order of their ids. Secrets are not listed: only their hashes are stored."""
     found = asyncio.run(_list(load_service_settings(data_dir), limit + 1, after))
-    rows = [_row(client) for client in cut(found, limit, how="See --limit and --after.")]
+    rows = [client_row(client) for client in cut(found, limit, how="See --limit and --after.")]
     if as_json:
         echo_json(rows)
     else:
@@ -129,86 +118,26 @@ def list_clients(
 
 
 @app.command()
-def update(
-    client_id: ClientId,
-    scope: Annotated[Many, typer.Option(help="A scope that it may have; may be repeated. It keeps no other one.")] = None,
-    no_scopes: Annotated[bool, typer.Option("--no-scopes", help="It may have no scope.")] = False,
-    as_json: AsJson = False,
-    data_dir: DataDir = None,
-) -> None:
-    """Change the scopes of a client. Its sessions stay; tokens with more than it may have are refused within two seconds."""
-    if bool(scope) == no_scopes:
-        raise InvalidValue("update_missing", field="scopes")
-    updated = asyncio.run(_update(load_service_settings(data_dir), client_id, scope or []))
-    added, removed = sorted(updated.added), sorted(updated.removed)
+def show(client_id: ClientId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Show all of a client, and of its secrets the dates: only their hashes are stored."""
+    client, secrets, sessions = asyncio.run(_show(load_service_settings(data_dir), client_id))
+    row, rows = {**client_row(client), "live_sessions": sessions}, [_secret_row(secret) for secret in secrets]
     if as_json:
-        echo_json({"client_id": client_id, "scopes": sorted(updated.scopes), "added": added, "removed": removed})
+        echo_json({**row, "secrets": rows} if client.confidential else row)
         return
-    echo(f"{client_id} may have: {' '.join(sorted(updated.scopes)) or 'no scope'}.")
-    for what, names in (("Added", added), ("Removed", removed)):
-        if names:
-            echo(f"{what}: {' '.join(names)}.")
+    echo_record(row)
+    if client.confidential:
+        echo("")
+        echo_table(
+            SECRET_COLUMNS, rows, empty=f"It has no secret. Add one with: authmint-service clients add-secret {client_id}"
+        )
 
 
-@app.command()
-def disable(client_id: ClientId, data_dir: DataDir = None) -> None:
-    """Disable a client: it gets no tokens, all its sessions are revoked, and so are its tokens at services that follow."""
-    _set_enabled(client_id, data_dir, enabled=False)
-    echo(f"{client_id} is disabled, and all its sessions are revoked.")
+app.add_typer(client_changes.app)
 
 
-@app.command()
-def enable(client_id: ClientId, data_dir: DataDir = None) -> None:
-    """Enable a client again. Revoked sessions stay revoked."""
-    _set_enabled(client_id, data_dir, enabled=True)
-    echo(f"{client_id} may get tokens again.")
-
-
-def _check_with_settings(settings: Settings, client: Client) -> None:
-    if client.session_idle_ttl is not None and client.session_idle_ttl <= settings.access_token_ttl:
-        raise InvalidValue("session_idle_ttl_too_short", field="session_idle_ttl", minimum=settings.access_token_ttl)
-    for origin in client.origins if client.refresh_cookie else ():
-        if are_of_different_sites(origin, settings.issuer_url):
-            raise InvalidValue("origins_other_site", field="origins", origin=origin, issuer=settings.issuer_url)
-
-
-def _read_or_make_secret(*, confidential: bool, from_stdin: bool) -> str | None:
-    if not confidential:
-        if from_stdin:
-            raise InvalidValue("secret_not_allowed", field="secret")
-        return None
-    if not from_stdin:
-        return new_client_secret()
-    secret = read_secret_line("secret")
-    if len(secret) < MIN_SECRET_LENGTH or len(set(secret)) < MIN_SECRET_LENGTH // 3:
-        raise InvalidValue("secret_too_weak", field="secret", minimum=MIN_SECRET_LENGTH)
-    return secret
-
-
-def _row(client: Client) -> dict[str, Any]:
-    return {
-        "client_id": client.client_id,
-        "name": client.name,
-        "subject": client.subject,
-        "confidential": client.confidential,
-        "grants": sorted(client.grants),
-        "scopes": sorted(client.scopes),
-        "resources": list(client.resources),
-        "default_resources": list(client.default_resources),
-        "refresh_grace_seconds": client.refresh_grace_seconds,
-        "session_idle_ttl": client.session_idle_ttl,
-        "session_ttl": client.session_ttl,
-        "refresh_cookie": client.refresh_cookie,
-        "origins": list(client.origins),
-        "enabled": client.enabled,
-    }
-
-
-async def _update(settings: Settings, client_id: str, scopes: list[str]) -> ScopesUpdate:
-    from authmint_service.administration import update_client_scopes
-
-    async with open_database(settings) as database:
-        return await update_client_scopes(ClientStore(database), client_id, scopes, await ask_time(database), actor=operator())
+def _secret_row(secret: ClientSecret) -> dict[str, Any]:
+    return {name: format_time(value) if isinstance(value, float) else value for name, value in asdict(secret).items()}
 
 
 async def _add(settings: Settings, client: Client) -> None:
@@ -216,17 +145,19 @@ async def _add(settings: Settings, client: Client) -> None:
         await ClientStore(database).add(client, await ask_time(database), actor=operator())
 
 
-def _set_enabled(client_id: str, data_dir: Path | None, *, enabled: bool) -> None:
-    async def run(settings: Settings) -> bool:
-        async with open_database(settings) as database:
-            store = ClientStore(database)
-            change = store.enable if enabled else store.disable
-            return await change(client_id, await ask_time(database), actor=operator())
-
-    if not asyncio.run(run(load_service_settings(data_dir))):
-        raise InvalidValue("client_id_unknown", field="client_id", client_id=client_id)
-
-
 async def _list(settings: Settings, limit: int, after: str) -> Sequence[Client]:
     async with open_database(settings) as database:
         return await ClientStore(database).list(limit=limit, after=after)
+
+
+async def _show(settings: Settings, client_id: str) -> tuple[Client, Sequence[ClientSecret], int]:
+    """Return the client, its secrets, and the number of its live sessions."""
+    from authmint_service.administration import unknown_client
+
+    async with open_database(settings) as database:
+        store = ClientStore(database)
+        client = (await store.load(client_id)).client
+        if client is None:
+            raise unknown_client(client_id)
+        sessions = await store.count_sessions(client_id, await ask_time(database))
+        return client, await ClientSecretStore(database).list(client_id), sessions

@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, open_database
+from authmint_service.commands.output import AsJson, echo, echo_json, echo_table, format_time, open_database
 from authmint_service.commands.service_settings import DataDir, load_service_settings
 from authmint_service.database import ask_time
 from authmint_service.deliveries import DeliveryStore, StoredDelivery
@@ -62,7 +61,7 @@ def _row(delivery: StoredDelivery) -> dict[str, Any]:
 
 
 def _format(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return None if seconds is None else format_time(seconds)
 
 
 async def _list(settings: Settings, *, only_dead: bool, limit: int) -> Sequence[StoredDelivery]:

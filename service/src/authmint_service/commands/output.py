@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -74,6 +75,20 @@ def echo_table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, emp
         if number:
             console.print()
         console.print(_table(["", ""], zip(names, row, strict=True)))
+
+
+def echo_record(record: Mapping[str, Any]) -> None:
+    """Print the members of one thing, a line each."""
+    from rich.console import Console
+
+    Console(markup=False, highlight=False, width=MAX_TABLE_WIDTH).print(
+        _table(["", ""], [(name.replace("_", " "), _cell(value)) for name, value in record.items()])
+    )
+
+
+def format_time(seconds: float) -> str:
+    """Return a time as ISO 8601, to the second. `seconds`: since the epoch."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
 def cut(rows: Sequence[Row], limit: int, *, how: str) -> Sequence[Row]:

@@ -78,7 +78,7 @@ class FirstRun:
 
     async def _check_secret(self, database: Database, credentials: Credentials) -> None:
         found = (await ClientStore(database).load(credentials.service_client_id)).client
-        if found is None or not found.accepts([credentials.service_client_secret]):
+        if found is None or found.find_secret([credentials.service_client_secret]) is None:
             raise SettingsError(
                 f"The database has the client {credentials.service_client_id} of another data folder. Start with that folder, "
                 "or with another database."

@@ -23,8 +23,11 @@ class EventKind(StrEnum):
     ACCOUNT_DISABLED = "account.disabled"
     ACCOUNT_ENABLED = "account.enabled"
     CLIENT_CREATED = "client.created"
+    CLIENT_DELETED = "client.deleted"
     CLIENT_DISABLED = "client.disabled"
     CLIENT_ENABLED = "client.enabled"
+    CLIENT_SECRET_ADDED = "client_secret.added"  # noqa: S105 - an event, no secret
+    CLIENT_SECRET_REMOVED = "client_secret.removed"  # noqa: S105 - an event, no secret
     CLIENT_UPDATED = "client.updated"
     CLIENT_REFUSED = "client.refused"
     """It did not prove who it is. Recorded once for each address prefix and minute, as is `sign_in.failed`."""

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from authmint.errors import InvalidClient, InvalidRequest
 from authmint.values import value_type
-from authmint_service.clients import Client, ClientCache
+from authmint_service.clients import Client, ClientCache, SecretUses
 from authmint_service.endpoints.oauth.forms import read_form
 from authmint_service.endpoints.requests import request_source
 from authmint_service.events import Event, EventKind, FailureRecorder
@@ -40,14 +40,14 @@ class Credentials:
 class ClientAuthentication:
     """Authenticates clients."""
 
-    def __init__(self, clients: ClientCache, failures: FailureRecorder) -> None:
-        self._clients, self._failures = clients, failures
+    def __init__(self, clients: ClientCache, failures: FailureRecorder, uses: SecretUses) -> None:
+        self._clients, self._failures, self._uses = clients, failures, uses
 
     async def authenticate(self, credentials: Credentials, source: RequestSource) -> Client:
         """Return the client. Raises InvalidClient, the same for an unknown client, a disabled one and a wrong secret."""
         client = await self._clients.find(credentials.client_id)
         try:
-            return _authenticated(client, credentials)
+            return self._authenticated(client, credentials)
         except InvalidClient:
             # The id of an unknown client is a text that anyone may choose, so it is not recorded.
             actor = UNKNOWN_CLIENT if client is None else client.actor
@@ -55,6 +55,19 @@ class ClientAuthentication:
                 Event(kind=EventKind.CLIENT_REFUSED, actor=actor, source=source, client_id=actor.client_id)
             )
             raise
+
+    def _authenticated(self, client: Client | None, credentials: Credentials) -> Client:
+        """Return the client if these are its credentials. Raises InvalidClient."""
+        if client is None or not client.enabled:
+            raise InvalidClient
+        if client.confidential:
+            secret = client.find_secret(credentials.readings)
+            if secret is None:
+                raise InvalidClient
+            self._uses.note(client.client_id, secret)
+        elif credentials.readings:
+            raise InvalidClient("This client is public and has no secret.")
+        return client
 
     def is_current(self, client: Client) -> bool:
         """Return whether the change feed knows of no change since this client was authenticated."""
@@ -75,18 +88,6 @@ class ClientAuthentication:
     async def is_enabled(self, client_id: str) -> bool:
         """Return whether there is such a client, and it is enabled."""
         return await self.find(client_id) is not None
-
-
-def _authenticated(client: Client | None, credentials: Credentials) -> Client:
-    """Return the client if these are its credentials. Raises InvalidClient."""
-    if client is None or not client.enabled:
-        raise InvalidClient
-    if client.confidential:
-        if not client.accepts(credentials.readings):
-            raise InvalidClient
-    elif credentials.readings:
-        raise InvalidClient("This client is public and has no secret.")
-    return client
 
 
 def read_credentials(request: Request, parameters: Mapping[str, str]) -> Credentials:
