@@ -20,7 +20,7 @@ OFFERED_WHEN = {
     "OpenID Connect": r"userinfo|openid-configuration",
     "device authorization, token exchange": r"device_code|token-exchange|jwt-bearer",
     "clients that authenticate with a key": r"private_key_jwt|clients keys",
-    "another secret for a client": r"authmint-service clients \w*secret",
+    "another secret for a client": r"authmint-service clients [\w-]*secret",
     "roles and groups": r"authmint-service (roles|groups)",
     "a web page for operators": r"POST /admin/v1/(accounts|clients)`",
     "an audit trail": r"authmint-service audit",

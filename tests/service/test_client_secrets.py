@@ -62,7 +62,7 @@ async def test_two_that_add_a_third_secret_at_once_leave_two(service: Service, s
 async def test_the_tokens_of_a_client_that_loses_a_secret_are_refused_and_it_gets_new_ones(
     service: Service, secret: str
 ) -> None:
-    """Whoever knew the secret may have some."""
+    """Anyone who knew the secret may have some."""
     client = await service.add_client(secret)
     new, secret_id = await add(service, client)
     await remove_client_secret(service.database, client.client_id, secret_id, service.clock(), actor=OPERATOR)

@@ -101,7 +101,7 @@ class ClientSecretStore:
     ) -> bool:
         """Remove a secret. Return whether the client had it. `now`: seconds since the epoch.
 
-        The access tokens that the client was given before are refused, as whoever knew the secret may have some.
+        The access tokens that the client was given before are refused, as anyone who knew the secret may have some.
         """
         details = {"secret": secret_id}
         event = Event(kind=EventKind.CLIENT_SECRET_REMOVED, actor=actor, source=source, client_id=client_id, details=details)

@@ -103,7 +103,7 @@ class ClientUpdates:
         is written.
         """
         async with change_transaction(self._database) as change:
-            # No lock is needed: whoever changes a client has the turn.
+            # No lock is needed: each transaction that changes a client has the turn.
             row = await change.connection.fetchrow(self._FIND, client_id)
             if row is None:
                 return None
