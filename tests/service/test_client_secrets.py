@@ -130,6 +130,19 @@ async def test_a_use_that_could_not_be_written_is_written_later_and_never_goes_b
     assert [1_800_000_100.0] == [one.last_used_at for one in await store.list(client.client_id)]
 
 
+async def test_a_service_stops_well_when_the_uses_of_secrets_cannot_be_written(
+    start_service: StartService, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start_service()
+    assert 200 == (await ask(service, await service.add_client(secret), secret)).status_code
+
+    async def fail(*_: object) -> None:
+        raise DatabaseUnavailable("gone")
+
+    monkeypatch.setattr(ClientSecretStore, "mark_used", fail)
+    await service.stop()
+
+
 async def test_two_processes_that_write_the_same_uses_at_once_do_not_wait_for_each_other_for_ever(
     service: Service,
 ) -> None:

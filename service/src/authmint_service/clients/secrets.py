@@ -1,16 +1,19 @@
 """The secrets of clients: their dates, their replacement without a gap, and when each was used last."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from authmint_service.change_feed import ChangeKind, change_transaction, repeat_if_undone
 from authmint_service.clients.client import MAX_SECRETS
 from authmint_service.database import Database, to_datetime
-from authmint_service.errors import InvalidValue
+from authmint_service.errors import DatabaseUnavailable, InvalidValue, SchemaOutdated
 from authmint_service.events import Event, EventKind
 from authmint_service.request_source import Actor, RequestSource
 
+END_SECONDS = 1.0
 MAX_NOTED = 10_000
 """Uses that wait to be written. Beyond it, a use is not noted: the next one is."""
 
@@ -152,3 +155,9 @@ class SecretUses:
         except BaseException:
             self._noted = noted | self._noted
             raise
+
+    async def write_at_stop(self) -> None:
+        """Write what was noted, within END_SECONDS. Without a database it is lost."""
+        with suppress(DatabaseUnavailable, SchemaOutdated, TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self.write()

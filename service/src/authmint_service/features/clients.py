@@ -27,6 +27,6 @@ def clients(kernel: Kernel, failures: FailureRecorder) -> Clients:
     feature = Feature(
         name="clients",
         tasks=(Task("write the uses of client secrets", WRITE_USES_SECONDS, uses.write),),
-        at_stop=(uses.write,),
+        at_stop=(uses.write_at_stop,),
     )
     return Clients(feature, cache, ClientAuthentication(cache, failures, uses))
