@@ -86,6 +86,15 @@ def test_each_probe_uses_its_own_route_and_a_pod_has_time_to_drain() -> None:
     assert pod("Deployment", "authmint")["terminationGracePeriodSeconds"] > pause + draining + STOP_SECONDS
 
 
+def test_prometheus_is_sent_to_the_port_of_the_metrics_by_the_annotations_and_by_the_page() -> None:
+    port = CONFIGURED["AUTHMINT_INTERNAL_PORT"]
+    (name,) = (one["name"] for one in CONTAINER["ports"] if str(one["containerPort"]) == port)
+    annotations = OBJECTS["Deployment", "authmint"]["spec"]["template"]["metadata"]["annotations"]
+    assert port == annotations["prometheus.io/port"]
+    page = " ".join((ROOT / "deploy" / "README.md").read_text().split())
+    assert [name] == re.findall(r"a PodMonitor on the label `[^`]+` and the port `(\w+)`", page)
+
+
 def test_the_requested_memory_is_that_of_the_processes_and_their_hashes() -> None:
     slots, processes = int(CONFIGURED["AUTHMINT_PASSWORD_HASH_WORKERS"]), int(CONFIGURED["AUTHMINT_WORKERS"])
     requested, limit = (int(CONTAINER["resources"][side]["memory"].removesuffix("Mi")) for side in ("requests", "limits"))
