@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -63,6 +64,19 @@ def test_a_missing_secret_is_named(name: str) -> None:
     done = compose("config", **{key: value for key, value in NEEDED.items() if key != name})
     assert 0 != done.returncode
     assert f"Set {name} in .env" in done.stderr
+
+
+def test_the_password_that_the_compose_file_says_to_make_stands_in_a_url_as_it_is() -> None:
+    content = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    services = content["services"]
+    advice = [
+        content["x-service"]["environment"]["AUTHMINT_DATABASE_URL"],
+        services["postgres"]["environment"]["POSTGRES_PASSWORD"],
+    ]
+    commands = [re.findall(r"Set POSTGRES_PASSWORD in \.env, to what (openssl [^}]+) prints}", one) for one in advice]
+    assert [["openssl rand -hex 24"]] * 2 == commands
+    password = subprocess.run(commands[0][0].split(), capture_output=True, text=True, check=True).stdout.strip()
+    assert quote(password, safe="") == password
 
 
 def test_the_service_has_two_replicas_behind_a_migration_and_no_container_runs_as_root() -> None:
