@@ -20,9 +20,10 @@ from pathlib import Path
 
 import pytest
 
-from authmint_service.cli import main
+from authmint_service.cli import main, unavailable_sentence
 from authmint_service.database import Database
 from authmint_service.embedded_postgres import embedded_postgres
+from authmint_service.errors import DatabaseUnavailable
 from tests.e2e.conftest import ROOT, environment, fetch, free_ports, running
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180), pytest.mark.xdist_group("commands")]
@@ -132,7 +133,7 @@ def test_the_version_is_printed(commands: Commands) -> None:
 
 IMPORTS = """
 import sys
-from authmint_service.cli import main
+from authmint_service.cli import main, unavailable_sentence
 
 for line in sys.argv[1:]:
     try:
@@ -224,6 +225,14 @@ def test_a_database_that_cannot_be_reached_is_a_sentence_and_code_4(commands: Co
         assert done.stderr.startswith("The database cannot be reached")
         assert 1 == len(done.stderr.splitlines())
         assert "canary" not in done.stderr
+
+
+def test_who_uses_an_embedded_database_is_not_sent_to_a_setting_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = DatabaseUnavailable("no answer in time")
+    monkeypatch.delenv("AUTHMINT_DATABASE_URL", raising=False)
+    assert "AUTHMINT_DATABASE_URL" not in unavailable_sentence(error)
+    monkeypatch.setenv("AUTHMINT_DATABASE_URL", NOWHERE)
+    assert "AUTHMINT_DATABASE_URL" in unavailable_sentence(error)
 
 
 NOWHERE = "postgresql://nobody:canary@127.0.0.1:1/none"

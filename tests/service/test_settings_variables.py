@@ -4,6 +4,7 @@ import base64
 import hashlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -279,11 +280,17 @@ def test_the_command_shows_every_setting_its_source_and_no_secret(folder: Path, 
     assert ("not set", "default") == shown["AUTHMINT_SHARED_SECRET"]
     assert ("6", "default") == shown["AUTHMINT_DRAIN_SECONDS"]
     monkeypatch.setenv("AUTHMINT_PORT", LINK)
-    monkeypatch.delenv("AUTHMINT_REFRESH_TOKEN_KEYS")
-    lacking = run_command("settings")
+    issuer = os.environ["AUTHMINT_ISSUER"]
+    for name in ("AUTHMINT_REFRESH_TOKEN_KEYS", "AUTHMINT_ISSUER"):
+        monkeypatch.delenv(name)
+    lacking = run_command("settings", "--json")
     assert 0 == lacking.returncode
-    assert ["AUTHMINT_PORT", "AUTHMINT_REFRESH_TOKEN_KEYS"] == [line.split()[0] for line in lacking.stderr.splitlines()]
+    missing = ["AUTHMINT_ISSUER", "AUTHMINT_PORT", "AUTHMINT_REFRESH_TOKEN_KEYS"]
+    assert missing == sorted(line.split()[0] for line in lacking.stderr.splitlines())
+    # The issuer of a development start is none of production's.
+    assert "not set" in {row["value"] for row in json.loads(lacking.stdout) if row["variable"] == "AUTHMINT_ISSUER"}
     monkeypatch.delenv("AUTHMINT_PORT")
+    monkeypatch.setenv("AUTHMINT_ISSUER", issuer)
     monkeypatch.setenv("AUTHMINT_REFRESH_TOKEN_KEYS", OTHER)
     table = run_command("settings").stdout
     for text in (done.stdout, table):

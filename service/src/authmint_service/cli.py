@@ -31,7 +31,7 @@ from authmint_service.errors import (
     SettingsError,
     Unavailability,
 )
-from authmint_service.settings import load_settings
+from authmint_service.settings import load_settings, read_variables
 
 GROUPS = ("accounts", "clients", "sessions", "tokens", "keys", "secrets", "events", "deliveries")
 """The modules of `commands` that have an `app` of commands, in the order in which they are listed."""
@@ -45,6 +45,7 @@ UNAVAILABLE = {
     Unavailability.FAILED: "The database fails: {}. Its own log says more.",
 }
 """The sentence about a database that cannot be used, which repeats its own words."""
+EMBEDDED_UNREACHABLE = "The embedded database cannot be reached: {}. The computer may be busy: try again."
 
 
 class LazyGroups(TyperGroup):
@@ -201,6 +202,14 @@ def settings(
     show_settings(data_dir=data_dir, as_json=as_json)
 
 
+def unavailable_sentence(error: DatabaseUnavailable) -> str:
+    """Return the sentence about a database that cannot be used, with a place for its own words."""
+    # Without a URL the database is an embedded one, and there is nothing to check in a setting.
+    if error.kind is Unavailability.UNREACHABLE and read_variables().find_secret("AUTHMINT_DATABASE_URL") is None:
+        return EMBEDDED_UNREACHABLE
+    return UNAVAILABLE[error.kind]
+
+
 def _listen(host: str, port: int, count: int, setting: str = "PORT") -> list[socket.socket]:
     from authmint_service import serving
 
@@ -231,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except MigrationFailed as error:
         fail(f"The migration failed, and nothing was changed: {error}", ExitCode.FAILED)
     except DatabaseUnavailable as error:
-        fail(UNAVAILABLE[error.kind].format(error), ExitCode.DATABASE_UNAVAILABLE)
+        fail(unavailable_sentence(error).format(error), ExitCode.DATABASE_UNAVAILABLE)
     except EmbeddedPostgresError as error:
         fail(str(error), ExitCode.DATABASE_UNAVAILABLE)
     except KeyboardInterrupt:

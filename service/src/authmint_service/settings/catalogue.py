@@ -125,6 +125,9 @@ def _in_effect(setting: Setting, settings: Settings, variables: Variables) -> Se
         return SettingInEffect(setting.variable, "set", f"{found.source.value}{file}")
     found = variables.find(setting.variable)
     source = Source.DEFAULT if found is None else found.source
+    if setting.is_required and found is None and not settings.is_development:
+        # Its default is for development alone: production does not start without it.
+        return SettingInEffect(setting.variable, "not set", source.value)
     return SettingInEffect(setting.variable, _text(settings.value_in_effect(setting.field)), source.value)
 
 
