@@ -145,3 +145,8 @@ def test_every_other_value_can_be_sent_copied_and_made_a_dict(value: Verificatio
 def test_every_error_is_the_same_in_another_process(error: Exception) -> None:
     received = pickle.loads(pickle.dumps(error))
     assert (type(error), str(error), vars(error)) == (type(received), str(received), vars(received))
+
+
+def test_equal_issuers_are_one_in_a_set_whatever_their_keys_come_from() -> None:
+    given = [Issuer(url=f"https://{name}.example", jwks=Signing().jwks) for name in ("a", "b")]
+    assert 2 == len({*given, *copy.deepcopy(given)})

@@ -175,7 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a file with the token, a header line or a token response; without it, or with -, standard input",
     )
     explaining.add_argument("--issuer", help="the issuer your service trusts; its keys are fetched")
-    explaining.add_argument("--audience", help="your service's name")
+    explaining.add_argument("--audience", action="append", help="your service's name; may be repeated")
     explaining.add_argument("--jwks-file", help="the issuer's keys, for a computer that cannot fetch them")
     explaining.add_argument("--leeway", type=int, default=30, help="seconds that clocks may be apart (30)")
     explaining.add_argument("--json", action="store_true", help="write JSON")

@@ -1,7 +1,7 @@
 """Explain, check by check, why a service would refuse a token. For people: with values that no caller gets to see."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,12 @@ class Explanation:
 
 
 async def explain(
-    token: str, *, issuer: str | None, audience: str | None, keys: KeySet | None, leeway: int = 30,
+    token: str, *, issuer: str | None, audience: str | Sequence[str] | None, keys: KeySet | None, leeway: int = 30,
     history: Callable[[], Awaitable[KeyHistory]] | None = None, clock: Callable[[], float] = time.time,
 ) -> Explanation:  # fmt: skip
     """Return what a resource server with these settings would find. Checks without their setting have `passed` None.
 
+    `audience`: one, or several of which one is enough.
     `history`: fetches the history of the issuer's keys; it may raise FetchError.
     """
     header, payload = _decode_part(token, 0), _decode_part(token, 1)
@@ -138,13 +139,14 @@ def _issuer(claims: AccessTokenClaims, issuer: str | None) -> Check:
     return Check("issuer", False, f"The issuer is {claims.issuer}, you trust {issuer}. They must be equal to the character.")
 
 
-def _audience(claims: AccessTokenClaims, audience: str | None) -> Check:
+def _audience(claims: AccessTokenClaims, audience: str | Sequence[str] | None) -> Check:
     found = ", ".join(claims.audience)
     if audience is None:
         return Check("audience", None, f"The audience is {found}; nothing to compare it with.")
-    if audience in claims.audience:
+    audiences = [audience] if isinstance(audience, str) else audience
+    if any(one in claims.audience for one in audiences):
         return Check("audience", True, f"The audience is {found}.")
-    return Check("audience", False, f"The audience is {found}, you are {audience}.")
+    return Check("audience", False, f"The audience is {found}, you are {', '.join(audiences)}.")
 
 
 def _times(claims: AccessTokenClaims, leeway: int, now: float) -> list[Check]:

@@ -33,7 +33,8 @@ class Issuer:
     url: str
     """Equal to the `iss` of its tokens to the character."""
     key_set: KeySet | None = None
-    jwks: Mapping[str, Any] | None = None
+    # Equal issuers have equal URLs: that is enough for a hash, which a dict does not have.
+    jwks: Mapping[str, Any] | None = field(default=None, hash=False)
     """A JWK set (RFC 7517)."""
     jwks_file: str | Path | None = None
     shared_secret: str | bytes | None = field(default=None, repr=False)

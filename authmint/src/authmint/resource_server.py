@@ -202,18 +202,21 @@ class ResourceServer(BearerAuth):
         """
         url, path = metadata_url(resource)
         self._state.resource_metadata = url
-        scopes = sorted(self._state.scopes or ())
         router = APIRouter()
-        router.add_api_route(path, metadata_endpoint(resource, self.issuers, scopes), include_in_schema=False)
+        endpoint = metadata_endpoint(resource, self.issuers, sorted(self._state.scopes or ()))
+        router.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False)
         return router
 
     @contextmanager
     def testing(self) -> Iterator[Tokens]:
-        """Trust tokens of a throw-away key, and no others, inside the block: real verification, no server, no network."""
+        """Trust tokens of a throw-away key, and no others, inside the block: real verification, no server, no network.
+
+        They name the first issuer; with `tokens.user(iss="https://…")` another."""
         verifier = self._state.verifier
         before = list(verifier.issuers.values())
-        tokens = Tokens(issuer=self.issuers[0], audience=self.audiences[0], leeway=self._leeway, clock=self._clock)
-        verifier.trust([TrustedIssuer(tokens.key_set, self._expectations(self.issuers[0]), profile=before[0].profile)])
+        tokens = Tokens(issuer=self.issuers[0], audiences=self.audiences, leeway=self._leeway, clock=self._clock)
+        each = [(self._expectations(url), one.profile) for url, one in verifier.issuers.items()]
+        verifier.trust([TrustedIssuer(tokens.key_set, expected, profile=profile) for expected, profile in each])
         try:
             yield tokens
         finally:

@@ -1,7 +1,7 @@
 """Real tokens for the tests of resource services: signed with a throw-away key, verified as any other, offline."""
 
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from authmint.claims import AccessTokenClaims, SubjectProfile
@@ -16,8 +16,8 @@ LIFETIME_SECONDS = 300
 class Tokens:
     """Makes Authorization headers. Further keywords are claims: `tokens.user("u1", exp=1)`; None leaves a claim out."""
 
-    def __init__(self, *, issuer: str, audience: str, leeway: int, clock: Callable[[], float]) -> None:
-        self._issuer, self._audience, self._leeway, self._clock = issuer, audience, leeway, clock
+    def __init__(self, *, issuer: str, audiences: Sequence[str], leeway: int, clock: Callable[[], float]) -> None:
+        self._issuer, self._audiences, self._leeway, self._clock = issuer, audiences, leeway, clock
         self._key = SigningKey.generate()
         self._signer = JWTSigner(self._key)
         self.key_set = StaticKeySet({"keys": [self._key.public_jwk()]})
@@ -37,7 +37,8 @@ class Tokens:
 
     def wrong_audience(self, sub: str = "user-1", scopes: Collection[str] = ()) -> Headers:
         """Return headers with a good token for another service."""
-        return self.user(sub, scopes, aud=f"not-{self._audience}")
+        # Longer than each audience that is accepted, so none of them.
+        return self.user(sub, scopes, aud=f"not-{max(self._audiences, key=len)}")
 
     def unknown_key(self, sub: str = "user-1", scopes: Collection[str] = ()) -> Headers:
         """Return headers with a token of a key that the issuer never had."""
@@ -56,7 +57,7 @@ class Tokens:
         known = AccessTokenClaims(
             issuer=self._issuer,
             subject=sub,
-            audience=(self._audience,),
+            audience=(self._audiences[0],),
             client_id="client-1",
             scopes=check_scopes(scopes),
             issued_at=now,
