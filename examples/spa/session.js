@@ -18,6 +18,7 @@ export { OAuthError, UnavailableError };
 
 const LOCK_TIMEOUT = 3 * TIMEOUT; // ms to wait for other tabs, which hold the lock for a request each
 const OTHER_TABS = 150; // ms in which another tab sends its token
+const CLOSED_TAB = 2_000; // ms after which another tab goes on with a sign-out
 const RETRY = { first: 1_000, max: 30_000 }; // ms
 const MAX_PAUSE = 300_000; // ms without an attempt, whatever the token service asks for
 const MAX_TIMER = 3_600_000; // ms; browsers end a timer of more than 25 days at once
@@ -81,7 +82,8 @@ export class Session extends EventTarget {
    * Sign out here, in all tabs, whatever the token service responds; `everywhere`: and on other devices. Throws UnavailableError and
    * OAuthError, signed out all the same: this session is then revoked later, and those on other devices may go on.
    */
-  async signOut({ everywhere = false } = {}) {
+  async signOut(options) {
+    const everywhere = options?.everywhere ?? false;
     const problems = [];
     const bearer = this.#hasAccountToken() ? this.#accountToken.text : null;
     // Before the first request: the tab may be closed in the middle of it.
@@ -128,13 +130,14 @@ export class Session extends EventTarget {
     return this.#send(new Request(input, init), init, () => this.accessToken(), refuse);
   }
 
-  /** The same for a path of the token service's own, such as `/account/v1`, with a token for it alone. */
+  /** The same for a path of the token service's own, such as `/account/v1`, with a token for it alone. TypeError for any other text. */
   async fetchAccount(path, init) {
+    const url = this.service.urlOf(path);
     const refuse = async (refused) => {
       if (this.#accountToken?.text === refused && this.#mayReplace("account")) this.#accountToken = null;
       return this.#getAccountToken();
     };
-    return this.#send(new Request(this.service.url + path, init), init, () => this.#getAccountToken(), refuse);
+    return this.#send(new Request(url, init), init, () => this.#getAccountToken(), refuse);
   }
 
   async #send(request, init, getToken, refuse) {
@@ -299,17 +302,19 @@ export class Session extends EventTarget {
   }
 
   #receive(message) {
+    // That tab may have another version of these files.
+    if (!isMessage(message)) return;
     if (message.retryAt) this.#pause(Math.min(message.retryAt, Date.now() + MAX_PAUSE));
     else if (message.what === "received") this.#apply(message);
     else if (message.what) this.#apply({ ...message, what: `${message.what}-elsewhere` });
-    else if (isToken(message.account) && message.at === this.#updatedAt) this.#accountToken = message.account;
+    else if (message.account && message.at === this.#updatedAt) this.#accountToken = message.account;
     else if (message.ask && this.#isGood("freshUntil")) {
       this.channel.postMessage({ what: "received", token: this.#token, account: this.#accountToken, at: this.#updatedAt });
     }
   }
 
   #apply({ what, token, account = null, at }) {
-    if (!(at > this.#updatedAt) || (token !== null && !isToken(token))) return;
+    if (at <= this.#updatedAt) return;
     // A refresh that was under way does not undo a sign-out.
     if (token && !what.startsWith("signed-in") && isEnding(this.lock)) return;
     this.#updatedAt = at;
@@ -319,6 +324,8 @@ export class Session extends EventTarget {
     this.state = token ? "signed-in" : "signed-out";
     this.isOffline = false;
     this.#failures = this.#retryAt = 0;
+    // The tab that signs out revokes the session, and asks for the lock just now. Another does it if that one is closed meanwhile.
+    if (what === "signed-out-elsewhere" && isEnding(this.lock)) this.#retryAt = Date.now() + CLOSED_TAB;
     this.#schedule();
     this.#dispatch(what);
   }
@@ -326,6 +333,16 @@ export class Session extends EventTarget {
   #dispatch(what) {
     this.dispatchEvent(new CustomEvent("change", { detail: what }));
   }
+}
+
+/** Whether this is what a tab sends: a time to wait until, a question, an update with its time, or a token for the account. */
+function isMessage(message) {
+  if (typeof message !== "object" || message === null) return false;
+  const { retryAt, ask, what, token, account = null, at } = message;
+  if (retryAt !== undefined) return Number.isFinite(retryAt);
+  if (ask) return true;
+  const isUpdate = typeof what === "string" && (token === null || isToken(token));
+  return Number.isSafeInteger(at) && (account === null ? isUpdate : isToken(account) && (isUpdate || what === undefined));
 }
 
 function withToken(request, text) {

@@ -2,6 +2,7 @@
 // the page of a hotel's network, counts as unavailable, whatever its status.
 
 const FRESH_SHARE = 0.8; // of an access token's life; then the next one is fetched
+const MAX_LIFE = 10 * 366 * 86_400; // s; what says that it lives longer is no token
 export const TIMEOUT = 10_000; // ms for a response; less than the refresh token's grace period, so that a late one does no harm
 
 /** The token service is unavailable. `retryAfter`: ms after which to try again, if it says so; `status`: that of HTTP, if there is one. */
@@ -15,9 +16,9 @@ export class UnavailableError extends Error {
 
 /** The token service refused a request. `code` is the error code of RFC 6749 or of the problem, `message` its description, `status` that of HTTP. */
 export class OAuthError extends Error {
-  constructor({ error, error_description, code = error, detail = error_description }, status) {
-    super(String(detail || code));
-    this.code = code;
+  constructor({ error, error_description, code, detail }, status) {
+    super([detail, error_description, code, error].find(isText));
+    this.code = [code, error].find(isText);
     this.status = status;
   }
 }
@@ -32,12 +33,19 @@ export class TokenService {
     this.#clientId = clientId;
   }
 
+  /** The URL of a path of the token service. A text that leads elsewhere is a TypeError: a token goes along. */
+  urlOf(path) {
+    const url = new URL(this.url + path).href;
+    if (!String(path).startsWith("/") || !url.startsWith(`${this.url}/`)) throw new TypeError("This is no path of the token service.");
+    return url;
+  }
+
   /** `form`: the grant. The token: { text, freshUntil, expiresAt }, times in ms since the epoch. */
   async requestToken(form) {
     const sentAt = Date.now();
     const { access_token: text, token_type: type, expires_in: seconds } = await this.#post("/token", form);
-    const isBearerToken = typeof text === "string" && /^[\x21-\x7e]+$/.test(text) && /^bearer$/i.test(type);
-    if (!isBearerToken || !Number.isFinite(seconds) || seconds < 1) {
+    const isBearerToken = isTokenText(text) && /^bearer$/i.test(type);
+    if (!isBearerToken || !Number.isFinite(seconds) || seconds < 1 || seconds > MAX_LIFE) {
       throw new UnavailableError("The response has no access token.");
     }
     return { text, freshUntil: sentAt + seconds * 1000 * FRESH_SHARE, expiresAt: sentAt + seconds * 1000 };
@@ -82,16 +90,25 @@ export class TokenService {
       throw new UnavailableError(String(error.message));
     }
     const members = asObject(content);
-    if (response.status === 200 && members) return members;
+    const isError = [members?.code, members?.error].some(isText);
+    if (response.status === 200 && members && !isError) return members;
     const isRefusal = 400 <= response.status && response.status < 500 && response.status !== 429;
-    if (isRefusal && typeof (members?.code ?? members?.error) === "string") throw new OAuthError(members, response.status);
+    if (isRefusal && isError) throw new OAuthError(members, response.status);
     throw new UnavailableError(`The token service responds ${response.status}.`, retryAfter(response), response.status);
   }
 }
 
-/** Whether a message of another tab has a token in it: that tab may have another version of these files. */
+/** Whether a message of another tab has a token in it. */
 export function isToken(value) {
-  return typeof value?.text === "string" && Number.isFinite(value.freshUntil) && Number.isFinite(value.expiresAt);
+  return isTokenText(value?.text) && Number.isFinite(value.freshUntil) && Number.isFinite(value.expiresAt);
+}
+
+function isTokenText(value) {
+  return isText(value) && /^[\x21-\x7e]+$/.test(value);
+}
+
+function isText(value) {
+  return typeof value === "string" && value !== "";
 }
 
 function asObject(text) {

@@ -7,6 +7,7 @@ person signed in; a wrapper that does less than what it wraps; a timer without a
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -79,6 +80,7 @@ NOT_TOKENS: dict[str, Answer] = {
     "JSON that is no object": as_json(200, ["t"]),
     "null": as_json(200, None),
     "a text": as_json(200, "t"),
+    "an endless number of days": token(expires_in=1e300),
     "another status": as_json(201, {"access_token": "t", "token_type": "Bearer", "expires_in": 300}),
     "no lifetime": as_json(200, {"access_token": "t", "token_type": "Bearer"}),
     "a lifetime alone": token(access_token=...),
@@ -202,6 +204,8 @@ NOT_REVOKED: dict[str, Answer] = {
     "no content": (204, {}, ""),
     "an empty body": (200, {}, ""),
     "no response": NO_RESPONSE,
+    "an error in a 200": as_json(200, {"error": "temporarily_unavailable"}),
+    "a problem in a 200": as_json(200, {"code": "not_now", "detail": "Later."}),
     "a redirect": (302, {"Location": "/"}, ""),
     "a refusal": as_json(401, {"error": "invalid_client"}),
 }
@@ -272,6 +276,60 @@ def test_a_refresh_that_was_under_way_does_not_undo_a_sign_out(browser: Browser,
         await pause(100);
         return page.state;
     """)  # fmt: skip
+
+
+GARBAGE = [
+    "null", "undefined", "5", "'signed-out'", "[]", "{ retryAt: 'soon' }", "{ retryAt: NaN }", "{ retryAt: {} }",
+    "{ what: 'signed-out', token: null, at: Infinity }", "{ what: 'signed-out', token: null, at: 1e300 }",
+    "{ what: 'refreshed', token: { text: 'a\\nb', ...fresh }, at: now + 1000 }",
+    "{ what: 'refreshed', token: { text: 'x', freshUntil: 1e300, expiresAt: 1e300 }, at: 1e17 }",
+    "{ what: 'refreshed', token: { text: 'x', ...fresh }, account: 5, at: 1e17 }",
+    "{ account: { text: 'a\\nb', ...fresh }, at: 0 }",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_message_that_no_tab_sends_changes_nothing(browser: Browser, site: ScriptedSite, tab: int, garbage: str) -> None:
+    """Not what this tab has, and not what the next sign-out does. The browser's end finds errors that no one has caught."""
+    attempts, *found = run(browser, tab, f"""
+        await page.signIn("dora", "secret");
+        const now = Date.now();
+        const fresh = {{ freshUntil: now + 60_000, expiresAt: now + 60_000 }};
+        let attempts = 0;
+        const {{ request }} = navigator.locks;
+        navigator.locks.request = (...parameters) => (attempts += 1, request.apply(navigator.locks, parameters));
+        let problems = 0;
+        globalThis.addEventListener("error", (event) => (problems += 1, event.preventDefault()));
+        new BroadcastChannel(page.lock).postMessage({garbage});
+        await pause(500);
+        const before = [page.state, await page.accessToken(), page.isOffline, problems];
+        return [attempts, ...before, await outcome(page.signOut()), page.state];
+    """)  # fmt: skip
+    assert ["signed-in", "t", False, 0, "done", "signed-out"] == found
+    assert attempts <= 1
+
+
+def test_a_refusal_without_a_code_of_its_own_has_that_of_oauth(browser: Browser, site: ScriptedSite, tab: int) -> None:
+    site.answers["/token"] = as_json(400, {"code": None, "error": "invalid_grant", "detail": {"a": 1}})
+    assert ["signed-out", "invalid_grant", "invalid_grant"] == run(browser, tab, """
+        await page.start();
+        const error = await page.signIn("dora", "secret").catch((error) => error);
+        return [page.state, error.code, error.message];
+    """)  # fmt: skip
+
+
+def test_the_token_for_the_account_goes_to_the_token_service_alone(browser: Browser, site: ScriptedSite, tab: int) -> None:
+    """Kind: a secret goes elsewhere. A path is one: nothing that changes the host."""
+    port = urlsplit(site.url).port
+    elsewhere = [f"@localhost:{port}/api", f"/../..//localhost:{port}/api", ".localhost/api", f"//localhost:{port}/api", "", "api"]
+    found = run(browser, tab, f"""
+        await page.signIn("dora", "secret");
+        const found = [];
+        for (const path of {json.dumps(elsewhere)}) found.push(await outcome(page.fetchAccount(path)));
+        return found;
+    """)  # fmt: skip
+    assert "TypeError" == found[0] == found[2] == found[4] == found[5]
+    assert [] == [one.headers["host"] for one in site.sent if "localhost" in one.headers["host"]]
 
 
 def test_no_timer_is_without_a_bound(browser: Browser, site: ScriptedSite, tab: int) -> None:
