@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.script import ScriptDirectory
 
+import authmint
 from authmint_service.migrations import alembic_config, revisions
 from tests.architecture.rules import outgoing_connections, reads_the_environment
 
@@ -34,6 +35,19 @@ def test_a_module_says_what_it_owns_and_stays_small(path: Path) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{node.name} is too long"
+
+
+NOT_CORE = {"cli.py", "doctor.py", "explain.py", "testing.py", "pytest_plugin.py", "prometheus.py"}
+"""Commands, helps for tests and integrations: no service that verifies a token runs them."""
+CORE_LINES, PUBLIC_NAMES = 3600, 30
+
+
+def test_the_core_of_the_library_can_be_read_in_an_hour() -> None:
+    """Blank lines take no reading, and are not counted."""
+    sources = [path for path in (ROOT / "authmint/src/authmint").rglob("*.py") if path.name not in NOT_CORE]
+    lines = sum(1 for path in sources for line in path.read_text().splitlines() if line.strip())
+    assert 2000 < lines <= CORE_LINES
+    assert len(authmint.__all__) <= PUBLIC_NAMES
 
 
 def test_the_root_is_a_list_and_a_feature_is_one_short_file() -> None:

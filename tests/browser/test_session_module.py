@@ -321,7 +321,14 @@ def test_a_refusal_without_a_code_of_its_own_has_that_of_oauth(browser: Browser,
 def test_the_token_for_the_account_goes_to_the_token_service_alone(browser: Browser, site: ScriptedSite, tab: int) -> None:
     """Kind: a secret goes elsewhere. A path is one: nothing that changes the host."""
     port = urlsplit(site.url).port
-    elsewhere = [f"@localhost:{port}/api", f"/../..//localhost:{port}/api", ".localhost/api", f"//localhost:{port}/api", "", "api"]
+    elsewhere = [
+        f"@localhost:{port}/api",
+        f"/../..//localhost:{port}/api",
+        ".localhost/api",
+        f"//localhost:{port}/api",
+        "",
+        "api",
+    ]
     found = run(browser, tab, f"""
         await page.signIn("dora", "secret");
         const found = [];
