@@ -163,6 +163,13 @@ def make_settings(dsn: str, **changes: object) -> Settings:
     return load_settings(_env_file=None, **(known | changes))
 
 
+@repeat_if_undone
+async def record_change(database: Database, kind: ChangeKind, *names: str, takes: bool = True) -> None:
+    """Make a change. On a busy computer its transaction may take too long, and is undone."""
+    async with change_transaction(database) as change:
+        await change.record(kind, *names, takes=takes)
+
+
 class Service:
     """A running service, and short ways to the usual requests."""
 

@@ -16,7 +16,7 @@ from tests.service.conftest import ISSUER, Service
 pytestmark = pytest.mark.anyio
 
 BEFORE = frozenset({"orders:read", "orders:write"})
-ORIGIN = "https://app.example"
+ORIGIN = f"https://{secrets.token_hex(4)}.example"
 
 
 async def changes_of(database: Database, client: Client, kind: str = "client") -> list[bool]:

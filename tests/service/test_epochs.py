@@ -15,7 +15,6 @@ from authmint_service.change_feed import (
     MAX_OUTAGE_SECONDS,
     ChangeFeed,
     ChangeKind,
-    change_transaction,
 )
 from authmint_service.clients import Client, ClientStore
 from authmint_service.database import Database, to_datetime
@@ -23,7 +22,7 @@ from authmint_service.database_clock import DatabaseClock
 from authmint_service.errors import DatabaseUnavailable
 from authmint_service.sessions import RotationStore, SessionStore
 from tests.actors import OPERATOR
-from tests.service.conftest import Clock, Service, StartService, migrated_database
+from tests.service.conftest import Clock, Service, StartService, migrated_database, record_change
 
 pytestmark = pytest.mark.anyio
 
@@ -41,8 +40,7 @@ async def greatest_n(database: Database) -> int:
 
 async def record(database: Database, name: str = "another", *, kind: ChangeKind = ChangeKind.CLIENT) -> int:
     """Make a change of which no process has learned yet, and return its n."""
-    async with change_transaction(database) as change:
-        await change.record(kind, name, takes=True)
+    await record_change(database, kind, name)
     return await greatest_n(database)
 
 
@@ -131,9 +129,8 @@ async def test_a_client_that_lost_a_scope_is_applied_as_the_statement_saw_it_alt
 ) -> None:
     client, user = await alone.add_client(), await alone.add_account()
     token = (await alone.sign_in(client, user)).json()["refresh_token"]
-    async with change_transaction(alone.database) as change:
-        await change.connection.execute("UPDATE authmint.clients SET scopes = '{orders:read}'")
-        await change.record(ChangeKind.CLIENT, client.client_id, takes=True)
+    await alone.database.execute("UPDATE authmint.clients SET scopes = '{orders:read}'")
+    await record_change(alone.database, ChangeKind.CLIENT, client.client_id)
     n = await greatest_n(alone.database)
     claims = claims_of(await alone.refresh(client, token))
     assert (n, "orders:read") == (claims["epoch"], claims["scope"])

@@ -7,10 +7,10 @@ import pytest
 
 from authmint_service.administration import restore, revoke_all_tokens
 from authmint_service.administration.restore import finish_restore, read_restored_state
-from authmint_service.change_feed import ChangeKind, change_transaction
+from authmint_service.change_feed import ChangeKind
 from authmint_service.database import Database
 from tests.actors import OPERATOR
-from tests.service.conftest import Service, StartService, migrated_database
+from tests.service.conftest import Service, StartService, migrated_database, record_change
 
 pytestmark = pytest.mark.anyio
 
@@ -29,8 +29,7 @@ async def last_change(database: Database) -> tuple[int, str, str, bool]:
 
 
 async def test_it_makes_one_change_of_everything_above_all_that_was_lost(alone: Service) -> None:
-    async with change_transaction(alone.database) as change:
-        await change.record(ChangeKind.CLIENT, "lost", takes=True)
+    await record_change(alone.database, ChangeKind.CLIENT, "lost")
     lost, *_ = await last_change(alone.database)
     await alone.database.execute("DELETE FROM authmint.changes WHERE n > $1", lost - 1)
     await finish_restore(alone.database, time.time(), actor=OPERATOR)
