@@ -37,9 +37,9 @@ PLANTED = [
     ("alembic and SQLAlchemy have one owner: authmint_service.migrations", f"{SERVICE}/database.py", "sqlalchemy"),
     ("the environment has one owner: authmint_service.settings", f"{SERVICE}/logs.py", "pydantic_settings"),
     ("OpenTelemetry has one owner: authmint_service.tracing", f"{SERVICE}/database_clock.py", "opentelemetry"),
-    ("the service sends no HTTP request of its own", f"{SERVICE}/endpoints/health.py", "httpx2"),
-    ("the service sends no HTTP request of its own", f"{SERVICE}/readiness.py", "smtplib"),
-    ("the service sends no HTTP request of its own", f"{SERVICE}/clients/store.py", "authmint.fetching"),
+    ("an HTTP client has one owner: authmint_service.outbound", f"{SERVICE}/endpoints/health.py", "httpx2"),
+    ("an HTTP client has one owner: authmint_service.outbound", f"{SERVICE}/readiness.py", "smtplib"),
+    ("an HTTP client has one owner: authmint_service.outbound", f"{SERVICE}/clients/store.py", "authmint.fetching"),
     ("HTTP stays in the endpoints and the composition root", f"{SERVICE}/grants/request.py", "starlette"),
     ("HTTP stays in the endpoints and the composition root", f"{SERVICE}/accounts/store.py", "fastapi"),
 ]  # fmt: skip

@@ -28,9 +28,14 @@ SENTENCES = {
     "password_too_short": "The password is too short: it needs {minimum} characters at least.",
     "password_too_long": "A password has at most {maximum} characters.",
     "password_invalid_characters": "A password has no control characters.",
-    "password_too_common": "The password is one of those that are guessed first. Choose another.",
-    "password_too_similar": "The password is little more than your name or the name of this service. Choose another.",
-    "password_repetitive": "The password repeats a few characters. Choose another.",
+    "password_too_common": "The password is mostly what is guessed first: common words, rows of keys, years. Choose four or "
+    "more words that have nothing to do with each other.",
+    "password_too_similar": "The password is little more than your name or the name of this service. Choose four or more words "
+    "that have nothing to do with you.",
+    "password_repetitive": "The password mostly repeats itself, which makes it long and not strong. Choose four or more "
+    "different words.",
+    "password_breached": "The password is in a public list of stolen passwords, and is tried by attackers. Choose another, and "
+    "change it where else you use it.",
     "password_changed": "The password of {username} was changed by another process at the same time. Try again.",
     "wrong_password": "The current password is wrong.",
     "username_too_short": "A username has 1 to {maximum} characters.",

@@ -40,7 +40,7 @@ def add(username: Username, password_stdin: FromStdin = False, as_json: AsJson =
     settings = load_service_settings(data_dir)
     name = prepare_username(username)
     password = _read_or_make_password(from_stdin=password_stdin)
-    account = asyncio.run(_add(settings, name, _check_password(settings, name, password)))
+    account = asyncio.run(_add(settings, name, password))
     printed = {} if password_stdin else {"password": password}
     if as_json:
         echo_json({"username": account.username, "id": account.id, **printed})
@@ -80,7 +80,7 @@ def set_password(username: Username, password_stdin: FromStdin = False, data_dir
     settings = load_service_settings(data_dir)
     name = prepare_username(username)
     password = _read_or_make_password(from_stdin=password_stdin)
-    asyncio.run(_set_password(settings, name, _check_password(settings, name, password)))
+    asyncio.run(_set_password(settings, name, password))
     echo(f"{name} has a new password, and is signed out everywhere.")
     if not password_stdin:
         echo(f"Password, shown this once: {password}")
@@ -123,28 +123,25 @@ def _read_or_make_password(*, from_stdin: bool) -> str:
     return read_secret_line("password") if from_stdin else secrets.token_urlsafe(18)
 
 
-def _check_password(settings: Settings, username: str, password: str) -> str:
-    """Return the prepared password. Raise InvalidValue."""
-    from authmint_service.passwords import CONTEXT_WORDS, PasswordPolicy
+async def _check_and_hash(settings: Settings, username: str, password: str) -> str:
+    """Return the hash of a new password. Raise InvalidValue if the policy refuses it."""
+    from authmint_service.outbound import Outbound
+    from authmint_service.passwords import BreachList, PasswordHasher, PasswordPolicy
 
-    policy = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
-    return policy.check(password, username=username)
-
-
-async def _hash(password: str) -> str:
-    from authmint_service.passwords import PasswordHasher
-
-    hasher = PasswordHasher(workers=1, queue=1)
+    outbound, hasher = Outbound(settings.outbound_allowed_hosts), PasswordHasher(workers=1, queue=1)
+    breaches = BreachList(settings.password_breach_url, outbound) if settings.password_breach_url is not None else None
+    policy = PasswordPolicy(min_length=settings.password_min_length, breaches=breaches)
     try:
-        return await hasher.hash(password)
+        return await hasher.hash(await policy.check(password, username=username))
     finally:
+        outbound.close()
         hasher.close()
 
 
 async def _set_password(settings: Settings, username: str, password: str) -> None:
     from authmint_service.passwords.store import PasswordStore
 
-    new_hash = await _hash(password)
+    new_hash = await _check_and_hash(settings, username, password)
     async with open_database(settings) as database:
         account = await find_account(AccountStore(database), username)
         changed = await PasswordStore(database).change(
@@ -174,7 +171,8 @@ async def _enable(settings: Settings, username: str) -> None:
 
 
 async def _add(settings: Settings, username: str, password: str) -> Account:
-    account = Account(id=str(uuid.uuid4()), username=username, password_hash=await _hash(password))
+    new_hash = await _check_and_hash(settings, username, password)
+    account = Account(id=str(uuid.uuid4()), username=username, password_hash=new_hash)
     async with open_database(settings) as database:
         await AccountStore(database).add(account, await ask_time(database), actor=operator())
     return account

@@ -14,9 +14,10 @@ from authmint_service.clients import Client, ClientStore, new_client_secret, sec
 from authmint_service.commands.operator import operator
 from authmint_service.database import Database
 from authmint_service.errors import AlreadyExists, SettingsError
-from authmint_service.passwords import PasswordHasher
+from authmint_service.passwords import PasswordHasher, PasswordPolicy
 
 FILE = "demo.env"
+DEMO_MIN_LENGTH = 15
 SCOPES = frozenset({"orders:read", "orders:write"})
 
 
@@ -56,7 +57,8 @@ class FirstRun:
     async def add_missing(self, database: Database, echo: Callable[[str], None]) -> Credentials:
         """Add the account and the clients, and return their credentials.
 
-        Raise SettingsError if the file is damaged, or the database has those of another folder.
+        Raise SettingsError if the file is damaged, or the database has those of another folder, and InvalidValue if the
+        password in the file is weak.
         """
         is_new = not self._file.exists()
         if is_new:
@@ -97,9 +99,11 @@ class FirstRun:
         return credentials
 
     async def _add_account(self, database: Database, credentials: Credentials) -> None:
-        hasher = PasswordHasher(workers=1, queue=1)
+        # The file can be edited, and the service be reached by others than its developer.
+        policy, hasher = PasswordPolicy(min_length=DEMO_MIN_LENGTH), PasswordHasher(workers=1, queue=1)
         try:
-            password_hash = await hasher.hash(credentials.password)
+            password = await policy.check(credentials.password, username=credentials.username)
+            password_hash = await hasher.hash(password)
         finally:
             hasher.close()
         account = Account(id=str(uuid.uuid4()), username=credentials.username, password_hash=password_hash)

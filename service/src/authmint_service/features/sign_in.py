@@ -8,7 +8,8 @@ from authmint_service.events import FailureRecorder
 from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.metrics import Gauge
-from authmint_service.passwords import CONTEXT_WORDS, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
+from authmint_service.outbound import Outbound
+from authmint_service.passwords import BreachList, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,14 @@ def sign_in(kernel: Kernel, failures: FailureRecorder) -> SignIn:
     make_hasher = PasswordHasher if kernel.tracing is None else kernel.tracing.hasher
     hasher = make_hasher(workers=settings.password_hash_slots, queue=settings.password_hash_queue)
     accounts, passwords = AccountStore(kernel.database), PasswordStore(kernel.database)
-    rules = PasswordPolicy(min_length=settings.password_min_length, context_words=CONTEXT_WORDS)
+    outbound = Outbound(settings.outbound_allowed_hosts)
+    url = settings.password_breach_url
+    breaches = None if url is None else BreachList(url, outbound, kernel.metrics.count_breach_check)
+    rules = PasswordPolicy(min_length=settings.password_min_length, breaches=breaches)
     feature = Feature(
         name="sign_in",
         gauges=_gauges(hasher),
-        close=(hasher.close,),
+        close=(hasher.close, outbound.close),
     )
     authenticator = PasswordAuthenticator(accounts, passwords, hasher, failures)
     # The revocation list finds the sessions that a change ends by the clock that all processes share.

@@ -23,6 +23,7 @@ SESSION_EVENTS = (
     "started", "refreshed", "revoked", "evicted", "reused", "repeated", "repeated_elsewhere", "repeated_late",
     "newer_than_database",
 )  # fmt: skip
+BREACH_OUTCOMES = ("found", "not_found", "unavailable")
 REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -44,6 +45,8 @@ def _families(routes: tuple[str, ...], grant_types: tuple[str, ...]) -> list[Met
                      (OAUTH_ERRORS, (*grant_types, NONE))),
         MetricFamily("authmint_session_events", "Changes of sessions since this service was started", counter, ("event",),
                      (SESSION_EVENTS,)),
+        MetricFamily("authmint_password_breach_checks", "New passwords looked up in the list of breached ones", counter,
+                     ("outcome",), (BREACH_OUTCOMES,)),
         MetricFamily("authmint_event_loop_lag_seconds", "How late an event loop ran what was due", "histogram",
                      buckets=LAG_SECONDS),
         MetricFamily("authmint_workers_ready", "Processes that serve", gauge),
@@ -78,6 +81,7 @@ class Metrics:
         self._tokens: dict[object, int] = {values[0]: cell for values, cell in families["authmint_tokens_issued"].series()}
         self._errors: dict[object, int] = dict(families["authmint_oauth_errors"].series())
         self._sessions = {values[0]: cell for values, cell in families["authmint_session_events"].series()}
+        self._breaches = {values[0]: cell for values, cell in families["authmint_password_breach_checks"].series()}
         self._lag, self._ready = families["authmint_event_loop_lag_seconds"].first, families["authmint_workers_ready"].first
         self.bind_worker(0)
 
@@ -124,6 +128,10 @@ class Metrics:
     def count_session_event(self, event: str, count: int) -> None:
         """Add `count` to an event, one of SESSION_EVENTS."""
         self._row[self._sessions[event]] += count
+
+    def count_breach_check(self, outcome: str) -> None:
+        """Count a new password that was looked up. `outcome`: one of BREACH_OUTCOMES."""
+        self._row[self._breaches[outcome]] += 1.0
 
     def observe_lag(self, seconds: float) -> None:
         """Count something that ran `seconds` later than it was due."""

@@ -3,16 +3,18 @@
 The account that a password belongs to is known by its id alone: `accounts` is a sibling. `authentication` uses both.
 """
 
+from authmint_service.passwords.breaches import BreachList, BreachOutcome
 from authmint_service.passwords.change import PasswordChange, WrongPassword
 from authmint_service.passwords.exporters import EXPORTERS
 from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
-from authmint_service.passwords.policy import CONTEXT_WORDS, PasswordPolicy
+from authmint_service.passwords.policy import PasswordPolicy
 from authmint_service.passwords.preparation import prepare_password
 from authmint_service.passwords.store import KeptSession, PasswordStore, SessionChanged, StoredPassword
 
 __all__ = [
-    "CONTEXT_WORDS",
     "EXPORTERS",
+    "BreachList",
+    "BreachOutcome",
     "KeptSession",
     "PasswordChange",
     "PasswordCheck",

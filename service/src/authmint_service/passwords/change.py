@@ -47,7 +47,7 @@ class PasswordChange:
                 )
             )  # fmt: skip
             raise WrongPassword
-        new_hash = await self._hasher.hash(self._check_new(new, stored.username))
+        new_hash = await self._hasher.hash(await self._check_new(new, stored.username))
         changed = await self._store.change(
             account_id,
             new_hash,
@@ -60,9 +60,9 @@ class PasswordChange:
         if not changed:
             raise WrongPassword
 
-    def _check_new(self, new: str, username: str) -> str:
+    async def _check_new(self, new: str, username: str) -> str:
         try:
-            return self._policy.check(new, username=username)
+            return await self._policy.check(new, username=username)
         except InvalidValue as error:
             raise error.about("new_password") from error
 

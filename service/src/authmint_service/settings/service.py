@@ -1,10 +1,11 @@
 """What the service is: its environment, its issuer, its data folder."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from authmint.loopback import is_loopback
 from authmint_service.settings.group import Required, SettingsGroup, split_url
@@ -50,6 +51,29 @@ class ServiceSettings(DataFolderSettings):
             examples=["https://auth.example.com"],
         ),
     ] = ""
+    outbound_allowed_hosts: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Hosts with their ports, separated by commas, that this service may send requests to although their "
+            "addresses are private. They are compared to the character with the host in a URL; a network cannot be named. "
+            "Hosts with public addresses need not be listed.",
+            examples=["breaches.internal:443"],
+        ),
+    ] = ()
+
+    @field_validator("outbound_allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("outbound_allowed_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for each in hosts:
+            host, _, port = each.rpartition(":")
+            if not re.fullmatch(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError("each must be a host in lower case and its port, like breaches.internal:443")
+        return hosts
 
     @model_validator(mode="after")
     def _check_issuer(self) -> Self:
