@@ -252,7 +252,8 @@ async def test_a_breached_password_is_refused_and_the_list_gets_five_digits(
     ("answer", "outcome"),
     [
         (says("200 OK", range_of(GOOD, 0)[1]), BreachOutcome.NOT_FOUND),
-        (says("503 Unavailable"), BreachOutcome.UNAVAILABLE), (says("302 Found", b"", "Location: /x"), BreachOutcome.UNAVAILABLE),
+        (says("503 Unavailable"), BreachOutcome.UNAVAILABLE),
+        (says("302 Found", b"", "Location: /x"), BreachOutcome.UNAVAILABLE),
         (says("200 OK", b"<html>sign in</html>"), BreachOutcome.UNAVAILABLE), (hangs, BreachOutcome.UNAVAILABLE),
     ],
 )  # fmt: skip
