@@ -6,6 +6,7 @@ import string
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
@@ -19,7 +20,7 @@ from tests.service.conftest import Service
 pytestmark = pytest.mark.anyio
 
 COMMON = FREQUENCY_LISTS["passwords"][:3000]
-PADDINGS = {
+PADDINGS: dict[str, Callable[[str], str]] = {
     "twice": lambda word: (word * 15)[: max(15, len(word) * 2)],
     "digits": lambda word: f"{word}123456789012345"[: max(15, len(word) + 3)],
     "exclamation marks": lambda word: word.capitalize().ljust(15, "!"),
