@@ -26,7 +26,10 @@ PADDINGS: dict[str, Callable[[str], str]] = {
     "exclamation marks": lambda word: word.capitalize().ljust(15, "!"),
     "a year": lambda word: f"{word.capitalize()}2026".ljust(15, "!"),
     "a year and digits": lambda word: f"{word.capitalize()}2026!123".ljust(15, "!"),
-    "letters that look alike": lambda word: word.replace("a", "@").replace("o", "0").replace("e", "3").ljust(15, "1"),
+    # In a row of keys with digits, such as q1w2e3r4, another digit is no letter that looks alike.
+    "letters that look alike": lambda word: (
+        word.replace("a", "@").replace("o", "0").replace("e", "3") if word.isalpha() else word
+    ).ljust(15, "1"),
     "a row of keys": lambda word: f"{word}qwertyuiop".ljust(15, "1"),
     "digits before it": lambda word: f"1234567890{word}".ljust(15, "!"),
 }

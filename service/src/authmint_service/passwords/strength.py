@@ -24,7 +24,7 @@ MIN_NAME_LENGTH, MAX_NAMES = 3, 16
 MIN_WORD_WORTH = log10(50)
 """Of the commonest word: in a sentence or in random letters it is not the first guess. It is zxcvbn's own bound."""
 
-_REPETITION = re.compile(r"(.{3,64}?)\1+|(..)\2{2,}|(.)\3{2,}", re.DOTALL)
+_REPETITION = re.compile(r"(.)\1{2,}|(..)\2{2,}|(.{3,64}?)\3+", re.DOTALL)
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _SEPARATOR = re.compile(r"[\W_]+")
 _NAMES = "names"
