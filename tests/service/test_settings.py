@@ -207,8 +207,17 @@ TEXTS = {
     "issuer": "https://auth.example", "database_url": "postgresql://user:canary@host/name", "host": "127.0.0.1",
     "internal_host": "127.0.0.1", "data_dir": "data", "docs_client_id": "spa", "log_level": "INFO", "log_format": "json",
     "environment": "production", "signing_algorithm": "ES256", "otlp_endpoint": "http://collector:4318", "shared_secret": GOOD,
+    "password_breach_url": "https://breaches.example/range",
 }  # fmt: skip
-LISTS = {"key_encryption_keys", "refresh_token_keys", "cors_origins", "trusted_proxies", "grants", "id_token_algorithms"}
+LISTS = {
+    "key_encryption_keys",
+    "refresh_token_keys",
+    "cors_origins",
+    "trusted_proxies",
+    "grants",
+    "id_token_algorithms",
+    "outbound_allowed_hosts",
+}
 NUMBERS = {
     name for name, field in Settings.model_fields.items() if {int, bool} & {field.annotation, *get_args(field.annotation)}
 }

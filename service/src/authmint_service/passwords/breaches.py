@@ -2,7 +2,7 @@
 
 It is the range API of Have I Been Pwned, or a mirror of it: the request has the first five hexadecimal digits of the SHA-1
 of the password, which some 2,000 of the list share, and the response has the rest of each. Padding hides their number from
-an observer of the network. A list that does not answer never keeps anybody from a new password: that is logged and counted.
+an observer of the network. A list that does not answer never prevents a new password: that is logged and counted.
 """
 
 import hashlib

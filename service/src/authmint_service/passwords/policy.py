@@ -44,4 +44,6 @@ class PasswordPolicy:
             return
         if strength.has_name:
             raise InvalidValue("password_too_similar", field="password")
-        raise InvalidValue("password_repetitive" if strength.repeats else "password_too_common", field="password")
+        if strength.repeats:
+            raise InvalidValue("password_repetitive", field="password")
+        raise InvalidValue("password_too_common", field="password")
