@@ -191,6 +191,7 @@ async def test_new_keys_are_rolled_out_and_back_under_load_and_no_one_is_signed_
     print(f"responses by status: {dict(statuses)}, refresh tokens by key: {dict(roll_out.balancer.key_ids)}")
 
 
+@pytest.mark.slow
 async def test_the_same_without_asking_which_keys_the_others_have_signs_people_out(
     roll_out: RollOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
