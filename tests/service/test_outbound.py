@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from authmint_service.errors import InvalidValue
 from authmint_service.outbound import Outbound, OutboundError, client, is_public
-from authmint_service.passwords import BreachList, BreachOutcome, PasswordPolicy
+from authmint_service.passwords import PasswordPolicy
+from authmint_service.passwords.breaches import BreachList, BreachOutcome
 
 pytestmark = pytest.mark.anyio
 

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Annotated
 
 import typer
@@ -125,17 +126,21 @@ def _read_or_make_password(*, from_stdin: bool) -> str:
 
 async def _check_and_hash(settings: Settings, username: str, password: str) -> str:
     """Return the hash of a new password. Raise InvalidValue if the policy refuses it."""
-    from authmint_service.outbound import Outbound
-    from authmint_service.passwords import BreachList, PasswordHasher, PasswordPolicy
+    from authmint_service.passwords import PasswordHasher, PasswordPolicy
 
-    outbound, hasher = Outbound(settings.outbound_allowed_hosts), PasswordHasher(workers=1, queue=1)
-    breaches = BreachList(settings.password_breach_url, outbound) if settings.password_breach_url is not None else None
-    policy = PasswordPolicy(min_length=settings.password_min_length, breaches=breaches)
-    try:
+    with ExitStack() as stack:
+        hasher = PasswordHasher(workers=1, queue=1)
+        stack.callback(hasher.close)
+        breaches = None
+        if settings.password_breach_url is not None:
+            from authmint_service.outbound import Outbound
+            from authmint_service.passwords.breaches import BreachList
+
+            outbound = Outbound(settings.outbound_allowed_hosts)
+            stack.callback(outbound.close)
+            breaches = BreachList(settings.password_breach_url, outbound)
+        policy = PasswordPolicy(min_length=settings.password_min_length, breaches=breaches)
         return await hasher.hash(await policy.check(password, username=username))
-    finally:
-        outbound.close()
-        hasher.close()
 
 
 async def _set_password(settings: Settings, username: str, password: str) -> None:

@@ -9,7 +9,8 @@ from authmint_service.features.feature import Feature
 from authmint_service.features.kernel import Kernel
 from authmint_service.metrics import Gauge
 from authmint_service.outbound import Outbound
-from authmint_service.passwords import BreachList, PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
+from authmint_service.passwords import PasswordChange, PasswordHasher, PasswordPolicy, PasswordStore
+from authmint_service.passwords.breaches import BreachList
 
 
 @dataclass(frozen=True)

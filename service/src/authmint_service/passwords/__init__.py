@@ -1,9 +1,9 @@
 """Passwords: their preparation, policy, hashes, rows and change.
 
-The account that a password belongs to is known by its id alone: `accounts` is a sibling. `authentication` uses both.
+The account that a password belongs to is known by its id alone: `accounts` is a sibling. `authentication` uses both. `breaches`
+is imported from its own module, as it needs an HTTP client.
 """
 
-from authmint_service.passwords.breaches import BreachList, BreachOutcome
 from authmint_service.passwords.change import PasswordChange, WrongPassword
 from authmint_service.passwords.exporters import EXPORTERS
 from authmint_service.passwords.hasher import PasswordCheck, PasswordHasher
@@ -13,8 +13,6 @@ from authmint_service.passwords.store import KeptSession, PasswordStore, Session
 
 __all__ = [
     "EXPORTERS",
-    "BreachList",
-    "BreachOutcome",
     "KeptSession",
     "PasswordChange",
     "PasswordCheck",

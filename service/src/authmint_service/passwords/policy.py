@@ -4,11 +4,14 @@ No kind of character is required. Existing passwords are never checked again: no
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from authmint_service.errors import InvalidValue
-from authmint_service.passwords.breaches import BreachList
 from authmint_service.passwords.preparation import prepare_password
 from authmint_service.passwords.strength import estimate_strength
+
+if TYPE_CHECKING:
+    from authmint_service.passwords.breaches import BreachList
 
 CONTEXT_WORDS = ("authmint",)
 ENOUGH, PART_ENOUGH = 8.0, 0.6
@@ -19,7 +22,7 @@ class PasswordPolicy:
     """Check new passwords."""
 
     def __init__(
-        self, *, min_length: int, context_words: tuple[str, ...] = CONTEXT_WORDS, breaches: BreachList | None = None
+        self, *, min_length: int, context_words: tuple[str, ...] = CONTEXT_WORDS, breaches: "BreachList | None" = None
     ) -> None:
         """`min_length` counts code points; `context_words`: names of this service, which people like to use."""
         self._min_length, self._context_words, self._breaches = min_length, context_words, breaches
