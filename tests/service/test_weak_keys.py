@@ -112,6 +112,11 @@ def with_small_private_exponent() -> dict[str, int]:
     return numbers(GOOD.p, GOOD.q, e=pow(private, -1, GOOD.totient), d=private)
 
 
+def no_prime() -> int:
+    """A product of two primes that makes a modulus of 2048 bits with GOOD.q. With some it has one bit less."""
+    return next(found for found in iter(lambda: math.prod(primes(1024)), 0) if (found * GOOD.q).bit_length() == 2048)
+
+
 WEAK_RSA: dict[str, tuple[Callable[[], dict[str, int]], str]] = {
     "the exponent is one": (lambda: numbers(*GOOD.pair, e=1, d=1), "exponent is 1, so anybody can sign"),
     "the exponent is three": (lambda: numbers(*GOOD.pair, e=3, d=GOOD.totient // 2 + 1), "exponent is below 65537"),
@@ -124,7 +129,7 @@ WEAK_RSA: dict[str, tuple[Callable[[], dict[str, int]], str]] = {
     ),
     "a small factor": (lambda: numbers(257 * GOOD.p, GOOD.q, d=GOOD.totient // 2 + 1), "modulus can be divided by 257"),
     "an even modulus": (lambda: numbers(2 * GOOD.p, GOOD.q, d=GOOD.totient // 2 + 1), "modulus can be divided by 2"),
-    "no prime": (lambda: numbers(math.prod(primes(1024)), GOOD.q), "is no prime"),
+    "no prime": (lambda: numbers(no_prime(), GOOD.q), "is no prime"),
     "another modulus": (lambda: numbers(*GOOD.pair, n=GOOD.p * GOOD.other), "not the product of its primes"),
     "too short": (lambda: numbers(*primes(1024)), "it has 1024 bits"),
 }  # fmt: skip
